@@ -1,0 +1,425 @@
+"""Builds `canonical_uv.npz`: one mirror-symmetric UV for every face model.
+
+python -m jaxface.building.canonical_uv
+
+The outer skin of head and neck, cut open behind the head, is one chart: a convex combination map
+(Tutte 1963, Floater 1997) into a superellipse. All weights are positive and the border is convex,
+so no triangle can flip; the weights are then adapted (Yoshizawa, Belyaev and Seidel 2004) until
+the texel density follows a wish: high on the face, low on scalp and neck. Ears, eye sockets, inner
+mouth, eyeballs, teeth and tongue have charts of their own in a strip below.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.linalg import spsolve
+
+STRIP = 0.125  # share of the height that the small charts take
+OUTER = ("skin", "lips", "brows", "lids", "nose", "scalp", "neck")
+CHARTS = ("main", "ears", "sockets", "inner_mouth", "eyes", "teeth", "tongue")
+FACE = ("skin", "lips", "brows", "lids", "nose")
+
+
+def border_loops(triangles: np.ndarray) -> list[np.ndarray]:
+    """Returns the border loops, each an ordered list of vertices (counter-clockwise inside)."""
+    edges = np.concatenate(
+        [triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]
+    )
+    have = {tuple(e) for e in edges.tolist()}
+    follow = {a: b for a, b in have if (b, a) not in have}
+    loops = []
+    while follow:
+        start, at = next(iter(follow.items()))
+        loop = [start]
+        while at != start:
+            loop.append(at)
+            at = follow[at]
+        for vertex in loop:
+            del follow[vertex]
+        loops.append(np.array(loop))
+    return loops
+
+
+def cut_seam(triangles: np.ndarray, seam: np.ndarray, positions: np.ndarray) -> tuple:
+    """Returns triangles cut along a path, and for each vertex the original one.
+
+    The path's first vertex is the tip and stays whole; triangles on the side x > 0 of the others
+    get copies.
+    """
+    count = len(positions)
+    copies = {int(v): count + i for i, v in enumerate(seam[1:])}
+    left = positions[triangles].mean(1)[:, 0] > 0
+    cut = triangles.copy()
+    for vertex, copy in copies.items():
+        cut[(triangles == vertex) & left[:, None]] = copy
+    return cut, np.concatenate([np.arange(count), seam[1:]])
+
+
+def superellipse(angles: np.ndarray, power: float = 3.0) -> np.ndarray:
+    """Returns points of the unit superellipse in the directions of the angles."""
+    direction = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    radius = (np.abs(direction) ** power).sum(1) ** (-1 / power)
+    return direction * radius[:, None]
+
+
+def solve_map(
+    triangles: np.ndarray,
+    positions: np.ndarray,
+    border: np.ndarray,
+    border_uv: np.ndarray,
+    density: np.ndarray,
+    iterations: int = 40,
+) -> np.ndarray:
+    """Returns the flip-free map of a disc whose wished density (texels a metre) is `density [V]`.
+
+    Holes are closed by fans first. Weights start as mean values, mirror-symmetric as the mesh is,
+    and are divided by the relative stretch of their target vertex in every iteration.
+    """
+    loops = [x for x in border_loops(triangles) if not set(x) & set(border)]
+    fans, centers = [triangles], []
+    for loop in loops:
+        center = len(positions) + len(centers)
+        centers.append(positions[loop].mean(0))
+        fans.append(
+            np.stack([np.roll(loop, -1), loop, np.full(len(loop), center)], axis=1)
+        )
+        density = np.append(density, density[loop].mean())
+    points = np.concatenate([positions, np.array(centers).reshape(-1, 3)])
+    faces = np.concatenate(fans)
+    used = np.zeros(len(points), bool)
+    used[faces] = True
+    fixed = np.zeros(len(points), bool)
+    fixed[border] = True
+    free = np.flatnonzero(used & ~fixed)
+    number = np.full(len(points), -1)
+    number[free] = np.arange(len(free))
+    rows, columns, values = [], [], []
+    for k in range(3):
+        a, b, c = points[faces[:, k]], points[faces[:, k - 2]], points[faces[:, k - 1]]
+        u, v = b - a, c - a
+        lu, lv = np.linalg.norm(u, axis=1), np.linalg.norm(v, axis=1)
+        cosine = np.clip((u * v).sum(1) / np.maximum(lu * lv, 1e-12), -1, 1)
+        half = np.tan(np.arccos(cosine) / 2)
+        for other, length in ((k - 2, lu), (k - 1, lv)):
+            rows.append(faces[:, k])
+            columns.append(faces[:, other])
+            values.append(half / np.maximum(length, 1e-9))
+    row, column = np.concatenate(rows), np.concatenate(columns)
+    weight = np.concatenate(values)
+    uv = np.zeros((len(points), 2))
+    uv[border] = border_uv
+    factor = np.ones(len(points))
+    best, best_score = uv, np.inf
+    area3 = _areas(points[faces])
+    for _ in range(iterations):
+        w = weight * factor[column]
+        keep = number[row] >= 0
+        matrix = sp.coo_matrix(
+            (w[keep], (number[row[keep]], column[keep])), (len(free), len(points))
+        )
+        matrix = matrix.tocsr()
+        total = np.asarray(matrix.sum(1)).ravel()
+        system = sp.diags(total) - matrix[:, free]
+        uv[free] = spsolve(system.tocsc(), matrix[:, border] @ uv[border])
+        area2 = _areas(np.pad(uv[faces], ((0, 0), (0, 0), (0, 1))))
+        got, wish = np.zeros(len(points)), np.zeros(len(points))
+        for k in range(3):
+            np.add.at(got, faces[:, k], area2)
+            np.add.at(wish, faces[:, k], area3 * density[faces].mean(1) ** 2)
+        stretch = np.sqrt(np.maximum(wish, 1e-12) / np.maximum(got, 1e-12))
+        stretch /= np.exp(np.average(np.log(stretch[used]), weights=wish[used]))
+        score = np.average(np.log(stretch[used]) ** 2, weights=wish[used])
+        if score < best_score:
+            best, best_score = uv.copy(), score
+        # Weights *towards* a vertex that needs more room fall, so that its neighbours move off.
+        factor = np.clip(factor * stretch**-0.4, 1e-4, 1e4)
+    return best[: len(positions)]
+
+
+def _areas(corners: np.ndarray) -> np.ndarray:
+    cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    return np.linalg.norm(cross, axis=1) / 2
+
+
+def signed_areas(uv: np.ndarray) -> np.ndarray:
+    """Returns the signed area of UV triangles `[F, 3, 2]`; positive is not flipped."""
+    a, b = uv[:, 1] - uv[:, 0], uv[:, 2] - uv[:, 0]
+    return (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) / 2
+
+
+def _arc_length(points: np.ndarray) -> np.ndarray:
+    step = np.linalg.norm(np.roll(points, -1, axis=0) - points, axis=1)
+    return np.concatenate([[0], np.cumsum(step)])[:-1] / step.sum()
+
+
+class _Builder:
+    """Collects charts: UV vertices and, per triangle corner, which of them it uses."""
+
+    def __init__(self, model: dict[str, np.ndarray]) -> None:
+        self.mean, self.triangles = model["mean"].astype(float), model["triangles"]
+        self.mirror, region = model["mirror"], model["vertex_region"]
+        self.names = [str(x) for x in model["region_names"]]
+        self.region = region
+        self.uvs: list[np.ndarray] = []
+        self.uv_triangles = np.full_like(self.triangles, -1)
+        self.chart = np.full(len(self.triangles), -1, np.int32)
+        quad_region = region[model["quads"]]
+        # Triangles 2q and 2q + 1 are quad q.
+        inner = {x: (quad_region == self.names.index(x)).any(1) for x in CHARTS[1:]}
+        main = np.isin(quad_region, [self.names.index(x) for x in OUTER]).all(1)
+        self.parts = {"main": main} | inner
+        self.parts = {k: np.repeat(v, 2) for k, v in self.parts.items()}
+
+    def add(
+        self, which: np.ndarray, triangles: np.ndarray, uv: np.ndarray, chart: str
+    ) -> None:
+        """Adds triangles (a mask over all) whose corners are numbered in `uv [N, 2]`."""
+        offset = sum(map(len, self.uvs))
+        used, index = np.unique(triangles, return_inverse=True)
+        self.uvs.append(uv[used])
+        self.uv_triangles[which] = offset + index.reshape(triangles.shape)
+        self.chart[which] = CHARTS.index(chart)
+
+    def main_chart(self) -> None:
+        which = self.parts["main"]
+        triangles = self.triangles[which]
+        p = self.mean
+        middle = np.flatnonzero(self.mirror == np.arange(len(p)))
+        middle = np.intersect1d(middle, triangles)
+        crown = middle[np.argmax(p[middle, 1])]
+        # From the crown down the back: the midline behind it, in order.
+        back = middle[(p[middle, 2] < p[crown, 2]) & (p[middle, 2] < -0.07)]
+        back = back[np.argsort(-np.unwrap(_back_angle(p[back])))]
+        seam = np.concatenate([[crown], back[back != crown]])
+        cut, origin = cut_seam(triangles, seam, p)
+        points = p[origin]
+        (border,) = (x for x in border_loops(cut) if crown in x)
+        border = np.roll(border, -int(np.flatnonzero(border == crown)[0]))
+        arc = _arc_length(points[border])
+        # The tip is on top; the loop runs counter-clockwise. The neck gets the lower third.
+        neck = self.region[origin[border]] == self.names.index("neck")
+        loop = neck & (points[border, 1] < -0.14)
+        angle = np.pi / 2 + 2 * np.pi * _stretch_share(arc, loop)
+        edge = superellipse(angle)
+        density = self._density(points)
+        uv = solve_map(cut, points, border, edge, density)
+        uv = uv * [0.497, 0.5 * (1 - STRIP) - 0.003] + [0.5, STRIP + 0.5 * (1 - STRIP)]
+        mirrored = np.arange(len(origin))
+        mirrored[: len(p)] = self.mirror
+        copies = np.arange(len(p), len(origin))
+        mirrored[seam[1:]], mirrored[copies] = copies, seam[1:]
+        flipped = uv[mirrored] * [-1, 1] + [1, 0]
+        self.add(which, cut, (uv + flipped) / 2, "main")
+
+    def _density(self, points: np.ndarray) -> np.ndarray:
+        """Returns the wished texel density: 1 on the face, falling towards its back and neck."""
+        azimuth = np.degrees(np.arctan2(np.abs(points[:, 0]), points[:, 2] + 0.075))
+        side = 1 / (1 + np.exp((azimuth - 100) / 9))
+        up = 1 / (1 + np.exp((points[:, 1] - 0.085) / 0.008))
+        low = 1 / (1 + np.exp((-0.125 - points[:, 1]) / 0.008))
+        front = side * up * low
+        features = np.exp(
+            -(np.linalg.norm(points - [0, -0.035, 0.03], axis=1) ** 2) / 0.05**2
+        )
+        return 0.36 + 0.64 * front + 0.25 * features
+
+    def disc(
+        self, part: str, side: int, cell: tuple[float, float, float, float]
+    ) -> None:
+        """Maps a disc-shaped part into the ellipse of a cell `(u0, v0, u1, v1)`."""
+        which = self.parts[part].copy()
+        if side:
+            which &= np.sign(self.mean[self.triangles].mean(1)[:, 0]) == side
+        triangles = self.triangles[which]
+        if part in ("teeth", "tongue"):
+            which &= self._piece(part, cell)
+            triangles = self.triangles[which]
+        (border,) = border_loops(triangles)
+        points = self.mean
+        middle = points[border] - points[border].mean(0)
+        # Start where the loop is highest (on the midline for symmetric parts).
+        start = np.argmax(middle[:, 1] - 1e3 * np.abs(middle[:, 0]) * (side == 0))
+        border = np.roll(border, -int(start))
+        angle = np.pi / 2 + 2 * np.pi * _arc_length(points[border])
+        density = np.ones(len(points))
+        uv = solve_map(triangles, points, border, superellipse(angle, 2.5), density)
+        low, high = np.array(cell[:2]), np.array(cell[2:])
+        uv = low + (uv + 1) / 2 * (high - low)
+        if side == 0:
+            uv = (uv + uv[self.mirror] * [-1, 1] + [1, 0]) / 2
+        self.add(which, triangles, uv, part)
+        if side > 0:  # the other side is its mirror image
+            other = self._mirrored(which)
+            self.add(
+                other, self.triangles[other], uv[self.mirror] * [-1, 1] + [1, 0], part
+            )
+
+    def _piece(self, part: str, cell: tuple) -> np.ndarray:
+        y = self.mean[self.triangles].mean(1)[:, 1]
+        inside = self.parts[part]
+        upper = y > np.median(y[inside])
+        return upper if cell[1] > 0.03 else ~upper
+
+    def _mirrored(self, which: np.ndarray) -> np.ndarray:
+        keys = {tuple(sorted(t)): i for i, t in enumerate(self.triangles.tolist())}
+        result = np.zeros_like(which)
+        for triangle in self.mirror[self.triangles[which]].tolist():
+            result[keys[tuple(sorted(triangle))]] = True
+        return result
+
+    def sphere(self, cell: tuple[float, float, float, float]) -> None:
+        """Maps an eyeball by the angle from its front pole; the back pole is split by triangle."""
+        which = self.parts["eyes"] & (self.mean[self.triangles].mean(1)[:, 0] > 0)
+        triangles = self.triangles[which].copy()
+        used = np.unique(triangles)
+        center = (self.mean[used].max(0) + self.mean[used].min(0)) / 2
+        ray = self.mean - center
+        ray /= np.maximum(np.linalg.norm(ray, axis=1, keepdims=True), 1e-12)
+        radius = np.arccos(np.clip(ray[:, 2], -1, 1)) / np.pi
+        direction = np.arctan2(ray[:, 1], ray[:, 0])
+        uv = radius[:, None] * np.stack([np.cos(direction), np.sin(direction)], axis=1)
+        pole = np.flatnonzero((radius > 0.999) & np.isin(np.arange(len(radius)), used))
+        extra = []
+        for t, k in zip(*np.nonzero(np.isin(triangles, pole)), strict=True):
+            around = uv[np.delete(triangles[t], k)].sum(0)
+            triangles[t, k] = len(uv) + len(extra)
+            extra.append(around / np.linalg.norm(around))
+        # Next to the back pole, triangles of one ring turn over: fold their middle corner inwards.
+        for t in np.flatnonzero((triangles < len(uv)).all(1)):
+            corners = uv[triangles[t]]
+            if signed_areas(corners[None])[0] <= 0:
+                k = int(np.argmax((corners @ corners.T).sum(1)))
+                triangles[t, k] = len(uv) + len(extra)
+                extra.append(0.97 * np.delete(corners, k, axis=0).mean(0))
+        uv = np.concatenate([uv, np.array(extra).reshape(-1, 2)])
+        low, high = np.array(cell[:2]), np.array(cell[2:])
+        uv = low + (uv + 1) / 2 * (high - low)
+        self.add(which, triangles, uv, "eyes")
+        other = self._mirrored(which)
+        keys = {
+            tuple(sorted(t)): i for i, t in enumerate(self.triangles[other].tolist())
+        }
+        here = self.triangles[which]
+        mirrored = np.zeros_like(triangles)
+        for source, corners in zip(here, triangles, strict=True):
+            image = self.mirror[source]
+            target = self.triangles[other][keys[tuple(sorted(image.tolist()))]]
+            place = keys[tuple(sorted(image.tolist()))]
+            for v, c in zip(image, corners, strict=True):
+                mirrored[place, int(np.flatnonzero(target == v)[0])] = c
+        self.add(other, mirrored, uv * [-1, 1] + [1, 0], "eyes")
+
+    def tongue(self, model: dict[str, np.ndarray], cell: tuple) -> None:
+        """Scales MakeHuman's own map of the tongue, which is symmetric, into a cell."""
+        which = self.parts["tongue"]
+        corners = model["makehuman_uv_triangles"][which]
+        uv = model["makehuman_uvs"].astype(float)
+        low, high = uv[corners].min((0, 1)), uv[corners].max((0, 1))
+        uv = (uv - low) / (high - low) * (np.array(cell[2:]) - cell[:2]) + cell[:2]
+        self.add(which, corners, uv, "tongue")
+
+
+def _back_angle(points: np.ndarray) -> np.ndarray:
+    """Angle around the head's centre, from the crown backwards and down."""
+    return np.arctan2(points[:, 1] + 0.02, points[:, 2] + 0.06) % (2 * np.pi) * -1
+
+
+def _stretch_share(arc: np.ndarray, loop: np.ndarray) -> np.ndarray:
+    """Returns arc shares in which the flagged part of the border takes 30 per cent, centred."""
+    step = np.diff(np.append(arc, 1.0))
+    weight = np.where(loop & np.roll(loop, -1), 1.0, 0.0)
+    inside = (step * weight).sum()
+    step = np.where(weight > 0, step / inside * 0.30, step / (1 - inside) * 0.70)
+    return np.concatenate([[0], np.cumsum(step)])[:-1]
+
+
+def build(model: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns `uvs`, `uv_triangles`, `uv_quads`, `triangle_chart` and `chart_names`."""
+    builder = _Builder(model)
+    builder.main_chart()
+    s = STRIP
+    builder.disc("ears", 1, (1 - s, 0.002, 0.998, s - 0.004))
+    builder.sphere((1 - 2 * s, 0.002, 1 - s - 0.004, s - 0.004))
+    builder.disc("sockets", 1, (1 - 2.9 * s, 0.01, 1 - 2 * s - 0.006, s - 0.012))
+    builder.disc("inner_mouth", 0, (0.37, 0.072, 0.63, s - 0.004))
+    builder.disc("teeth", 0, (0.39, 0.054, 0.61, 0.07))
+    builder.disc("teeth", 0, (0.39, 0.002, 0.61, 0.018))
+    builder.tongue(model, (0.44, 0.02, 0.56, 0.052))
+    triangles = builder.uv_triangles
+    quads, vertex = model["quads"], model["triangles"]
+    uv_quads = np.full_like(quads, -1)
+    for t in range(2):
+        for k in range(3):
+            hit = quads == vertex[t::2, k : k + 1]
+            uv_quads[hit] = np.broadcast_to(triangles[t::2, k : k + 1], quads.shape)[
+                hit
+            ]
+    return {
+        "uvs": np.concatenate(builder.uvs).astype(np.float32),
+        "uv_triangles": triangles.astype(np.int32),
+        "uv_quads": uv_quads.astype(np.int32),
+        "triangle_chart": builder.chart,
+        "chart_names": np.array(CHARTS),
+    }
+
+
+def report(
+    model: dict[str, np.ndarray], uv: dict[str, np.ndarray], size: int = 1024
+) -> str:
+    """Returns a Markdown table: share of the square, texels a millimetre and stretch by region."""
+    mean, triangles = model["mean"].astype(float), model["triangles"]
+    names = [str(x) for x in model["region_names"]]
+    region = model["vertex_region"][triangles]
+    groups = {"face": np.isin(region, [names.index(x) for x in FACE]).all(1)}
+    groups["face"] &= mean[triangles].mean(1)[:, 2] > -0.06
+    groups |= {name: (region == i).all(1) for i, name in enumerate(names)}
+    lines = [
+        "| region | ours: share % | texels/mm | stretch | MakeHuman: share % | texels/mm |"
+    ]
+    lines.append("| --- | --- | --- | --- | --- | --- |")
+    area3 = _areas(mean[triangles])
+    own = model["makehuman_uvs"][model["makehuman_uv_triangles"]]
+    here = uv["uvs"][uv["uv_triangles"]].astype(float)
+    stretch = anisotropy(mean[triangles], here)
+    for name, which in groups.items():
+        cells = [name]
+        for corners in (here, own):
+            area = np.abs(signed_areas(corners[which])).sum()
+            density = np.sqrt(area * size**2 / area3[which].sum()) / 1000
+            cells += [f"{100 * area:.1f}", f"{density:.2f}"]
+        cells.insert(3, f"{np.average(stretch[which], weights=area3[which]):.2f}")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def anisotropy(corners: np.ndarray, uv: np.ndarray) -> np.ndarray:
+    """Returns the ratio of the singular values of each triangle's map, 1 for a conformal one."""
+    a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    x = np.linalg.norm(a, axis=1)
+    bx = (a * b).sum(1) / np.maximum(x, 1e-12)
+    by = np.sqrt(np.maximum((b * b).sum(1) - bx**2, 1e-24))
+    flat = np.stack([np.stack([x, bx], 1), np.stack([0 * x, by], 1)], 1)
+    image = np.stack([uv[:, 1] - uv[:, 0], uv[:, 2] - uv[:, 0]], axis=2)
+    values = np.linalg.svd(
+        image @ np.linalg.inv(flat + 1e-12 * np.eye(2)), compute_uv=False
+    )
+    return values[:, 0] / np.maximum(values[:, 1], 1e-12)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pretrained", type=Path, default=Path("pretrained"))
+    args = parser.parse_args()
+    with np.load(args.pretrained / "face_model.npz") as data:
+        model = {key: data[key] for key in data.files}
+    uv = build(model)
+    np.savez_compressed(args.pretrained / "canonical_uv.npz", **uv)
+    print(report(model, uv))
+
+
+if __name__ == "__main__":
+    main()

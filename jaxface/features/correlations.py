@@ -1,0 +1,188 @@
+"""Feature correlations (Gram matrices) of a partly visible texture, per soft cell of the square."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, UInt8
+
+from jaxface.features.vgg import receptive_support, vgg_features
+from jaxface.types import Correlations
+
+
+@dataclass(frozen=True)
+class CorrelationConfig:
+    """What is correlated.
+
+    Attributes:
+        layers: VGG-16 layers.
+        cells: soft cells along each side of the UV square; 1 is the whole face at once.
+        centered: take the mean out (covariances), so that tone and shading do not count.
+        pooling: of VGG-16, "max" or "average".
+    """
+
+    layers: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
+    cells: int = 4
+    centered: bool = True
+    pooling: str = "max"
+
+
+PAPER = CorrelationConfig(
+    layers=("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"), cells=1, centered=False
+)
+"""The paper's plain form: one raw Gram matrix a layer for the whole face."""
+
+
+def correlate(
+    texture_srgb: Float[Array, "T T 3"],
+    mask: Float[Array, "T T"],
+    vgg: Mapping[str, Any],
+    config: CorrelationConfig = CorrelationConfig(),
+) -> Correlations:
+    """Returns the masked correlations of a texture, an estimate of the complete ones.
+
+    Every feature counts with the square of the visible share of its receptive field, and the sums
+    are divided by the sum of those weights, so that a fully visible texture gives plain Gram
+    matrices over the number of features (Gatys et al. 2015, equation 3; Saito et al. 2017,
+    section 4.1, for partial ones). Differentiable in the texture and the weights of the network.
+
+    Args:
+        texture_srgb: 0..1; anything plausible where the mask is 0. T must be a multiple of
+            2 `cells` times the stride of the deepest layer.
+        mask: 1 where the texture is known, 0 where it is not.
+        vgg: weights, `jaxface.features.weights.load_vgg()`.
+        config: layers, cells, centring.
+
+    Raises:
+        ValueError: T does not suit the cells and layers.
+
+    Example:
+        >>> from jaxface.features.weights import load_vgg
+        >>> config = CorrelationConfig(layers=("relu1_1",), cells=2)
+        >>> correlate(jnp.ones((16, 16, 3)), jnp.ones((16, 16)), load_vgg(), config).values[0].shape
+        (4, 64, 64)
+    """
+    features = vgg_features(vgg, texture_srgb, config.layers, pooling=config.pooling)
+    return correlate_features(features, mask, config)
+
+
+def correlate_features(
+    features: Mapping[str, Float[Array, "h w C"]],
+    mask: Float[Array, "T T"],
+    config: CorrelationConfig,
+) -> Correlations:
+    """Returns the masked correlations of features that are already there; see `correlate`."""
+    supports = receptive_support(mask, config.layers)
+    pairs = [_layer(features[name], supports[name], config) for name in config.layers]
+    return Correlations(
+        values=tuple(value for value, _ in pairs),
+        support=tuple(support for _, support in pairs),
+        layers=config.layers,
+    )
+
+
+def correlate_database(
+    textures: UInt8[Array, "K T T 3"],
+    mask: Float[Array, "S S"],
+    vgg: Mapping[str, Any],
+    config: CorrelationConfig = CorrelationConfig(),
+) -> tuple[Correlations, Correlations]:
+    """Returns the database's correlations under the photo's mask, and the complete ones.
+
+    One face at a time, so that memory does not grow with the features of all of them. No
+    derivative flows into the database.
+
+    Args:
+        textures: sRGB, 0..255; resized to the mask's size if they are of another.
+        mask: what the photo shows, 0..1.
+        vgg: weights, `jaxface.features.weights.load_vgg()`.
+        config: the one used for the photo.
+    """
+    full = jnp.ones_like(mask)
+
+    def one(texture: Array) -> tuple[Correlations, Correlations]:
+        features = vgg_features(
+            vgg, resize(texture / 255.0, mask.shape[0]), config.layers, pooling=config.pooling
+        )
+        return correlate_features(features, mask, config), correlate_features(
+            features, full, config
+        )
+
+    return jax.lax.map(one, textures)
+
+
+def resize(image: Float[Array, "T T C"], size: int) -> Float[Array, "S S C"]:
+    """Returns a square image at another size (antialiased, linear). Differentiable."""
+    if image.shape[0] == size:
+        return image
+    return jax.image.resize(image, (size, size, *image.shape[2:]), "linear", antialias=True)
+
+
+def correlation_distance(
+    correlations: Correlations, target: Correlations, *, relative: bool = True
+) -> Float[Array, ""]:
+    """Returns the squared distance of correlations: the mean over layers and cells.
+
+    Args:
+        correlations: of the texture.
+        target: what they should be.
+        relative: divide each cell's squared distance by the target's squared norm (plus a
+            twentieth of the layer's mean, so that flat cells do not dominate). False divides by
+            the layer's mean alone, which keeps the paper's uniform layers.
+    """
+    total = jnp.zeros(())
+    for value, goal in zip(correlations.values, target.values, strict=True):
+        energy = jnp.sum(goal**2, (-2, -1))
+        mean = jnp.mean(energy)
+        scale = energy + 0.05 * mean if relative else mean
+        distance = jnp.sum((value - goal) ** 2, (-2, -1))
+        total += jnp.mean(distance / (scale + 1e-12))
+    return total / len(target.values)
+
+
+def _layer(
+    features: Float[Array, "h w C"], support: Float[Array, "h w"], config: CorrelationConfig
+) -> tuple[Float[Array, "R C C"], Float[Array, " R"]]:
+    """Returns the correlations of one layer and the visible share of each cell."""
+    patches, window = _cells(features, config.cells)
+    share, _ = _cells(support[..., None], config.cells)
+    weights = window * share[..., 0] ** 2
+    total = jnp.sum(weights, -1)
+    safe = jnp.maximum(total, 1e-6)[:, None]
+    values = jnp.einsum("rp,rpc,rpd->rcd", weights / safe, patches, patches)
+    if config.centered:
+        mean = jnp.einsum("rp,rpc->rc", weights / safe, patches)
+        values -= mean[:, :, None] * mean[:, None, :]
+    return values, total / jnp.sum(window, -1)
+
+
+def _cells(
+    features: Float[Array, "h w C"], cells: int
+) -> tuple[Float[Array, "R P C"], Float[Array, "R P"]]:
+    """Returns overlapping square patches and their hat windows (which sum to one inside).
+
+    Neighbouring cells are one patch half apart. Patches at the edge are padded, window 0 there.
+    """
+    h, w, channels = features.shape
+    if cells == 1:
+        return features.reshape(1, h * w, channels), jnp.ones((1, h * w))
+    if h != w or h % (2 * cells):
+        raise ValueError(f"{cells} cells need square features with a side divisible by them: {h}.")
+    side = h // cells
+    pad = side // 2
+    inside = jnp.pad(jnp.ones((h, h, 1)), ((pad, pad), (pad, pad), (0, 0)))
+    features = jnp.pad(features, ((pad, pad), (pad, pad), (0, 0)))
+
+    def patches(x: Array) -> Array:
+        blocks = x.reshape(cells + 1, side, cells + 1, side, x.shape[-1])
+        rows = jnp.concatenate([blocks[:-1], blocks[1:]], 1)
+        both = jnp.concatenate([rows[:, :, :-1], rows[:, :, 1:]], 3)
+        return both.transpose(0, 2, 1, 3, 4).reshape(cells**2, 4 * side**2, -1)
+
+    hat = 1.0 - jnp.abs(jnp.arange(2 * side) + 0.5 - side) / side
+    window = jnp.outer(hat, hat).reshape(1, -1) * patches(inside)[..., 0]
+    return patches(features), window

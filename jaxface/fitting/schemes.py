@@ -1,0 +1,53 @@
+"""Which landmark is what, in MediaPipe's 478 (or 468) points and in the 68-point scheme."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jaxface.errors import InputError
+
+# The face oval of MediaPipe's mesh, from the top of the forehead clockwise in the picture.
+_OVAL = (
+    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
+    152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
+)  # fmt: skip
+_SIDES = (
+    251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400,
+    21, 162, 127, 234, 93, 132, 58, 172, 136, 150, 149, 176,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """Indices into a set of landmarks.
+
+    `contour`: the face's outline, left out of the reported error. `sliding`: the part of it that
+    follows the silhouette when the head turns. `right_eye`, `left_eye`: outer and inner corner.
+    """
+
+    contour: tuple[int, ...]
+    sliding: tuple[int, ...]
+    right_eye: tuple[int, int]
+    left_eye: tuple[int, int]
+
+
+MEDIAPIPE = Scheme(contour=_OVAL, sliding=_SIDES, right_eye=(33, 133), left_eye=(263, 362))
+SIXTY_EIGHT = Scheme(
+    contour=tuple(range(17)),
+    sliding=(*range(7), *range(10, 17)),
+    right_eye=(36, 39),
+    left_eye=(45, 42),
+)
+
+
+def scheme_of(count: int) -> Scheme:
+    """Returns the scheme of that many landmarks.
+
+    Raises:
+        InputError: no scheme has so many.
+    """
+    if count in (468, 478):
+        return MEDIAPIPE
+    if count == 68:
+        return SIXTY_EIGHT
+    raise InputError(f"There are {count} landmarks; jaxface reads 478, 468 or 68 points.")

@@ -1,0 +1,78 @@
+"""The 478-point face mesh and the blendshape network on one region of a photo."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxface.landmarks.crops import Region, crop, to_photo
+from jaxface.landmarks.graph import run
+from jaxface.landmarks.networks import Networks
+
+# The subject's outer eye corners, which give the roll of the next region (MediaPipe's choice).
+OUTER_EYES = (33, 263)
+# The landmarks that the blendshape network reads, from MediaPipe's face_blendshapes_graph.
+BLENDSHAPE_POINTS = (
+    0, 1, 4, 5, 6, 7, 8, 10, 13, 14, 17, 21, 33, 37, 39, 40, 46, 52, 53, 54, 55, 58, 61, 63, 65,
+    66, 67, 70, 78, 80, 81, 82, 84, 87, 88, 91, 93, 95, 103, 105, 107, 109, 127, 132, 133, 136,
+    144, 145, 146, 148, 149, 150, 152, 153, 154, 155, 157, 158, 159, 160, 161, 162, 163, 168, 172,
+    173, 176, 178, 181, 185, 191, 195, 197, 234, 246, 249, 251, 263, 267, 269, 270, 276, 282, 283,
+    284, 285, 288, 291, 293, 295, 296, 297, 300, 308, 310, 311, 312, 314, 317, 318, 321, 323, 324,
+    332, 334, 336, 338, 356, 361, 362, 365, 373, 374, 375, 377, 378, 379, 380, 381, 382, 384, 385,
+    386, 387, 388, 389, 390, 397, 398, 400, 402, 405, 409, 415, 454, 466, 468, 469, 470, 471, 472,
+    473, 474, 475, 476, 477,
+)  # fmt: skip
+# Names of `Detection.blendshapes`, in the network's order.
+BLENDSHAPE_NAMES = (
+    "_neutral", "browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft",
+    "browOuterUpRight", "cheekPuff", "cheekSquintLeft", "cheekSquintRight", "eyeBlinkLeft",
+    "eyeBlinkRight", "eyeLookDownLeft", "eyeLookDownRight", "eyeLookInLeft", "eyeLookInRight",
+    "eyeLookOutLeft", "eyeLookOutRight", "eyeLookUpLeft", "eyeLookUpRight", "eyeSquintLeft",
+    "eyeSquintRight", "eyeWideLeft", "eyeWideRight", "jawForward", "jawLeft", "jawOpen",
+    "jawRight", "mouthClose", "mouthDimpleLeft", "mouthDimpleRight", "mouthFrownLeft",
+    "mouthFrownRight", "mouthFunnel", "mouthLeft", "mouthLowerDownLeft", "mouthLowerDownRight",
+    "mouthPressLeft", "mouthPressRight", "mouthPucker", "mouthRight", "mouthRollLower",
+    "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper", "mouthSmileLeft", "mouthSmileRight",
+    "mouthStretchLeft", "mouthStretchRight", "mouthUpperUpLeft", "mouthUpperUpRight",
+    "noseSneerLeft", "noseSneerRight",
+)  # fmt: skip
+SIZE = 256
+ENLARGE = 1.5
+
+
+def landmark_region(landmarks: Float[Array, "L 3"]) -> Region:
+    """Returns the region around landmarks: 1.5 times their long side, upright eyes.
+
+    No gradient: where to look is a choice, not a quantity.
+    """
+    xy = jax.lax.stop_gradient(landmarks[:, :2])
+    low, high = xy.min(0), xy.max(0)
+    eyes = xy[OUTER_EYES[1]] - xy[OUTER_EYES[0]]
+    angle = jnp.arctan2(eyes[1], eyes[0])
+    side = ENLARGE * jnp.maximum(jnp.max(high - low), 1.0)
+    return Region(center=(low + high) / 2, side=side, angle=angle)
+
+
+def face_mesh(
+    photo: Float[Array, "H W 3"],
+    extent: Float[Array, "2"],
+    region: Region,
+    networks: Networks,
+    *,
+    biased: bool = False,
+) -> tuple[Float[Array, "478 3"], Float[Array, ""]]:
+    """Returns landmarks (pixels; z in pixels too) and the probability that a face is there."""
+    image = crop(photo, extent, region, SIZE, biased=biased)
+    points, flag, _ = run(networks.mesh.header(), networks.mesh.weights, image[None])
+    points = points.reshape(-1, 3) / SIZE
+    xy = to_photo(region, points[:, :2])
+    z = points[:, 2:] * region.side
+    return jnp.concatenate([xy, z], axis=1), jax.nn.sigmoid(flag.reshape(()))
+
+
+def blendshapes(landmarks: Float[Array, "478 3"], networks: Networks) -> Float[Array, "52"]:
+    """Returns the coefficients named `BLENDSHAPE_NAMES`, 0..1, from landmarks in pixels."""
+    points = landmarks[jnp.array(BLENDSHAPE_POINTS), :2]
+    (scores,) = run(networks.blendshapes.header(), networks.blendshapes.weights, points[None])
+    return scores

@@ -1,0 +1,113 @@
+"""The linear face model: loading, shape, landmarks."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxface import assets
+from jaxface.errors import InputError
+from jaxface.rendering.normals import vertex_normals
+from jaxface.types import FaceModel
+
+__all__ = ["landmark_points", "load_model", "shape", "vertex_normals"]
+
+
+def load_model(name: str = "default") -> FaceModel:
+    """Returns the face model of that name, on JAX's default device.
+
+    Args:
+        name: only `default` exists: the embedded model, built from MakeHuman data.
+
+    Raises:
+        InputError: there is no model of that name.
+        AssetError: one of its files is missing or damaged.
+
+    Example:
+        >>> load_model().mean.shape
+        (5448, 3)
+    """
+    if name != "default":
+        raise InputError(
+            f"There is no face model named {name!r}; the embedded one is 'default'."
+        )
+    arrays = assets.load_npz("face_model.npz")
+    arrays |= _optional("canonical_uv.npz", _makehuman_uv(arrays))
+    arrays |= _optional("albedo_model.npz", _grey_albedo())
+    arrays |= _optional("landmark_embedding.npz", _no_landmarks())
+    fields = FaceModel.__dataclass_fields__
+    tensors, names = {}, {}
+    for key in fields.keys() & arrays.keys():
+        value = arrays[key]
+        if value.dtype.kind == "U":
+            names[key] = tuple(value.tolist())
+        else:
+            kind = jnp.int32 if value.dtype.kind in "iu" else jnp.float32
+            tensors[key] = jnp.asarray(value, kind)
+    return FaceModel(**tensors, **names, name=name)
+
+
+def _optional(name: str, otherwise: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return assets.load_npz(name) if (assets.folder() / name).exists() else otherwise
+
+
+def _makehuman_uv(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {
+        key: arrays[f"makehuman_{key}"] for key in ("uvs", "uv_triangles", "uv_quads")
+    }
+
+
+def _grey_albedo() -> dict[str, np.ndarray]:
+    return {
+        "albedo_mean": np.full((8, 8, 3), np.log(0.4), np.float32),
+        "albedo_basis": np.zeros((1, 8, 8, 3), np.float32),
+        "albedo_names": np.array(["none"]),
+    }
+
+
+def _no_landmarks() -> dict[str, np.ndarray]:
+    return {
+        "landmark_triangles": np.zeros(478, np.int32),
+        "landmark_barycentrics": np.full((478, 3), 1 / 3, np.float32),
+    }
+
+
+def shape(
+    model: FaceModel, identity: Float[Array, " I"], expression: Float[Array, " E"]
+) -> Float[Array, "V 3"]:
+    """Returns the vertices in model space, metres. Linear in both arguments.
+
+    Args:
+        model: the face model.
+        identity: whitened coefficients, N(0, 1) over people.
+        expression: ARKit coefficients, 0..1.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> model = load_model()
+        >>> rest = jnp.zeros(len(model.identity_names)), jnp.zeros(len(model.expression_names))
+        >>> bool((shape(model, *rest) == model.mean).all())
+        True
+    """
+    offset = identity @ model.identity_basis.reshape(len(identity), -1)
+    offset += expression @ model.expression_basis.reshape(len(expression), -1)
+    return model.mean + offset.reshape(-1, 3)
+
+
+def landmark_points(
+    model: FaceModel, vertices: Float[Array, "V 3"]
+) -> Float[Array, "L 3"]:
+    """Returns the landmarks on the surface, model space, metres. Linear in the vertices.
+
+    Args:
+        model: the face model, whose embedding places each landmark on a triangle.
+        vertices: of this model, metres.
+
+    Example:
+        >>> model = load_model()
+        >>> landmark_points(model, model.mean).shape
+        (478, 3)
+    """
+    corners = vertices[model.triangles[model.landmark_triangles]]
+    return jnp.einsum("lk,lkc->lc", model.landmark_barycentrics, corners)

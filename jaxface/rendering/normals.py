@@ -1,0 +1,40 @@
+"""Smooth normals of a triangle mesh."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+
+def normalize(vectors: Float[Array, "*N D"]) -> Float[Array, "*N D"]:
+    """Returns the vectors at unit length, zero where they are zero. Gradients are finite."""
+    square = jnp.sum(vectors * vectors, axis=-1, keepdims=True)
+    usable = square > 1e-24
+    return jnp.where(usable, vectors / jnp.sqrt(jnp.where(usable, square, 1.0)), 0.0)
+
+
+def vertex_normals(
+    vertices: Float[Array, "V 3"], triangles: Int[Array, "F 3"]
+) -> Float[Array, "V 3"]:
+    """Returns unit vertex normals, the area-weighted mean of the adjacent triangles'.
+
+    Differentiable in the vertices. A vertex without area around it has the normal zero.
+
+    Args:
+        vertices: positions, metres.
+        triangles: vertex indices, counter-clockwise seen from outside.
+
+    Example:
+        >>> corners = jnp.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]])
+        >>> vertex_normals(corners, jnp.array([[0, 1, 2]]))[0].tolist()
+        [0.0, 0.0, 1.0]
+    """
+    corner = vertices[triangles]
+    # Unit-free: millimetre triangles have an area of 1e-6, whose square float32 barely holds.
+    first, second = (
+        1e3 * (corner[:, 1] - corner[:, 0]),
+        1e3 * (corner[:, 2] - corner[:, 0]),
+    )
+    area = jnp.cross(first, second)
+    total = jnp.zeros_like(vertices).at[triangles].add(area[:, None, :])
+    return normalize(total)

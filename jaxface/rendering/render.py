@@ -1,0 +1,114 @@
+"""A picture of a textured face: rasterize, look up the texture, shade, filter."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxface.rendering.camera import project, rotation_matrix, to_camera
+from jaxface.rendering.interpolate import interpolate
+from jaxface.rendering.lighting import STUDIO_LIGHTS, shade
+from jaxface.rendering.normals import normalize, vertex_normals
+from jaxface.rendering.rasterize import rasterize
+from jaxface.rendering.texture import sample_texture
+from jaxface.types import Camera, FaceModel, Lighting
+
+_ROUGHNESS = {"eyes": 0.12, "lips": 0.35, "teeth": 0.3, "inner_mouth": 0.4}
+_SKIN_ROUGHNESS = 0.5
+_REFLECTANCE = 0.04
+
+
+@partial(jax.jit, static_argnames=("height", "width", "supersample"))
+def render(
+    model: FaceModel,
+    vertices: Float[Array, "V 3"],
+    texture_linear: Float[Array, "T T 3"],
+    camera: Camera,
+    lighting: Lighting,
+    height: int,
+    width: int,
+    *,
+    supersample: int = 1,
+    specular: float | Float[Array, ""] = 0.0,
+    background: Float[Array, "..."] | float = 0.0,
+) -> tuple[Float[Array, "H W 3"], Float[Array, "H W"]]:
+    """Returns the rendered picture (linear RGB over the background) and its coverage.
+
+    Lambertian under spherical harmonics, smooth normals, both sides of triangles drawn, no cast
+    shadows. Differentiable in vertices, texture, camera and lighting, except through coverage.
+
+    Args:
+        model: topology, UVs and regions.
+        vertices: model space, metres.
+        texture_linear: albedo in the canonical UV.
+        camera: for `height` x `width` pixels.
+        lighting: in camera space.
+        height: of the picture, pixels.
+        width: of the picture, pixels.
+        supersample: each pixel is the mean of `supersample`² samples.
+        specular: strength of a highlight from the studio lights' directions; 1 is a dielectric.
+        background: linear RGB or grey behind the head.
+    """
+    factor = supersample
+    xy, depth = project(vertices, camera)
+    raster, _ = rasterize(xy * factor, depth, model.triangles, height * factor, width * factor)
+    covered = (raster[..., 3:] > 0).astype(jnp.float32)
+
+    rotation = rotation_matrix(camera.rotation)
+    points = to_camera(vertices, camera)
+    roughness = jnp.asarray([_ROUGHNESS.get(name, _SKIN_ROUGHNESS) for name in model.region_names])
+    per_vertex = jnp.concatenate(
+        [
+            vertex_normals(vertices, model.triangles) @ rotation.T,
+            points,
+            roughness[model.vertex_region][:, None],
+        ],
+        axis=1,
+    )
+    pixel = interpolate(per_vertex, raster, model.triangles)
+    normals, view = normalize(pixel[..., :3]), normalize(-pixel[..., 3:6])
+    facing = jnp.sum(normals * view, axis=-1, keepdims=True)
+    normals = normals * jnp.where(facing < 0, -1.0, 1.0)
+
+    albedo = sample_texture(texture_linear, interpolate(model.uvs, raster, model.uv_triangles))
+    colour = albedo * jnp.maximum(shade(normals, lighting), 0.0)
+    colour = colour + specular * _highlights(normals, view, pixel[..., 6])
+    picture = covered * colour
+    picture, coverage = (_box(image, factor) for image in (picture, covered))
+    return picture + (1 - coverage) * background, coverage[..., 0]
+
+
+def _highlights(
+    normals: Float[Array, "H W 3"],
+    view: Float[Array, "H W 3"],
+    roughness: Float[Array, "H W"],
+) -> Float[Array, "H W 3"]:
+    """Returns what the studio lights reflect off a rough dielectric (GGX, Schlick, Smith).
+
+    Walter et al., Microfacet Models for Refraction through Rough Surfaces (EGSR 2007), with the
+    joint masking term of Karis (2013) and a light as bright as `STUDIO_LIGHTS` says.
+    """
+    total = jnp.zeros_like(normals)
+    alpha = jnp.maximum(roughness, 0.05) ** 2  # empty pixels have none
+    facing = jnp.maximum(jnp.sum(normals * view, -1), 1e-3)
+    for direction, colour in STUDIO_LIGHTS:
+        light = normalize(jnp.array(direction))
+        half = normalize(view + light)
+        cosine = jnp.maximum(jnp.sum(normals * light, -1), 0.0)
+        peak = jnp.maximum(jnp.sum(normals * half, -1), 0.0)
+        spread = alpha**2 / (jnp.pi * (peak**2 * (alpha**2 - 1) + 1) ** 2)
+        masking = 0.5 / (alpha + (1 - alpha) * 2 * facing * cosine + alpha * (facing + cosine))
+        grazing = 1 - jnp.clip(jnp.sum(view * half, -1), 0.0, 1.0)
+        fresnel = _REFLECTANCE + (1 - _REFLECTANCE) * grazing**5
+        total += (jnp.pi * spread * masking * fresnel * cosine)[..., None] * jnp.array(colour)
+    return total
+
+
+def _box(image: Float[Array, "h w C"], factor: int) -> Float[Array, "H W C"]:
+    """Returns the mean of every `factor` x `factor` block."""
+    height, width, channels = image.shape
+    blocks = image.reshape(height // factor, factor, width // factor, factor, channels)
+    return blocks.mean(axis=(1, 3))

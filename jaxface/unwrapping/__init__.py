@@ -1,0 +1,5 @@
+"""Stage 3: the photo in the face's texture."""
+
+from jaxface.unwrapping.unwrap import UnwrapConfig, unwrap
+
+__all__ = ["UnwrapConfig", "unwrap"]

@@ -1,0 +1,64 @@
+"""The eyes' texture: the model's own, with the iris tinted as the photo shows it."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from jaxface.unwrapping.skin import weighted_median
+
+_PUPIL, _IRIS = 7.0, 20.5  # degrees around the eyeball's axis
+
+
+def axis_angle_of_eyes(
+    mean: Float[Array, "V 3"], eye_vertices: Bool[Array, " V"]
+) -> Float[Array, " V"]:
+    """Returns the angle in degrees between each eye vertex and its eyeball's axis; 180 elsewhere.
+
+    Args:
+        mean: vertices of the mean face, whose eyes look along z.
+        eye_vertices: which vertices belong to eyeballs.
+    """
+    angle = jnp.full(mean.shape[0], 180.0)
+    for side in (mean[:, 0] > 0, mean[:, 0] <= 0):
+        eye = (eye_vertices & side)[:, None]
+        low = jnp.min(jnp.where(eye, mean, jnp.inf), axis=0)
+        high = jnp.max(jnp.where(eye, mean, -jnp.inf), axis=0)
+        offset = mean - jnp.where(jnp.isfinite(low), 0.5 * (low + high), 0.0)
+        cosine = offset[:, 2] / jnp.maximum(jnp.linalg.norm(offset, axis=1), 1e-9)
+        degrees = jnp.degrees(jnp.arccos(jnp.clip(cosine, -1.0, 1.0)))
+        angle = jnp.where(eye[:, 0], degrees, angle)
+    return angle
+
+
+def tint_iris(
+    albedo: Float[Array, "T T 3"],
+    seen_albedo: Float[Array, "T T 3"],
+    visibility: Float[Array, "T T"],
+    angle: Float[Array, "T T"],
+    footprint: Float[Array, ""],
+) -> Float[Array, "T T 3"]:
+    """Returns the albedo with irises of the photo's median colour.
+
+    The gaze is known to a few degrees only and lashes darken the upper half, so that the colour
+    is one for both eyes, and the fewer pixels an iris has, the less of the change is applied.
+
+    Args:
+        albedo: the model's own.
+        seen_albedo: radiance over shading.
+        visibility: 0..1.
+        angle: around the eyeball's axis, degrees; 180 outside the eyes.
+        footprint: pixels of the photo per texel, on the face.
+    """
+    ring = ((angle > _PUPIL + 3) & (angle < _IRIS - 2)).astype(jnp.float32)
+    weights = ring * visibility
+    ratio = []
+    for channel in range(3):
+        seen = weighted_median(seen_albedo[..., channel], weights)
+        own = weighted_median(albedo[..., channel], ring)
+        ratio.append(jnp.log(jnp.maximum(seen, 5e-3)) - jnp.log(jnp.maximum(own, 5e-3)))
+    change = jnp.clip(jnp.stack(ratio), -1.2, 1.2)
+    iris_pixels = jnp.sqrt(jnp.sum(weights)) * footprint
+    trust = jnp.clip(iris_pixels / 12.0, 0.0, 1.0) * (jnp.sum(weights) > 0)
+    rim = jnp.clip((angle - _PUPIL) / 2.0, 0.0, 1.0) * jnp.clip((_IRIS + 1 - angle) / 2.0, 0.0, 1.0)
+    return jnp.clip(albedo * jnp.exp((trust * rim)[..., None] * change), 0.0, 1.0)

@@ -1,0 +1,98 @@
+"""Smooth fields on the face's mesh: data where there is some, a membrane elsewhere.
+
+The field m minimises, with W the data weight of each vertex, L the mesh's graph Laplacian,
+
+    sum_v W_v (m_v - value_v)^2 + reach^2 m' L m + pull sum_v m_v^2.
+
+`reach` is the distance in mesh edges over which data of weight 1 is smoothed; where W = 0 the
+field is harmonic; `pull` draws it slowly to zero far away. The mesh knows no UV seams, so neither
+does the field.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+
+def gather_texels(
+    values: Float[Array, "T T C"],
+    weights: Float[Array, "T T"],
+    vertex_ids: Int[Array, "T T 3"],
+    barycentrics: Float[Array, "T T 3"],
+    vertex_count: int,
+) -> tuple[Float[Array, "V C"], Float[Array, " V"]]:
+    """Returns each vertex's weighted mean of the texels around it, and their summed weight.
+
+    Args:
+        values: per texel.
+        weights: per texel; zero outside the charts.
+        vertex_ids: corners of each texel's triangle.
+        barycentrics: of the texel in its triangle.
+        vertex_count: V.
+    """
+    share = (weights[..., None] * barycentrics).reshape(-1, 3)
+    corners = vertex_ids.reshape(-1, 3)
+    flat = values.reshape(-1, values.shape[-1])
+    rows = jnp.concatenate([flat, jnp.ones_like(flat[:, :1])], axis=1)
+    total = jnp.zeros((vertex_count, rows.shape[1]), rows.dtype)
+    for corner in range(3):
+        total = total.at[corners[:, corner]].add(share[:, corner, None] * rows)
+    weight = total[:, -1]
+    return total[:, :-1] / jnp.maximum(weight, 1e-6)[:, None], weight
+
+
+def scatter_vertices(
+    field: Float[Array, "V C"], vertex_ids: Int[Array, "T T 3"], barycentrics: Float[Array, "T T 3"]
+) -> Float[Array, "T T C"]:
+    """Returns a vertex field at every texel."""
+    return jnp.einsum("tuk,tukc->tuc", barycentrics, field[vertex_ids])
+
+
+def membrane(
+    values: Float[Array, "V C"],
+    weights: Float[Array, " V"],
+    triangles: Int[Array, "F 3"],
+    *,
+    reach: float,
+    pull: float = 1e-4,
+    steps: int = 80,
+) -> Float[Array, "V C"]:
+    """Returns the smooth field through weighted values at vertices (conjugate gradients).
+
+    Differentiable in values and weights (through the iterations).
+
+    Args:
+        values: data per vertex; ignored where the weight is zero.
+        weights: confidence per vertex; about 1 where well seen.
+        triangles: of the mesh.
+        reach: smoothing distance, mesh edges.
+        pull: strength towards zero; data of weight 1 has strength 1.
+        steps: of conjugate gradients.
+    """
+    tension = reach**2
+    # Every inner edge lies in two triangles: half of it in each.
+    degree = jnp.zeros_like(weights).at[triangles].add(1.0)
+    diagonal = weights + tension * degree + pull
+
+    def apply(field):
+        corner = field[triangles]
+        pulls = corner - 0.5 * (jnp.roll(corner, 1, axis=1) + jnp.roll(corner, 2, axis=1))
+        laplacian = jnp.zeros_like(field).at[triangles].add(pulls)
+        return (weights + pull)[:, None] * field + tension * laplacian
+
+    def step(_, state):
+        field, residual, direction, energy = state
+        image = apply(direction)
+        length = energy / jnp.maximum(jnp.sum(direction * image, axis=0), 1e-20)
+        field, residual = field + length * direction, residual - length * image
+        smooth = residual / diagonal[:, None]
+        renewed = jnp.sum(residual * smooth, axis=0)
+        direction = smooth + renewed / jnp.maximum(energy, 1e-20) * direction
+        return field, residual, direction, renewed
+
+    right = weights[:, None] * values
+    start = right / diagonal[:, None]
+    state = (jnp.zeros_like(values), right, start, jnp.sum(right * start, axis=0))
+    return jax.lax.fori_loop(0, steps, step, state)[0]

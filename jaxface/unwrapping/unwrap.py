@@ -1,0 +1,207 @@
+"""The photo on the face's texture: what is seen, unlit, and a smooth complete albedo."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxface.morphable.albedo import albedo_texture
+from jaxface.morphable.texels import TexelMap
+from jaxface.rendering.color import luminance, srgb_to_linear
+from jaxface.rendering.lighting import shade
+from jaxface.rendering.texture import sample_image, sample_pyramid
+from jaxface.types import FaceModel, FitResult, UnwrapResult
+from jaxface.unwrapping.eyes import axis_angle_of_eyes, tint_iris
+from jaxface.unwrapping.membrane import gather_texels, membrane, scatter_vertices
+from jaxface.unwrapping.skin import region_tolerance, shrink, skin_mask
+from jaxface.unwrapping.visibility import Projection, project_texels
+
+_EPSILON = 2e-3
+
+
+@dataclass(frozen=True)
+class UnwrapConfig:
+    """Settings of `unwrap`.
+
+    Attributes:
+        window: side of the depth buffer around the face, pixels.
+        depth_tolerance: metres by which a texel may lie behind the depth buffer.
+        facing: cosines of the viewing angle between which visibility rises from 0 to 1.
+        reject: robust standard deviations off the trend beyond which a texel is not skin.
+        reach: mesh edges over which the low-frequency albedo follows the photo.
+        mirror_weight: of what only the mirrored side shows, against 1 for what is seen itself.
+    """
+
+    window: int = 768
+    depth_tolerance: float = 2e-3
+    facing: tuple[float, float] = (0.2, 0.45)
+    reject: float = 3.5
+    reach: float = 2.5
+    mirror_weight: float = 0.03
+
+
+@partial(jax.jit, static_argnames=("config",))
+def unwrap(
+    photo_srgb: Float[Array, "H W 3"],
+    fit: FitResult,
+    model: FaceModel,
+    texels: TexelMap,
+    *,
+    person_mask: Float[Array, "H W"] | None = None,
+    config: UnwrapConfig = UnwrapConfig(),
+) -> UnwrapResult:
+    """Returns what the photo shows of the face, its shading taken out, and a complete albedo.
+
+    Seen are texels inside the photo that no triangle hides and that face the camera. Of those,
+    `skin_mask` keeps what the fitted face explains. Light that differs between the mirrored
+    halves is put down to shading, since skin is symmetric at low frequency; `partial` is the
+    radiance over that shading. The low-frequency albedo is the fitted one times a smooth membrane
+    through the seen ratio, so that both agree at the border; where one side alone is seen, the
+    other takes its tone.
+
+    Differentiable almost everywhere in photo and fit: the choice of triangles and the thresholds
+    of the skin mask have no gradient.
+
+    Args:
+        photo_srgb: 0..1.
+        fit: the fitted face, with the camera in the photo's pixels.
+        model: the face model of the fit.
+        texels: of the model, T x T.
+        person_mask: probability that a pixel shows a person; all ones if missing.
+        config: static settings.
+    """
+    parameters = fit.parameters
+    corners = texels.vertex_ids, texels.barycentrics
+    size = texels.triangle_ids.shape[0]
+    charts = (texels.triangle_ids >= 0).astype(jnp.float32)
+    view = project_texels(
+        fit.vertices,
+        parameters.camera,
+        model.triangles,
+        model.uvs,
+        model.uv_triangles,
+        texels.triangle_ids,
+        *corners,
+        window=config.window,
+        tolerance=config.depth_tolerance,
+    )
+    height, width = photo_srgb.shape[:2]
+    levels = 1 + max(0, math.ceil(math.log2(max(height, width) / size)))
+    radiance = sample_pyramid(
+        srgb_to_linear(photo_srgb), view.xy, view.footprint, levels=min(levels, 5)
+    )
+
+    inside = jnp.all((view.xy > 1) & (view.xy < jnp.array([width - 1, height - 1])), axis=-1)
+    seen = shrink((view.unoccluded & inside).astype(jnp.float32), max(1, size // 256))
+    low, high = config.facing
+    visibility = seen * _smoothstep((view.facing - low) / (high - low))
+    person = jnp.ones_like(visibility)
+    if person_mask is not None:
+        person = _person(person_mask, view.xy, jnp.mean(view.footprint * charts))
+
+    albedo = albedo_texture(model, parameters.albedo, size)
+    shading = jnp.maximum(shade(view.normals, parameters.lighting), _EPSILON)
+    log_ratio = jnp.log(radiance + _EPSILON) - jnp.log(albedo * shading + _EPSILON)
+    log_ratio = jnp.clip(log_ratio, -4.0, 4.0)
+    tolerance = region_tolerance(
+        texels.region_ids,
+        charts,
+        scatter_vertices(model.mean[:, 1:2], *corners)[..., 0],
+        model.region_names,
+    )
+
+    texels_per_vertex = size**2 / model.mean.shape[0]
+
+    def at_vertices(values, weights):
+        values, weights = gather_texels(values, weights, *corners, model.mean.shape[0])
+        return values, weights / texels_per_vertex
+
+    def trend_of(values, weights, reach):
+        field = membrane(*at_vertices(values, weights), model.triangles, reach=reach)
+        return scatter_vertices(field, *corners)
+
+    # Texels in deep shadow or burnt out say nothing about albedo.
+    level = luminance(radiance)
+    legible = _smoothstep(level / 0.004) * _smoothstep((0.995 - level) / 0.03)
+    mask = skin_mask(
+        log_ratio, visibility * person * legible, tolerance, trend_of, reject=config.reject
+    )
+
+    values, weights = at_vertices(log_ratio, mask)
+    uneven = _unevenness(values, weights, model)
+    shading = shading * jnp.exp(scatter_vertices(uneven, *corners))
+    values = values - uneven
+    other = config.mirror_weight
+    both = weights + other * weights[model.mirror]
+    mirrored = weights[:, None] * values + other * (weights[:, None] * values)[model.mirror]
+    values = mirrored / jnp.maximum(both, 1e-6)[:, None]
+    tone = membrane(values, both, model.triangles, reach=config.reach, steps=160)
+    tone = scatter_vertices(tone, *corners)
+    low_frequency = jnp.clip(albedo * jnp.exp(jnp.clip(tone, -2.0, 2.0)), 0.0, 1.0)
+    low_frequency = _with_eyes(low_frequency, albedo, radiance / shading, view, model, texels)
+    return UnwrapResult(
+        radiance=radiance * (visibility > 0)[..., None],
+        shading=shading,
+        partial=jnp.where((visibility > 0)[..., None], radiance / shading, 0.0),
+        visibility=visibility,
+        skin_mask=mask,
+        low_frequency=low_frequency,
+    )
+
+
+def _smoothstep(x: Float[Array, "*N"]) -> Float[Array, "*N"]:
+    x = jnp.clip(x, 0.0, 1.0)
+    return x * x * (3 - 2 * x)
+
+
+def _person(
+    probability: Float[Array, "H W"], xy: Float[Array, "T T 2"], footprint: Float[Array, ""]
+) -> Float[Array, "T T"]:
+    """Returns whether a texel lies on the person, the least of five places a little apart, since
+    the mask's border is soft and the fit's contour is off by a pixel or two."""
+    radius = 3.0 * footprint
+    least = jnp.ones(xy.shape[:2])
+    for dx, dy in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)):
+        place = xy + radius * jnp.array([dx, dy])
+        least = jnp.minimum(least, sample_image(probability[..., None], place)[..., 0])
+    return _smoothstep((least - 0.4) / 0.4)
+
+
+def _unevenness(
+    values: Float[Array, "V 3"], weights: Float[Array, " V"], model: FaceModel
+) -> Float[Array, "V 3"]:
+    """Returns the part of the log ratio that changes sign under mirroring, smoothed.
+
+    It is known where both halves are seen and fades to zero elsewhere.
+    """
+    both = jnp.minimum(weights, weights[model.mirror])
+    odd = 0.5 * (values - values[model.mirror])
+    field = membrane(odd, both, model.triangles, reach=3.0, pull=3e-3)
+    return jnp.clip(0.5 * (field - field[model.mirror]), -0.8, 0.8)
+
+
+def _with_eyes(
+    skin: Float[Array, "T T 3"],
+    albedo: Float[Array, "T T 3"],
+    seen_albedo: Float[Array, "T T 3"],
+    view: Projection,
+    model: FaceModel,
+    texels: TexelMap,
+) -> Float[Array, "T T 3"]:
+    """Returns the texture with the eyeballs from the albedo model, tinted by the photo."""
+    if "eyes" not in model.region_names:
+        return skin
+    eyes = model.vertex_region == model.region_names.index("eyes")
+    angle = axis_angle_of_eyes(model.mean, eyes)[:, None]
+    corners = texels.vertex_ids, texels.barycentrics
+    angle = scatter_vertices(angle, *corners)[..., 0]
+    on_eyes = (angle < 179.0) & (texels.triangle_ids >= 0)
+    seen = (view.unoccluded & (view.facing > 0.5) & on_eyes).astype(jnp.float32)
+    footprint = jnp.sum(view.footprint * seen) / jnp.maximum(jnp.sum(seen), 1.0)
+    tinted = tint_iris(albedo, seen_albedo, seen, angle, footprint)
+    return jnp.where(on_eyes[..., None], tinted, skin)
