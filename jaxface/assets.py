@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zlib
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -33,14 +35,19 @@ def path(name: str) -> Path:
 
 
 def load_npz(name: str) -> dict[str, np.ndarray]:
-    """Returns the arrays of an `.npz` asset. Raises `AssetError` if missing or unreadable."""
+    """Returns the arrays of an `.npz` asset.
+
+    Args:
+        name: path inside the folder of the assets.
+
+    Raises:
+        AssetError: the file is missing or cannot be read.
+    """
     file = path(name)
     try:
-        with np.load(file, allow_pickle=False) as data:
+        with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as data:
             return {key: data[key] for key in data.files}
-    except (OSError, ValueError, EOFError, KeyError) as error:
-        raise AssetError(f"The asset {file} is damaged ({error}); reinstall jaxface.") from error
-    except Exception as error:  # zipfile.BadZipFile and zlib.error share no base class
+    except (OSError, ValueError, EOFError, KeyError, BadZipFile, zlib.error) as error:
         raise AssetError(f"The asset {file} is damaged ({error}); reinstall jaxface.") from error
 
 
@@ -51,5 +58,26 @@ def checksum(file: Path) -> str:
 
 
 def manifest() -> dict[str, dict]:
-    """Returns `pretrained/manifest.json`: name to sha256, bytes, source, version, licence."""
-    return json.loads(path("manifest.json").read_text())
+    """Returns `pretrained/manifest.json`: name to sha256, bytes, source and licence.
+
+    Raises:
+        AssetError: it is missing or not JSON.
+    """
+    file = path("manifest.json")
+    try:
+        return json.loads(file.read_text())
+    except ValueError as error:
+        raise AssetError(f"The list of assets {file} is damaged; reinstall jaxface.") from error
+
+
+def verify() -> int:
+    """Returns the number of assets after comparing each with its checksum.
+
+    Raises:
+        AssetError: one is missing or differs.
+    """
+    entries = manifest()
+    for name, entry in entries.items():
+        if checksum(path(name)) != entry["sha256"]:
+            raise AssetError(f"The asset {path(name)} is damaged; reinstall jaxface.")
+    return len(entries)

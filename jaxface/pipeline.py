@@ -1,26 +1,262 @@
 """The stages in order: photo -> landmarks -> fit -> unwrap -> correlate -> blend -> synthesize.
 
-Every stage is a pure function of one face, jitted where it is defined; what is here is the chain
-and nothing else. Host code (files, decoding, progress bars) stands above this module.
+Every stage is a pure function of one face, jitted where it is defined; what is here is the chain,
+the assets that it needs and nothing else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Literal, get_args
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
 
 from jaxface.blending import blend
-from jaxface.database import Database
-from jaxface.features.correlations import CorrelationConfig, correlate
-from jaxface.fitting.fit import FitConfig, fit
-from jaxface.morphable.texels import TexelMap
+from jaxface.database import Database, load_database
+from jaxface.errors import InputError
+from jaxface.features.correlations import PAPER, CorrelationConfig, correlate
+from jaxface.features.weights import load_vgg
+from jaxface.fitting import FitConfig, LandmarkNoise, fit, load_noise, with_landmarks68
+from jaxface.landmarks.crops import Region
+from jaxface.landmarks.detector import pad_photo
+from jaxface.landmarks.mesh import landmark_region
+from jaxface.landmarks.networks import Networks, load_networks
+from jaxface.landmarks.segmentation import segment_padded
+from jaxface.morphable.model import load_model
+from jaxface.morphable.texels import TexelMap, texel_map
+from jaxface.rendering.color import linear_to_srgb, srgb_to_linear
 from jaxface.synthesis import SynthesisConfig, synthesize
-from jaxface.types import Detection, FaceModel, Reconstruction
+from jaxface.types import Camera, FaceModel, FitResult, Reconstruction
 from jaxface.unwrapping import UnwrapConfig, unwrap
 
 Progress = Callable[[str, dict[str, Any]], None]
 Quality = Literal["draft", "standard", "high"]
+Method = Literal["default", "paper"]
+SIZES = {"draft": 256, "standard": 512, "high": 512}
+# The face's square of the photo, in sides of the landmarks' region, and its pixels a side.
+HEAD, WORKING_SIZES = 1.7, (512, 1024)
+
+
+@dataclass(frozen=True)
+class ReconstructConfig:
+    """Settings of `reconstruct`; `for_quality` makes consistent ones.
+
+    Attributes:
+        quality: `draft`, `standard` or `high`.
+        method: `default`, or `paper` for the paper's plain form.
+        size: texture side in texels.
+        seed: same seed and inputs, same bits on one device.
+    """
+
+    quality: Quality = "standard"
+    method: Method = "default"
+    size: int = 512
+    seed: int = 0
+    fit: FitConfig = field(default_factory=FitConfig)
+    unwrap: UnwrapConfig = field(default_factory=UnwrapConfig)
+    correlation: CorrelationConfig = field(default_factory=CorrelationConfig)
+    synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
+
+    @classmethod
+    def for_quality(
+        cls,
+        quality: str = "standard",
+        *,
+        method: str = "default",
+        size: int | None = None,
+        alpha: float | None = None,
+        seed: int = 0,
+    ) -> ReconstructConfig:
+        """Returns the settings of a quality. Raises `InputError` for a name that does not exist."""
+        if quality not in get_args(Quality):
+            raise InputError(f"--quality is draft, standard or high, not {quality!r}.")
+        if method not in get_args(Method):
+            raise InputError(f"--method is default or paper, not {method!r}.")
+        size = size or SIZES[quality]
+        if size not in (256, 512, 1024, 2048):
+            raise InputError(f"--size is 256, 512, 1024 or 2048, not {size}.")
+        synthesis = SynthesisConfig.for_quality(quality, method=method)
+        if alpha is not None:
+            synthesis = replace(synthesis, alpha=alpha)
+        correlation = PAPER if method == "paper" else CorrelationConfig()
+        return cls(
+            quality=quality,  # type: ignore[arg-type]
+            method=method,  # type: ignore[arg-type]
+            size=size,
+            seed=seed,
+            correlation=correlation,
+            synthesis=synthesis,
+        )
+
+
+@struct.dataclass
+class Assets:
+    """What the stages need besides the photo, as pytrees."""
+
+    model: FaceModel
+    texels: TexelMap
+    database: Database
+    networks: Networks
+    vgg: Any
+    noise: LandmarkNoise | None
+
+
+def load_assets(
+    config: ReconstructConfig = ReconstructConfig(),
+    *,
+    model: str = "default",
+    database: str | None = None,
+) -> Assets:
+    """Returns the assets for a texture size. Host function.
+
+    Raises:
+        AssetError: a file is missing or damaged.
+        InputError: there is no model or database of that name.
+    """
+    face = load_model(model)
+    return Assets(
+        model=face,
+        texels=texel_map(face, config.size),
+        database=load_database(database, size=config.size),
+        networks=load_networks(),
+        vgg=load_vgg(),
+        noise=load_noise(),
+    )
+
+
+@struct.dataclass
+class WorkingPhoto:
+    """The square of a photo around a face, at a standard size, so that compilations are few.
+
+    A point of the photo is `(working / scale) + corner`.
+    """
+
+    srgb: Float[Array, "S S 3"]
+    corner: Float[Array, "2"]
+    scale: Float[Array, ""]
+
+
+@partial(jax.jit, static_argnames="size")
+def working_photo(
+    photo: Float[Array, "H W 3"],
+    extent: Float[Array, "2"],
+    landmarks: Float[Array, "L D"],
+    *,
+    size: int,
+) -> WorkingPhoto:
+    """Returns the face's square of a padded photo, resampled without aliasing.
+
+    Differentiable in the photo; where to cut is a constant.
+    """
+    region = landmark_region(landmarks)
+    side = HEAD * region.side
+    scale = jnp.minimum(size / side, 1.0)
+    corner = region.center - 0.5 * size / scale
+    # Beyond the photo's true border, repeat it: the padding is black.
+    height, width = extent
+    rows = jnp.minimum(jnp.arange(photo.shape[0]), height.astype(jnp.int32) - 1)
+    columns = jnp.minimum(jnp.arange(photo.shape[1]), width.astype(jnp.int32) - 1)
+    image = jax.image.scale_and_translate(
+        photo[rows][:, columns],
+        (size, size, 3),
+        (0, 1),
+        jnp.stack([scale, scale]),
+        -corner[::-1] * scale,
+        "linear",
+        antialias=True,
+    )
+    return WorkingPhoto(srgb=jnp.clip(image, 0.0, 1.0), corner=corner, scale=scale)
+
+
+def to_photo_camera(camera: Camera, working: WorkingPhoto) -> Camera:
+    """Returns the camera of the working photo as one of the whole photo."""
+    return camera.replace(
+        focal=camera.focal / working.scale,
+        principal=camera.principal / working.scale + working.corner,
+    )
+
+
+def reconstruct(
+    photo_srgb: Float[Array, "H W 3"],
+    landmarks: Float[Array, "L D"],
+    assets: Assets,
+    config: ReconstructConfig = ReconstructConfig(),
+    *,
+    blendshapes: Float[Array, "52"] | None = None,
+    focal: float | None = None,
+    progress: Progress | None = None,
+) -> Reconstruction:
+    """Returns the complete textured face of a photo: the chain of all stages.
+
+    Args:
+        photo_srgb: `[H, W, 3]`, 0..1.
+        landmarks: 478 or 68 points in pixels, from `detect` or the user.
+        assets: from `load_assets` with the same `config`.
+        config: static settings.
+        blendshapes: `Detection.blendshapes`, a start for the expression.
+        focal: focal length in pixels, where it is known.
+        progress: called with the stage's name and `{"state": "start" | "step" | "end", ...}`.
+
+    Raises:
+        InputError: the number of landmarks is not one that the model knows.
+
+    Source: Saito, Wei, Hu, Nagano and Li, *Photorealistic Facial Texture Inference Using Deep
+    Neural Networks* (CVPR 2017).
+    """
+    tell = progress or (lambda stage, info: None)
+    model = assets.model
+    if len(landmarks) == 68:
+        model = with_landmarks68(model)
+    height, width = photo_srgb.shape[:2]
+    padded, extent = pad_photo(np.asarray(photo_srgb, np.float32))
+    landmarks = jnp.asarray(landmarks, jnp.float32)[:, :2]
+
+    tell("fit", {"state": "start"})
+    side = float(HEAD * landmark_region(landmarks).side)
+    size = next((s for s in WORKING_SIZES if s >= side), WORKING_SIZES[-1])
+    working = working_photo(padded, extent, landmarks, size=size)
+    square = Region(
+        center=jnp.full(2, size / 2.0), side=jnp.float32(size), angle=jnp.zeros(())
+    )
+    person = segment_padded(
+        working.srgb, jnp.full(2, float(size)), square, assets.networks
+    )
+    fitted = fit(
+        working.srgb,
+        (landmarks - working.corner) * working.scale,
+        model,
+        blendshapes=blendshapes,
+        focal=None if focal is None else focal * working.scale,
+        noise=assets.noise if len(landmarks) == 478 else None,
+        person_mask=person,
+        principal=(jnp.array([width / 2.0, height / 2.0]) - working.corner) * working.scale,
+        photo_size=max(height, width) * working.scale,
+        config=config.fit,
+    )
+    error = 100 * float(fitted.landmark_error)
+    tell("fit", {"state": "end", "note": f"landmarks {error:.2f} % of the eyes' distance"})
+
+    tell("unwrap", {"state": "start"})
+    seen = unwrap(
+        working.srgb, fitted, model, assets.texels, person_mask=person, config=config.unwrap
+    )
+    jax.block_until_ready(seen.partial)
+    tell("unwrap", {"state": "end", "note": f"{100 * float(seen.skin_mask.mean()):.0f} % seen"})
+    blended, synthesis = infer(seen, assets, config, progress=progress)
+    return Reconstruction(
+        fit=_in_photo(fitted, working), unwrapped=seen, blend=blended, synthesis=synthesis
+    )
+
+
+def _in_photo(fitted: FitResult, working: WorkingPhoto) -> FitResult:
+    parameters = fitted.parameters
+    return fitted.replace(
+        parameters=parameters.replace(camera=to_photo_camera(parameters.camera, working)),
+        landmarks=fitted.landmarks / working.scale + working.corner,
+    )

@@ -114,8 +114,8 @@ def build(
         weight: `[V]` what defines orthogonal.
         eyes: `[2, N]` vertices of the eyeballs, which move by translation only.
     """
-    centers = mean[eyes].mean(1)
-    radius = np.linalg.norm(mean[eyes[0]] - centers[0], axis=1).mean()
+    pupil, back = mean[eyes[:, 0]], mean[eyes[:, -1]]
+    centers, radius = (pupil + back) / 2, np.linalg.norm(pupil[0] - back[0]) / 2
     nearest = np.linalg.norm(mean[:, None] - centers, axis=-1).min(1) - radius
     front = 1 / (1 + np.exp(-(mean[:, 2] + 0.055) / 0.008))
     front *= 1 / (1 + np.exp(-(mean[:, 1] + 0.13) / 0.008))

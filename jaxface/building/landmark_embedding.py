@@ -34,6 +34,7 @@ from jaxface.landmarks.schemes import (
     IBUG68,
     LEFT_IRIS,
     LOWER_LIP,
+    OUTER_EYES,
     RIGHT_IRIS,
     UPPER_LIP,
 )
@@ -42,10 +43,12 @@ from jaxface.rendering.camera import look_at
 from jaxface.types import FaceModel
 
 SIZE = 512
-VIEWS = tuple((yaw, pitch) for yaw in range(-40, 41, 10) for pitch in (-12, 0, 12))
-ROUNDS = 4
+VIEWS = tuple((yaw, pitch) for yaw in range(-40, 41, 10) for pitch in (-12, 0, 12, 25))
+ROUNDS = 3
 IDENTITY_SCALE = 0.7
 IRIS_RING, MERIDIANS = 3, 24
+MIN_SUPPORT = 5.0
+MAX_STRAY = 0.02  # metres
 
 
 def collect(model: FaceModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -144,6 +147,30 @@ def carry(places: np.ndarray, known: np.ndarray, reference: np.ndarray) -> np.nd
     return np.where(known[:, None], places, spline(reference))
 
 
+def average(
+    places: np.ndarray, weights: np.ndarray, reference: np.ndarray, pairs: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns symmetric places `[478, 3]`, their spread and support `[478]`.
+
+    A point of the far cheek that misses it hits whatever is behind: samples far from where the
+    inner face's spline puts the point are left out.
+    """
+    middle, _ = robust_mean(places, weights)
+    eyes = np.abs(reference[list(OUTER_EYES), 0]).max()
+    inner = np.abs(reference[:, 0]) < 1.05 * eyes
+    inner[list(FACE_OVAL)] = False
+    guess = carry(middle, inner, reference)
+    near = np.linalg.norm(places - guess, axis=2) < MAX_STRAY
+    weights = weights * (near | inner)
+    middle, spread = robust_mean(places, weights)
+    support = weights.sum(0)
+    support = np.minimum(support, support[pairs])
+    for _ in range(2):
+        middle = (middle + middle[pairs] * [-1, 1, 1]) / 2
+        middle = carry(middle, support > MIN_SUPPORT, reference)
+    return (middle + middle[pairs] * [-1, 1, 1]) / 2, spread, support
+
+
 def nearest(
     mean: np.ndarray, triangles: np.ndarray, allowed: np.ndarray, points: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -188,13 +215,8 @@ def build(model: FaceModel) -> dict[str, np.ndarray]:
     mean, triangles = np.asarray(model.mean), np.asarray(model.triangles)
     region = np.asarray(model.vertex_region)[triangles]
     places, weights, reference = collect(model)
-    middle, spread = robust_mean(places, weights)
     pairs = mirror_pairs(reference)
-    support = weights.sum(0)
-    support = np.minimum(support, support[pairs])
-    middle = (middle + middle[pairs] * [-1, 1, 1]) / 2
-    middle = carry(middle, support > 6.0, reference)
-    middle = (middle + middle[pairs] * [-1, 1, 1]) / 2
+    middle, spread, support = average(places, weights, reference, pairs)
 
     names = model.region_names
     outer = [

@@ -1,1 +1,7 @@
 """Stage 2: parameters of the face model from landmarks and pixels."""
+
+from jaxface.fitting.files import load_noise, with_landmarks68
+from jaxface.fitting.fit import FitConfig, fit
+from jaxface.fitting.landmarks import LandmarkNoise
+
+__all__ = ["FitConfig", "LandmarkNoise", "fit", "load_noise", "with_landmarks68"]

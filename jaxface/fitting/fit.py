@@ -13,12 +13,14 @@ from jaxtyping import Array, Float
 from jaxface.errors import InputError
 from jaxface.fitting.landmarks import (
     LandmarkNoise,
+    LandmarkTerms,
     embedding_points,
     fit_landmarks,
     landmark_error,
     plain_noise,
     start_pose,
 )
+from jaxface.fitting.photometric import fit_pixels, lighting_prior
 from jaxface.fitting.schemes import scheme_of
 from jaxface.fitting.solver import SolverConfig
 from jaxface.fitting.unknowns import (
@@ -28,9 +30,13 @@ from jaxface.fitting.unknowns import (
     Prior,
     camera_of,
     project_point,
+    shape_basis,
 )
 from jaxface.rendering.lighting import uniform
 from jaxface.types import FaceModel, FaceParameters, FitResult, Lighting
+
+CROP = 256
+CROP_MARGIN = 1.6
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,14 @@ class FitConfig:
     known_focal_factor: float = 1.03
     usual_focal: float = 1.5
     """Focal length, in units of the photo's longer side."""
-    landmark_solver: SolverConfig = field(default=SolverConfig(max_iterations=15, rtol=1e-4))
+    pixel_weight: float = 300.0
+    """How many independent pixels the face's surface counts for."""
+    pixel_sigma: float = 0.06
+    """Of a pixel's colour, sRGB."""
+    solver: SolverConfig = field(default=SolverConfig(max_iterations=15, rtol=1e-4))
+    """For landmarks, in each of the rounds between which contour points slide."""
+    pixel_solver: SolverConfig = field(default=SolverConfig(max_iterations=10, rtol=1e-3))
+    """For each level of the pyramid."""
 
 
 def expression_order(names: tuple[str, ...]) -> list[int]:
@@ -115,55 +128,126 @@ def fit(
     return _fit(photo_srgb, landmarks[:, :2], model, blendshapes, focal, noise, person_mask, config)
 
 
-@partial(jax.jit, static_argnames="config")
+def crop_window(
+    landmarks: Float[Array, "L 2"],
+) -> tuple[Float[Array, "2"], Float[Array, ""]]:
+    """Returns the corner and the zoom of the square of the photo that the fit works on."""
+    low, high = landmarks.min(0), landmarks.max(0)
+    side = CROP_MARGIN * jnp.maximum(jnp.max(high - low), 1.0)
+    return (low + high) / 2 - side / 2, CROP / side
+
+
+def crop(
+    image: Float[Array, "H W C"], corner: Float[Array, "2"], zoom: Float[Array, ""]
+) -> Float[Array, "S S C"]:
+    """Returns `CROP` x `CROP` pixels of the image, resampled without aliasing; outside is zero."""
+    return jax.image.scale_and_translate(
+        image,
+        (CROP, CROP, image.shape[2]),
+        (0, 1),
+        jnp.stack([zoom, zoom]),
+        -corner[::-1] * zoom,
+        method="linear",
+        antialias=True,
+    )
+
+
 def _fit(photo, landmarks, model, blendshapes, focal, noise, person_mask, config) -> FitResult:
     height, width = photo.shape[:2]
-    landmarks = jnp.asarray(landmarks, jnp.float32)
+    corner, zoom = crop_window(landmarks)
+    ones = jnp.ones((height, width)) if person_mask is None else person_mask
+    stack = jnp.concatenate([photo, ones[..., None]], axis=2)
+    image = _crop(stack, corner, zoom)
+    principal = jnp.array([width / 2.0, height / 2.0])
+    usual = config.usual_focal * max(height, width) if focal is None else focal
+    result = _fit_crop(
+        image,
+        (landmarks - corner) * zoom,
+        (principal - corner) * zoom,
+        jnp.log(usual * zoom),
+        model,
+        blendshapes,
+        noise,
+        config,
+        focal is not None,
+    )
+    camera = result.parameters.camera
+    camera = camera.replace(focal=camera.focal / zoom, principal=principal)
+    return result.replace(
+        parameters=result.parameters.replace(camera=camera),
+        landmarks=result.landmarks / zoom + corner,
+    )
+
+
+_crop = jax.jit(crop)
+
+
+@partial(jax.jit, static_argnames=("config", "focal_known"))
+def _fit_crop(
+    image: Float[Array, "S S 4"],
+    landmarks: Float[Array, "L 2"],
+    principal: Float[Array, "2"],
+    log_focal: Float[Array, ""],
+    model: FaceModel,
+    blendshapes: Float[Array, "52"] | None,
+    noise: LandmarkNoise | None,
+    config: FitConfig,
+    focal_known: bool,
+) -> FitResult:
+    """Returns the fit in the crop's pixels. The image's fourth channel weighs its pixels."""
     weight = config.landmark_weight if noise is None else 1.0
     noise = plain_noise(len(landmarks), config.landmark_sigma) if noise is None else noise
+    modes = len(model.albedo_basis)
     layout = Layout(
         identity=len(model.identity_basis),
         expression=len(model.expression_basis),
-        extra=noise.factors.shape[1],
+        extra=noise.factors.shape[1] + (modes + LIGHTING if config.photometric else 0),
     )
-    principal = jnp.array([width / 2.0, height / 2.0])
     pose, frame = start_pose(embedding_points(model, model.mean), landmarks, principal)
-    prior = _prior(pose, layout, model, blendshapes, focal, max(height, width), config)
-    x = prior.mean.at[:POSE].set(pose)
-    state = fit_landmarks(
-        x,
-        frame,
-        landmarks,
-        model,
-        noise,
-        prior,
-        layout,
-        weight=weight,
-        config=config.landmark_solver,
+    factor = config.known_focal_factor if focal_known else config.focal_factor
+    prior = _prior(pose, layout, model, blendshapes, config).replace(
+        log_focal=log_focal, focal_precision=jnp.asarray(math.log(factor) ** -2)
     )
-    pose, identity, expression, _ = layout.split(state.x)
-    parameters = FaceParameters(
-        identity=identity,
-        expression=expression,
-        albedo=jnp.zeros(len(model.albedo_basis)),
-        camera=camera_of(pose, frame),
-        lighting=Lighting(coefficients=uniform().coefficients),
-    )
-    vertices = model.mean + jnp.tensordot(identity, model.identity_basis, 1)
-    vertices += jnp.tensordot(expression, model.expression_basis, 1)
+    basis = shape_basis(model)
+    terms = LandmarkTerms(landmarks, model, basis, noise, layout, weight)
+    state = fit_landmarks(prior.mean.at[:POSE].set(pose), frame, terms, prior, config.solver)
+    photometric_error = jnp.zeros(())
+    if config.photometric:
+        state, photometric_error = fit_pixels(
+            state,
+            image,
+            frame,
+            terms,
+            prior,
+            config.pixel_weight,
+            config.pixel_sigma,
+            config.pixel_solver,
+        )
+    pose, identity, expression, rest = layout.split(state.x)
+    albedo, light = jnp.zeros(modes), uniform().coefficients
+    if config.photometric:
+        albedo = rest[-modes - LIGHTING : -LIGHTING]
+        light = rest[-LIGHTING:].reshape(9, 3)
+    vertices = model.mean + jnp.tensordot(state.x[layout.shape], basis, 1)
     fitted = jax.vmap(lambda p: project_point(p, pose, frame))(embedding_points(model, vertices))
     return FitResult(
-        parameters=parameters,
+        parameters=FaceParameters(
+            identity=identity,
+            expression=expression,
+            albedo=albedo,
+            camera=camera_of(pose, frame),
+            lighting=Lighting(coefficients=light),
+        ),
         vertices=vertices,
         landmarks=fitted,
         landmark_error=landmark_error(fitted, landmarks),
-        photometric_error=jnp.zeros(()),
+        photometric_error=photometric_error,
         converged=state.converged,
         iterations=state.iterations,
     )
 
 
-def _prior(pose, layout: Layout, model, blendshapes, focal, side: int, config) -> Prior:
+def _prior(pose, layout: Layout, model, blendshapes, config: FitConfig) -> Prior:
     """Returns the prior over pose, identity, expression and nuisance."""
     order = expression_order(model.expression_names)
     mean = jnp.zeros(layout.size).at[:POSE].set(pose).at[6].set(math.log(config.distance))
@@ -176,11 +260,15 @@ def _prior(pose, layout: Layout, model, blendshapes, focal, side: int, config) -
     if blendshapes is not None:
         seen = jnp.array([i >= 0 for i in order]) * blendshapes[jnp.array(order)]
         mean = mean.at[faces].set(jnp.clip(seen, 0.0, 1.0))
-    factor = config.focal_factor if focal is None else config.known_focal_factor
-    focal = config.usual_focal * side if focal is None else focal
+    if config.photometric:
+        center, spread = lighting_prior()
+        mean = mean.at[-LIGHTING:].set(center)
+    matrix = jnp.diag(precision)
+    if config.photometric:
+        matrix = matrix.at[-LIGHTING:, -LIGHTING:].set(spread)
     return Prior(
         mean=mean,
-        precision=precision,
-        log_focal=jnp.log(jnp.asarray(focal, jnp.float32)),
-        focal_precision=jnp.asarray(math.log(factor) ** -2),
+        precision=matrix,
+        log_focal=jnp.zeros(()),
+        focal_precision=jnp.zeros(()),
     )

@@ -26,7 +26,6 @@ from jaxface.fitting.unknowns import (
     point_jacobian,
     project_point,
     rotation_of,
-    shape_basis,
 )
 from jaxface.types import FaceModel
 
@@ -85,7 +84,7 @@ class LandmarkTerm:
     unit: Float[Array, ""]
     frame: Frame
 
-    def system(self, x: Float[Array, " P"], layout: Layout, weight: float) -> System:
+    def system(self, x: Float[Array, " P"], layout: Layout, weight: float | Array) -> System:
         """Returns the landmarks' part of value, gradient and matrix."""
         points = self.mean + jnp.tensordot(x[layout.shape], self.basis, 1)
         nuisance = x[layout.shape.stop :][: len(self.factors)]
@@ -184,9 +183,7 @@ def inter_ocular(landmarks: Float[Array, "L 2"]) -> Float[Array, ""]:
     return jnp.linalg.norm(left - right)
 
 
-def landmark_error(
-    fitted: Float[Array, "L 2"], target: Float[Array, "L 2"]
-) -> Float[Array, ""]:
+def landmark_error(fitted: Float[Array, "L 2"], target: Float[Array, "L 2"]) -> Float[Array, ""]:
     """Returns the mean distance of the landmarks that are not contour, in inter-ocular units."""
     scheme = scheme_of(len(target))
     inner = jnp.ones(len(target)).at[jnp.array(scheme.contour)].set(0.0)
@@ -243,75 +240,68 @@ def correspondences(
     return ids.at[sliding].set(moved), weights.at[sliding].set(share)
 
 
-def make_term(
-    x: Float[Array, " P"],
-    frame: Frame,
-    target: Float[Array, "L 2"],
-    model: FaceModel,
-    basis: Float[Array, "S V 3"],
-    candidates: Int[Array, "S C"],
-    noise: LandmarkNoise,
-    layout: Layout,
-) -> LandmarkTerm:
-    """Returns the landmark term with correspondences and noise for the present estimate."""
-    scheme = scheme_of(len(target))
-    pose = x[:POSE]
-    vertices = model.mean + jnp.tensordot(x[layout.shape], basis, 1)
+@struct.dataclass
+class LandmarkTerms:
+    """What stays the same in all rounds: measured landmarks, model, noise, weight."""
 
-    def project(points: Array) -> Array:
-        flat = jax.vmap(lambda p: project_point(p, pose, frame))(points.reshape(-1, 3))
-        return flat.reshape(*points.shape[:-1], 2)
+    target: Float[Array, "L 2"]
+    model: FaceModel
+    basis: Float[Array, "S V 3"]
+    noise: LandmarkNoise
+    layout: Layout
+    weight: float | Float[Array, ""]
 
-    ids, weights = correspondences(model, scheme, candidates, vertices, project, target)
-    bias, factors, sigma = noise.at(yaw_of(rotation_of(pose, frame)))
-    eyes = target[scheme.left_eye[0]] - target[scheme.right_eye[0]]
-    eyes /= jnp.maximum(jnp.linalg.norm(eyes), 1e-6)
-    return LandmarkTerm(
-        target=target,
-        mean=jnp.einsum("lk,lkc->lc", weights, model.mean[ids]),
-        basis=jnp.einsum("lk,slkc->slc", weights, basis[:, ids]),
-        bias=bias,
-        factors=factors,
-        sigma=sigma,
-        roll=jnp.stack([eyes, jnp.stack([-eyes[1], eyes[0]])]),
-        unit=INTER_OCULAR * jnp.exp(pose[5]),
-        frame=frame,
-    )
+    def at(self, x: Float[Array, " P"], frame: Frame) -> LandmarkTerm:
+        """Returns the term with correspondences and noise for the present estimate."""
+        model, target = self.model, self.target
+        scheme = scheme_of(len(target))
+        pose = x[:POSE]
+        vertices = model.mean + jnp.tensordot(x[self.layout.shape], self.basis, 1)
+
+        def project(points: Array) -> Array:
+            flat = jax.vmap(lambda p: project_point(p, pose, frame))(points.reshape(-1, 3))
+            return flat.reshape(*points.shape[:-1], 2)
+
+        candidates = sliding_candidates(model, scheme)
+        ids, weights = correspondences(model, scheme, candidates, vertices, project, target)
+        bias, factors, sigma = self.noise.at(yaw_of(rotation_of(pose, frame)))
+        eyes = target[scheme.left_eye[0]] - target[scheme.right_eye[0]]
+        eyes /= jnp.maximum(jnp.linalg.norm(eyes), 1e-6)
+        return LandmarkTerm(
+            target=target,
+            mean=jnp.einsum("lk,lkc->lc", weights, model.mean[ids]),
+            basis=jnp.einsum("lk,slkc->slc", weights, self.basis[:, ids]),
+            bias=bias,
+            factors=factors,
+            sigma=sigma,
+            roll=jnp.stack([eyes, jnp.stack([-eyes[1], eyes[0]])]),
+            unit=INTER_OCULAR * jnp.exp(pose[5]),
+            frame=frame,
+        )
 
 
 def fit_landmarks(
     x: Float[Array, " P"],
     frame: Frame,
-    target: Float[Array, "L 2"],
-    model: FaceModel,
-    noise: LandmarkNoise,
+    terms: LandmarkTerms,
     prior: Prior,
-    layout: Layout,
-    *,
-    weight: float,
     config: SolverConfig,
 ) -> State:
     """Returns the solver's state after shape and pose were fitted to landmarks.
 
     Args:
-        x: start (`start_pose`, zeros elsewhere).
+        x: start (`start_pose`, the prior's mean elsewhere).
         frame: of the start.
-        target: detected landmarks, pixels.
-        model: whose embedding has as many landmarks.
-        noise: of the detector.
+        terms: landmarks, model and noise.
         prior: over all unknowns.
-        layout: sizes of the parts of x.
-        weight: of the landmarks' term; below 1 where the noise is correlated but not modelled.
         config: of the solver, for each of the rounds between which contour points slide.
     """
-    basis = shape_basis(model)
-    candidates = sliding_candidates(model, scheme_of(len(target)))
-    lower, upper = bounds(layout)
+    lower, upper = bounds(terms.layout)
 
     def advance(x: Array, _: None) -> tuple[Array, State]:
-        term = make_term(x, frame, target, model, basis, candidates, noise, layout)
+        term = terms.at(x, frame)
         state = solve(
-            lambda p: term.system(p, layout, weight) + prior.system(p),
+            lambda p: term.system(p, terms.layout, terms.weight) + prior.system(p),
             x,
             lower=lower,
             upper=upper,

@@ -98,27 +98,26 @@ def shape_basis(model: FaceModel) -> Float[Array, "S V 3"]:
 
 @struct.dataclass
 class Prior:
-    """Independent Gaussians over the unknowns; precision 0 means none.
+    """A Gaussian over the unknowns; precision 0 means none.
 
     `log_focal` and its precision act on scale + distance, the logarithm of the focal length.
     """
 
     mean: Float[Array, " P"]
-    precision: Float[Array, " P"]
+    precision: Float[Array, "P P"]
     log_focal: Float[Array, ""]
     focal_precision: Float[Array, ""]
 
     def system(self, x: Float[Array, " P"]) -> System:
         """Returns value, gradient and matrix of the negative logarithm of the prior."""
         away = x - self.mean
-        pull = self.precision * away
+        pull = self.precision @ away
         direction = jnp.zeros_like(x).at[5].set(1.0).at[6].set(1.0)
         focal = x[5] + x[6] - self.log_focal
         return System(
             cost=0.5 * (pull @ away + self.focal_precision * focal**2),
             gradient=pull + self.focal_precision * focal * direction,
-            normal=jnp.diag(self.precision)
-            + self.focal_precision * direction[:, None] * direction,
+            normal=self.precision + self.focal_precision * direction[:, None] * direction,
         )
 
 

@@ -28,6 +28,11 @@ def to_photo(region: Region, points: Float[Array, "N 2"]) -> Float[Array, "N 2"]
     return region.center + local[:, :1] * right + local[:, 1:] * down
 
 
+def from_photo(region: Region, pixels: Float[Array, "N 2"]) -> Float[Array, "N 2"]:
+    """Returns photo pixels as points in 0..1 of the region; the inverse of `to_photo`."""
+    return (pixels - region.center) @ jnp.stack(_axes(region), axis=1) / region.side + 0.5
+
+
 def crop(
     photo: Float[Array, "H W 3"],
     extent: Float[Array, "2"],

@@ -1,0 +1,17 @@
+# CPU by default; `docker build --build-arg EXTRA=cuda -t jaxface:cuda .` for NVIDIA GPUs.
+FROM python:3.11-slim
+
+ARG EXTRA=""
+
+WORKDIR /app
+COPY pyproject.toml README.md LICENSE ./
+COPY jaxface jaxface
+COPY pretrained pretrained
+RUN pip install --no-cache-dir ".${EXTRA:+[$EXTRA]}"
+
+RUN useradd --create-home jaxface
+USER jaxface
+WORKDIR /home/jaxface
+
+ENTRYPOINT ["jaxface"]
+CMD ["--help"]

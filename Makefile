@@ -1,0 +1,31 @@
+# `make demo` and `make test` set everything up by themselves; a second call starts at once.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test fast lint clean
+
+demo: $(STAMP)
+	$(BIN)/jaxface demo -o out/demo
+
+test: $(STAMP) lint
+	$(BIN)/python -m pytest -q
+
+fast: $(STAMP)
+	$(BIN)/python -m pytest -q -m "not slow"
+
+lint: $(STAMP)
+	$(BIN)/ruff check jaxface tests run.py
+	$(BIN)/ruff format --check jaxface tests run.py
+	$(BIN)/mypy
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@if command -v npm >/dev/null 2>&1; then \
+	  npm install --silent --no-fund --no-audit --prefix .cache/node gltf-validator@2.0.0-dev.3.10 || true; fi
+	@touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) .cache out

@@ -1,0 +1,142 @@
+"""Commands of `jaxface`. Options follow the same names everywhere."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from jaxface import assets
+from jaxface.errors import InputError, JaxfaceError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+asset_app = typer.Typer(no_args_is_help=True, help="The files that the program needs.")
+app.add_typer(asset_app, name="assets")
+
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the result.")]
+
+
+def run() -> None:
+    """Runs the command line; a user's mistake is one sentence on stderr and an exit code."""
+    try:
+        app()
+    except JaxfaceError as error:
+        print(f"jaxface: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("jaxface: stopped.", file=sys.stderr)
+        sys.exit(130)
+
+
+def _prepare_jax(device: str | None) -> None:
+    """Chooses the device and keeps compilations in the user's cache between starts."""
+    import jax
+
+    from jaxface.features.weights import cache_folder
+
+    if device:
+        jax.config.update("jax_platforms", "cuda" if device == "gpu" else device)
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    try:
+        jax.devices()
+    except RuntimeError as error:
+        raise InputError(f"There is no device {device!r} for JAX on this machine.") from error
+
+
+@app.command()
+def reconstruct(
+    photos: Annotated[list[Path], typer.Argument(help="Photos, each with a face.")],
+    output: Output = Path("out"),
+    quality: Annotated[str, typer.Option(help="draft, standard or high.")] = "standard",
+    size: Annotated[int | None, typer.Option(help="Texture side: 256, 512, 1024, 2048.")] = None,
+    alpha: Annotated[float | None, typer.Option(help="Weight of the correlation term.")] = None,
+    method: Annotated[str, typer.Option(help="default, or paper for its plain form.")] = "default",
+    model: Annotated[str, typer.Option(help="Face model.")] = "default",
+    database: Annotated[Path | None, typer.Option(help="Folder of a texture database.")] = None,
+    all_faces: Annotated[bool, typer.Option("--all-faces", help="Every face of a photo.")] = False,
+    landmarks: Annotated[Path | None, typer.Option(help="Your own: .pts, .json, .npy.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, gpu or tpu.")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same bits.")] = 0,
+    log_json: Annotated[bool, typer.Option("--log-json", help="A JSON line an event.")] = False,
+) -> None:
+    """Turns photos into textured 3D faces."""
+    from jaxface.cli import work
+
+    if landmarks and len(photos) > 1:
+        raise InputError("--landmarks belongs to one photo; give one photo at a time.")
+    _prepare_jax(device)
+    config = work.ReconstructConfig.for_quality(
+        quality, method=method, size=size, alpha=alpha, seed=seed
+    )
+    failures = work.reconstruct_photos(
+        photos,
+        output,
+        config,
+        model=model,
+        database=database,
+        all_faces=all_faces,
+        landmarks=landmarks,
+        log_json=log_json,
+    )
+    if failures:
+        raise typer.Exit(failures[-1].exit_code)
+
+
+@app.command()
+def demo(
+    output: Output = Path("out/demo"),
+    quality: Annotated[str, typer.Option(help="draft, standard or high.")] = "standard",
+    device: Annotated[str | None, typer.Option(help="cpu, gpu or tpu.")] = None,
+) -> None:
+    """Turns the photo that comes with jaxface into a textured 3D face."""
+    from jaxface.cli import work
+
+    _prepare_jax(device)
+    config = work.ReconstructConfig.for_quality(quality)
+    work.reconstruct_photos([assets.path("demo.jpg")], output, config)
+    print(f"Look at {output / 'preview.png'}; open {output / 'face.glb'} in any 3D viewer.")
+
+
+@app.command()
+def render(
+    result: Annotated[Path, typer.Argument(help="Folder that reconstruct wrote.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="PNG file.")] = Path("render.png"),
+    yaw: Annotated[float, typer.Option(help="Degrees, to the subject's left.")] = 0.0,
+    pitch: Annotated[float, typer.Option(help="Degrees, chin up.")] = 0.0,
+    neutral: Annotated[bool, typer.Option("--neutral", help="Without expression.")] = False,
+    light: Annotated[str, typer.Option(help="studio or photo.")] = "studio",
+    size: Annotated[int, typer.Option(help="Pixels a side.", min=64, max=4096)] = 768,
+) -> None:
+    """Renders a finished face from any side."""
+    from jaxface.cli import work
+
+    if light not in ("studio", "photo"):
+        raise InputError(f"--light is studio or photo, not {light!r}.")
+    _prepare_jax(None)
+    work.render_result(
+        result, output, yaw=yaw, pitch=pitch, neutral=neutral, light=light, size=size
+    )
+
+
+@asset_app.command("list")
+def assets_list() -> None:
+    """Lists the files, their sources and licences."""
+    table = Table()
+    for column in ("file", "MB", "source", "licence"):
+        table.add_column(column)
+    for name, entry in assets.manifest().items():
+        table.add_row(name, f"{entry['bytes'] / 1e6:.2f}", entry["source"], entry["licence"])
+    Console().print(table)
+
+
+@asset_app.command("verify")
+def assets_verify() -> None:
+    """Compares every file with its checksum."""
+    count = assets.verify()
+    print(f"All {count} assets are as they should be.")

@@ -1,0 +1,184 @@
+"""What the commands do: photos in turn, progress, results, the summary."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from rich.console import Console
+
+from jaxface import assets as files
+from jaxface.cli.progress import CompileClock, Reporter, summary
+from jaxface.errors import JaxfaceError
+from jaxface.export import load_result, write_result
+from jaxface.export.preview import render_view
+from jaxface.images import Photo, read_photo, write_png
+from jaxface.landmarks.detector import detect
+from jaxface.landmarks.files import read_landmarks
+from jaxface.pipeline import Assets, ReconstructConfig, load_assets, reconstruct
+from jaxface.types import Reconstruction
+
+MAX_FACES = 16
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in ("jaxface", "jax", "jaxlib", "flax", "optax", "numpy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # run.py works without installing
+            found[name] = "not installed"
+    return found
+
+
+def _faces(
+    photo: Photo, assets: Assets, landmarks: Path | None, all_faces: bool
+) -> list[tuple[np.ndarray, Any]]:
+    """Returns landmarks and blendshapes of the faces to reconstruct."""
+    if landmarks is not None:
+        points = read_landmarks(landmarks)
+        if len(points) == 468:  # without the irises: the mesh's first 468
+            points = np.concatenate([points, np.full((10, 2), np.nan, np.float32)])
+        return [(points, None)]
+    found = detect(photo.srgb, assets.networks, max_faces=MAX_FACES if all_faces else 1)
+    return [
+        (np.asarray(found.landmarks[i]), found.blendshapes[i]) for i in range(len(found.score))
+    ]
+
+
+def reconstruct_photos(
+    photos: list[Path],
+    output: Path,
+    config: ReconstructConfig,
+    *,
+    model: str = "default",
+    database: Path | None = None,
+    all_faces: bool = False,
+    landmarks: Path | None = None,
+    log_json: bool = False,
+) -> list[JaxfaceError]:
+    """Reconstructs photos in turn, writes a folder for each face, returns the failures.
+
+    With one photo a failure is raised; with several it is reported and the next one follows.
+    """
+    console = Console(stderr=log_json)
+    clock = CompileClock()
+    loaded: Assets | None = None
+    rows: list[dict[str, Any]] = []
+    failures: list[JaxfaceError] = []
+    for path in photos:
+        try:
+            photo = read_photo(path)
+            if not log_json:
+                height, width = photo.srgb.shape[:2]
+                console.print(f"{path} ({width} x {height})", markup=False, highlight=False)
+            if loaded is None:
+                loaded = load_assets(config, model=model, database=str(database or "") or None)
+            folder = output if len(photos) == 1 else output / path.stem
+            rows += _reconstruct_photo(
+                photo, folder, loaded, config, console, clock,
+                all_faces=all_faces, landmarks=landmarks, log_json=log_json,
+            )  # fmt: skip
+        except JaxfaceError as error:
+            if len(photos) == 1:
+                raise
+            failures.append(error)
+            rows.append({"photo": path.name, "result": "failed", "folder": str(error)})
+            console.print(f"  {error}", markup=False, highlight=False)
+    if not log_json:
+        summary(console, rows)
+    return failures
+
+
+def _reconstruct_photo(
+    photo: Photo,
+    folder: Path,
+    assets: Assets,
+    config: ReconstructConfig,
+    console: Console,
+    clock: CompileClock,
+    *,
+    all_faces: bool,
+    landmarks: Path | None,
+    log_json: bool,
+) -> list[dict[str, Any]]:
+    reporter = Reporter(console, clock, log_json=log_json)
+    reporter("landmarks", {"state": "start"})
+    faces = _faces(photo, assets, landmarks, all_faces)
+    reporter("landmarks", {"state": "end", "note": f"{len(faces)} face(s)"})
+    rows = []
+    for number, (points, blendshapes) in enumerate(faces, start=1):
+        target = folder / f"face{number}" if all_faces else folder
+        if number > 1:
+            reporter = Reporter(console, clock, log_json=log_json)
+        result = reconstruct(
+            photo.srgb,
+            points,
+            assets,
+            config,
+            blendshapes=blendshapes,
+            focal=photo.focal,
+            progress=reporter,
+        )
+        reporter("export", {"state": "start"})
+        details = _details(photo, result, config, reporter)
+        write_result(
+            target, photo=photo, reconstruction=result, model=assets.model, details=details
+        )
+        reporter("export", {"state": "end"})
+        timings = reporter.timings()
+        rows.append(
+            {
+                "photo": photo.name,
+                "result": "ok",
+                "landmarks %": f"{details['landmark_error_percent']:.2f}",
+                "seen %": f"{details['seen_percent']:.0f}",
+                "seconds": f"{timings['total']:.0f}",
+                "compile": f"{timings['compile']:.0f}",
+                "folder": str(target),
+            }
+        )
+    return rows
+
+
+def _details(
+    photo: Photo, result: Reconstruction, config: ReconstructConfig, reporter: Reporter
+) -> dict[str, Any]:
+    manifest = files.manifest()
+    return {
+        "photo": photo.name,
+        "settings": asdict(config),
+        "versions": _versions(),
+        "device": str(jax.devices()[0]),
+        "timings": reporter.timings(),
+        "landmark_error_percent": 100 * float(result.fit.landmark_error),
+        "seen_percent": 100 * float(result.unwrapped.skin_mask.mean()),
+        "losses": {
+            "photometric": float(result.fit.photometric_error),
+            "synthesis": [float(x) for x in np.asarray(result.synthesis.losses)],
+        },
+        "asset_checksums": {name: entry["sha256"] for name, entry in manifest.items()},
+    }
+
+
+def render_result(
+    result: Path,
+    output: Path,
+    *,
+    yaw: float,
+    pitch: float,
+    neutral: bool,
+    light: str,
+    size: int,
+) -> None:
+    """Renders a written result from a side into a PNG file. Angles in degrees."""
+    stored = load_result(result)
+    image = render_view(
+        stored, yaw=yaw, pitch=pitch, neutral=neutral, light=light, size=size
+    )
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_png(output, image)

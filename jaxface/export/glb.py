@@ -1,0 +1,148 @@
+"""glTF 2.0 binary: textured head with the ARKit expressions as morph targets. Host code."""
+
+from __future__ import annotations
+
+import json
+import struct
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from jaxface.export.mesh import normals, split_corners, triangle_regions
+from jaxface.images import to_bytes
+from jaxface.types import FaceModel
+
+_FLOAT, _UINT = 5126, 5125
+_ARRAY, _ELEMENTS = 34962, 34963
+# Regions that a renderer treats differently, with their roughness.
+_MATERIALS = {"eyes": 0.1, "mouth": 0.35, "skin": 0.55}
+_MOUTH = ("teeth", "tongue", "inner_mouth")
+
+
+class _Buffer:
+    """Collects the binary chunk with its buffer views and accessors."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.views: list[dict[str, Any]] = []
+        self.accessors: list[dict[str, Any]] = []
+
+    def view(self, content: bytes, target: int | None = None) -> int:
+        self.data += b"\0" * (-len(self.data) % 4)
+        view = {"buffer": 0, "byteOffset": len(self.data), "byteLength": len(content)}
+        self.views.append(view if target is None else view | {"target": target})
+        self.data += content
+        return len(self.views) - 1
+
+    def accessor(self, array: np.ndarray, *, bounds: bool = False) -> int:
+        indices = array.ndim == 1
+        array = np.ascontiguousarray(array, np.uint32 if indices else np.float32)
+        accessor: dict[str, Any] = {
+            "bufferView": self.view(array.tobytes(), _ELEMENTS if indices else _ARRAY),
+            "componentType": _UINT if indices else _FLOAT,
+            "count": len(array),
+            "type": "SCALAR" if indices else f"VEC{array.shape[1]}",
+        }
+        if bounds:
+            accessor |= {"min": array.min(0).tolist(), "max": array.max(0).tolist()}
+        self.accessors.append(accessor)
+        return len(self.accessors) - 1
+
+
+def encode_glb(
+    model: FaceModel,
+    neutral: np.ndarray,
+    expression: np.ndarray,
+    texture_srgb: np.ndarray,
+) -> bytes:
+    """Returns the bytes of a `.glb`.
+
+    The mesh is the face at rest; its morph targets carry the model's expression names, and their
+    default weights show the given expression. Metres, y up, +z forward, as glTF wants.
+
+    Args:
+        model: topology, UVs, expressions.
+        neutral: `[V, 3]` vertices without expression, metres.
+        expression: `[E]` default weights.
+        texture_srgb: `[T, T, 3]` base colour, 0..1.
+    """
+    corners, buffer = split_corners(model), _Buffer()
+    uvs = corners.uvs * np.float32([1, -1]) + np.float32([0, 1])  # glTF's origin is top-left
+    attributes = {
+        "POSITION": buffer.accessor(np.asarray(neutral)[corners.source], bounds=True),
+        "NORMAL": buffer.accessor(normals(model, neutral)[corners.source]),
+        "TEXCOORD_0": buffer.accessor(uvs),
+    }
+    targets = [
+        {"POSITION": buffer.accessor(shape[corners.source], bounds=True)}
+        for shape in np.asarray(model.expression_basis)
+    ]
+    part = _parts(model)
+    primitives = [
+        {
+            "attributes": attributes,
+            "indices": buffer.accessor(corners.triangles[part == index].ravel()),
+            "material": index,
+            "targets": targets,
+        }
+        for index in range(len(_MATERIALS))
+        if (part == index).any()
+    ]
+    png = BytesIO()
+    Image.fromarray(to_bytes(texture_srgb)).save(png, "png", compress_level=4)
+    image = buffer.view(png.getvalue())
+    names = list(model.expression_names)
+    document = {
+        "asset": {"version": "2.0", "generator": "jaxface"},
+        "scene": 0,
+        "scenes": [{"nodes": [0]}],
+        "nodes": [{"mesh": 0, "name": "face"}],
+        "meshes": [
+            {
+                "name": "face",
+                "primitives": primitives,
+                "weights": np.asarray(expression, float).round(6).tolist(),
+                "extras": {"targetNames": names},
+            }
+        ],
+        "materials": [
+            {
+                "name": name,
+                "doubleSided": True,
+                "pbrMetallicRoughness": {
+                    "baseColorTexture": {"index": 0},
+                    "metallicFactor": 0.0,
+                    "roughnessFactor": roughness,
+                },
+            }
+            for name, roughness in _MATERIALS.items()
+        ],
+        "textures": [{"source": 0, "sampler": 0}],
+        "samplers": [{"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}],
+        "images": [{"bufferView": image, "mimeType": "image/png", "name": "albedo"}],
+        "bufferViews": buffer.views,
+        "accessors": buffer.accessors,
+        "buffers": [{"byteLength": len(buffer.data) + (-len(buffer.data) % 4)}],
+    }
+    return _container(document, bytes(buffer.data))
+
+
+def _parts(model: FaceModel) -> np.ndarray:
+    """Returns the material of each triangle."""
+    kinds = list(_MATERIALS)
+    of_region = [
+        kinds.index("eyes" if name == "eyes" else "mouth" if name in _MOUTH else "skin")
+        for name in model.region_names
+    ]
+    return np.array(of_region)[triangle_regions(model)]
+
+
+def _container(document: dict[str, Any], binary: bytes) -> bytes:
+    text = json.dumps(document, separators=(",", ":")).encode()
+    chunks = b""
+    for kind, content, filler in ((b"JSON", text, b" "), (b"BIN\0", binary, b"\0")):
+        content += filler * (-len(content) % 4)
+        chunks += struct.pack("<I4s", len(content), kind) + content
+    return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks

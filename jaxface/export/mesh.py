@@ -1,0 +1,48 @@
+"""The face model's mesh as file formats want it: one UV per vertex, NumPy arrays. Host code."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxface.rendering.normals import vertex_normals
+from jaxface.types import FaceModel
+
+
+class Corners(NamedTuple):
+    """Vertices split along the UV seams.
+
+    `source [N]` is the model's vertex, `uvs [N, 2]` have their origin bottom-left, `triangles`
+    index the N.
+    """
+
+    source: np.ndarray
+    uvs: np.ndarray
+    triangles: np.ndarray
+
+
+def split_corners(model: FaceModel) -> Corners:
+    """Returns the vertices split where a vertex has several UVs, in a deterministic order."""
+    triangles, uv_triangles = np.asarray(model.triangles), np.asarray(model.uv_triangles)
+    pairs = np.stack([triangles.ravel(), uv_triangles.ravel()], axis=1)
+    unique, inverse = np.unique(pairs, axis=0, return_inverse=True)
+    return Corners(
+        source=unique[:, 0],
+        uvs=np.asarray(model.uvs, np.float32)[unique[:, 1]],
+        triangles=inverse.reshape(-1, 3).astype(np.uint32),
+    )
+
+
+def normals(model: FaceModel, vertices: np.ndarray) -> np.ndarray:
+    """Returns unit vertex normals `[V, 3]`; a vertex without area gets +z."""
+    normal = np.asarray(vertex_normals(jnp.asarray(vertices), model.triangles))
+    flat = np.linalg.norm(normal, axis=1) < 0.5
+    return np.where(flat[:, None], np.float32([0, 0, 1]), normal)
+
+
+def triangle_regions(model: FaceModel) -> np.ndarray:
+    """Returns the region of each triangle `[F]`: the most frequent of its corners."""
+    regions = np.sort(np.asarray(model.vertex_region)[np.asarray(model.triangles)], axis=1)
+    return regions[:, 1]

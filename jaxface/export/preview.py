@@ -1,0 +1,93 @@
+"""A picture of the result: photo, overlay, three views under studio light. Host code."""
+
+from __future__ import annotations
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxface.images import Photo
+from jaxface.rendering.camera import look_at, project
+from jaxface.rendering.color import linear_to_srgb
+from jaxface.rendering.lighting import studio
+from jaxface.rendering.render import render
+from jaxface.types import Camera, FaceModel, Lighting, Reconstruction
+
+TILE = 384
+_VIEWS = (-35.0, 0.0, 35.0)  # degrees of yaw
+_TARGET = (0.0, -0.045, -0.05)  # metres: the middle of head and neck
+_BACKDROP = 0.03
+
+
+def preview(photo: Photo, reconstruction: Reconstruction, model: FaceModel) -> np.ndarray:
+    """Returns `[TILE, 5 TILE, 3]` sRGB: face in the photo, the fit over it, three studio views.
+
+    Args:
+        photo: the input.
+        reconstruction: whose camera is in pixels of the photo.
+        model: the face model that was fitted.
+    """
+    fit, texture = reconstruction.fit, reconstruction.synthesis.texture
+    camera = fit.parameters.camera
+    crop, camera = _crop(photo.srgb, np.asarray(project(fit.vertices, camera)[0]), camera)
+    over, alpha = _render(model, fit.vertices, texture, camera, fit.parameters.lighting)
+    overlay = over * alpha + crop * (1 - alpha)
+    views = [studio_view(model, fit.vertices, texture, yaw) for yaw in _VIEWS]
+    return np.concatenate([crop, overlay, *views], axis=1)
+
+
+def studio_view(
+    model: FaceModel, vertices: np.ndarray, texture_linear: np.ndarray, yaw: float
+) -> np.ndarray:
+    """Returns `[TILE, TILE, 3]` sRGB: the head turned by `yaw` degrees under studio light."""
+    camera = look_at(math.radians(yaw), 0.0, TILE, TILE, target=_TARGET)
+    return _render(model, vertices, texture_linear, camera, studio())[0]
+
+
+def _render(
+    model: FaceModel,
+    vertices: np.ndarray,
+    texture_linear: np.ndarray,
+    camera: Camera,
+    lighting: Lighting,
+) -> tuple[np.ndarray, np.ndarray]:
+    image, alpha = render(
+        *(model, jnp.asarray(vertices), jnp.asarray(texture_linear), camera, lighting, TILE, TILE),
+        supersample=2,
+        background=_BACKDROP,
+    )
+    return np.asarray(linear_to_srgb(image)), np.asarray(alpha)[..., None]
+
+
+def _crop(srgb: np.ndarray, points: np.ndarray, camera: Camera) -> tuple[np.ndarray, Camera]:
+    """Returns the square around the points at TILE pixels a side, and its camera."""
+    low, high = points.min(0), points.max(0)
+    side = float((high - low).max()) * 1.15
+    corner = (low + high) / 2 - side / 2
+    scale = TILE / side
+    grid = (np.arange(TILE) + 0.5) / scale - 0.5
+    rows, columns = grid + corner[1], grid + corner[0]
+    image = _bilinear(srgb, rows, columns)
+    return image, Camera(
+        rotation=camera.rotation,
+        translation=camera.translation,
+        focal=camera.focal * scale,
+        principal=(camera.principal - jnp.asarray(corner, jnp.float32)) * scale,
+    )
+
+
+def _bilinear(image: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Samples `image` at every row and column index (pixel centres are whole), black outside."""
+    result = image
+    for axis, positions in ((0, rows), (1, columns)):
+        last = result.shape[axis] - 1
+        below = np.clip(np.floor(positions), 0, last).astype(int)
+        above = np.minimum(below + 1, last)
+        share = np.clip(positions - below, 0, 1).astype(np.float32)
+        inside = ((positions > -1) & (positions < last + 1)).astype(np.float32)
+        shape = [-1 if i == axis else 1 for i in range(3)]
+        share, inside = share.reshape(shape), inside.reshape(shape)
+        first, second = (np.take(result, index, axis) for index in (below, above))
+        result = (first * (1 - share) + second * share) * inside
+    return result

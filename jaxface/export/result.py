@@ -1,0 +1,174 @@
+"""The output folder of one photo: written whole or not at all, and read back. Host code."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from jaxface.errors import InputError
+from jaxface.export.glb import encode_glb
+from jaxface.export.obj import encode_mtl, encode_obj
+from jaxface.export.preview import preview
+from jaxface.export.report import report
+from jaxface.images import Photo, write_png
+from jaxface.morphable.model import shape
+from jaxface.rendering.color import linear_to_srgb, srgb_to_linear
+from jaxface.types import Camera, FaceModel, FaceParameters, Lighting, Reconstruction
+
+PARAMETERS = "parameters.json"
+
+
+def write_result(
+    folder: str | Path,
+    *,
+    photo: Photo,
+    reconstruction: Reconstruction,
+    model: FaceModel,
+    details: dict[str, Any],
+) -> None:
+    """Writes the result of one photo: meshes, textures, preview, parameters, report.
+
+    The folder appears complete or not at all; an older result there is replaced.
+
+    Args:
+        folder: to write; it must not exist, be empty, or hold an older result.
+        photo: the input.
+        reconstruction: whose camera is in pixels of the photo.
+        model: the face model that was fitted.
+        details: what else belongs into `parameters.json`: settings, versions, timings, checksums;
+            `database` names the faces of the blend weights.
+
+    Raises:
+        InputError: the folder holds something else, or cannot be written.
+    """
+    target = Path(folder)
+    if target.exists() and not _replaceable(target):
+        raise InputError(f"{target} exists and is no jaxface result; choose another folder.")
+    work = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        _fill(work, photo, reconstruction, model, details)
+        work.chmod(0o777 & ~_umask())
+        if target.exists():
+            shutil.rmtree(target)
+        work.rename(target)
+    except OSError as error:
+        raise InputError(f"{target} cannot be written: {error.strerror or error}.") from error
+    finally:
+        if work is not None and work.exists():
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def load_result(folder: str | Path) -> tuple[FaceParameters, jnp.ndarray, dict[str, Any]]:
+    """Returns the parameters, the texture (linear RGB) and the whole `parameters.json`.
+
+    Raises:
+        InputError: the folder holds no result of jaxface, or a damaged one.
+    """
+    folder = Path(folder)
+    try:
+        data = json.loads((folder / PARAMETERS).read_text())
+        with Image.open(folder / "albedo.png") as image:
+            texture = np.asarray(image.convert("RGB"), np.float32) / 255
+        camera = {key: jnp.asarray(value, jnp.float32) for key, value in data["camera"].items()}
+        vectors = {
+            key: jnp.asarray(list(data[key].values()), jnp.float32)
+            for key in ("identity", "expression", "albedo")
+        }
+        lighting = Lighting(coefficients=jnp.asarray(data["lighting"], jnp.float32))
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise InputError(f"{folder} holds no complete jaxface result ({error}).") from error
+    parameters = FaceParameters(**vectors, camera=Camera(**camera), lighting=lighting)
+    return parameters, srgb_to_linear(jnp.asarray(texture)), data
+
+
+def parameters_json(
+    reconstruction: Reconstruction, model: FaceModel, details: dict[str, Any]
+) -> dict[str, Any]:
+    """Returns what `parameters.json` holds: every coefficient by name, and how it came about."""
+    fit, parameters = reconstruction.fit, reconstruction.fit.parameters
+    weights = _numbers(reconstruction.blend.weights)
+    faces = details.get("database") or [f"face_{index}" for index in range(len(weights))]
+    return {
+        "format": "jaxface-1",
+        "model": model.name,
+        "identity": dict(zip(model.identity_names, _numbers(parameters.identity), strict=True)),
+        "expression": dict(
+            zip(model.expression_names, _numbers(parameters.expression), strict=True)
+        ),
+        "albedo": dict(zip(model.albedo_names, _numbers(parameters.albedo), strict=True)),
+        "camera": {
+            key: _numbers(getattr(parameters.camera, key))
+            for key in ("rotation", "translation", "focal", "principal")
+        },
+        "lighting": _numbers(parameters.lighting.coefficients),
+        "fit": {
+            key: _numbers(getattr(fit, key))
+            for key in ("landmark_error", "photometric_error", "converged", "iterations")
+        },
+        "blend": {
+            "weights": dict(zip(faces, weights, strict=True)),
+            "duality_gap": _numbers(reconstruction.blend.duality_gap),
+            "iterations": _numbers(reconstruction.blend.iterations),
+        },
+        "synthesis": {"losses": _numbers(reconstruction.synthesis.losses)},
+        **details,
+    }
+
+
+def _fill(
+    folder: Path,
+    photo: Photo,
+    reconstruction: Reconstruction,
+    model: FaceModel,
+    details: dict[str, Any],
+) -> None:
+    fit, unwrapped = reconstruction.fit, reconstruction.unwrapped
+    parameters = fit.parameters
+    albedo = np.asarray(linear_to_srgb(reconstruction.synthesis.texture))
+    neutral = np.asarray(shape(model, parameters.identity, jnp.zeros_like(parameters.expression)))
+    glb = encode_glb(model, neutral, np.asarray(parameters.expression), albedo)
+    (folder / "face.glb").write_bytes(glb)
+    (folder / "face.obj").write_text(encode_obj(model, np.asarray(fit.vertices)))
+    (folder / "face.mtl").write_text(encode_mtl("albedo.png"))
+    images = {
+        "albedo": albedo,
+        "albedo_lowfreq": linear_to_srgb(unwrapped.low_frequency),
+        "partial": linear_to_srgb(unwrapped.partial),
+        "visibility": unwrapped.visibility,
+        "skin_mask": unwrapped.skin_mask,
+        "preview": preview(photo, reconstruction, model),
+    }
+    for name, image in images.items():
+        write_png(folder / f"{name}.png", np.asarray(image))
+    data = parameters_json(reconstruction, model, details)
+    (folder / PARAMETERS).write_text(json.dumps(data, indent=1) + "\n")
+    (folder / "report.md").write_text(report(photo, reconstruction, data))
+
+
+def _numbers(array: Any) -> Any:
+    """Returns an array as nested lists of JSON numbers; what is not finite becomes None."""
+    values = np.asarray(array)
+    if values.dtype.kind != "f":
+        return values.tolist()
+    rounded = np.round(values.astype(float), 7).astype(object)
+    return np.where(np.isfinite(values), rounded, None).tolist()
+
+
+def _replaceable(folder: Path) -> bool:
+    return folder.is_dir() and ((folder / PARAMETERS).exists() or not any(folder.iterdir()))
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current

@@ -1,0 +1,303 @@
+"""Photo-consistency: the colours of surface samples against the photo's pixels.
+
+A sample is the middle of a quad of the face: its place, its two diagonals (their cross product is
+the normal) and its log albedo are linear in the shape and albedo coefficients, so that the
+Jacobian is a small derivative per sample times constant bases.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float
+
+from jaxface.fitting.landmarks import LandmarkTerms
+from jaxface.fitting.solver import SolverConfig, State, System, solve
+from jaxface.fitting.unknowns import (
+    LIGHTING,
+    POSE,
+    Frame,
+    Layout,
+    Prior,
+    bounds,
+    derivatives,
+    point_jacobian,
+    project_point,
+    rotation_of,
+)
+from jaxface.rendering.color import linear_to_srgb, srgb_to_linear
+from jaxface.rendering.lighting import shade, uniform
+from jaxface.rendering.normals import normalize
+from jaxface.rendering.rasterize import rasterize
+from jaxface.rendering.texture import sample_image, sample_texture
+from jaxface.types import FaceModel, Lighting
+
+SAMPLES = 2048
+BLURS = (4.0, 2.0, 1.0)
+"""Gaussian widths of the three levels, pixels of the crop."""
+_REGIONS = ("skin", "lips", "nose", "brows", "lids")
+_DEPTH_SLACK = 0.006
+_ROBUST = 2.0
+_GREY_SIGMA = (2.0, 1.0, 0.5)
+"""Widths of the prior on the light's grey part by band, and of its colour."""
+_COLOUR_SIGMA = 0.25
+
+
+@struct.dataclass
+class Samples:
+    """Surface samples: linear maps from the coefficients.
+
+    `geometry`: place and two diagonals, nine numbers a sample, first the mean's then the modes'.
+    `log_albedo`: the same for the logarithm of linear RGB albedo. `weight`: 0 for padding.
+    """
+
+    geometry_mean: Float[Array, "N 9"]
+    geometry_basis: Float[Array, "S N 9"]
+    albedo_mean: Float[Array, "N 3"]
+    albedo_basis: Float[Array, "M N 3"]
+    weight: Float[Array, " N"]
+
+
+def make_samples(model: FaceModel, basis: Float[Array, "S V 3"]) -> Samples:
+    """Returns samples at the quads of the face's front, weighted by their area."""
+    regions = [model.region_names.index(name) for name in _REGIONS if name in model.region_names]
+    inside = jnp.all(jnp.isin(model.vertex_region[model.quads], jnp.array(regions)), axis=1)
+    middle = model.mean[model.quads].mean(1)
+    inside &= middle[:, 2] > -0.07
+    chosen = jnp.nonzero(inside, size=SAMPLES, fill_value=0)[0]
+    quads, valid = model.quads[chosen], inside[chosen] & (jnp.arange(SAMPLES) < inside.sum())
+
+    def geometry(points: Array) -> Array:
+        corners = points[quads]
+        first, second = corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1]
+        return jnp.concatenate([corners.mean(1), first, second], axis=1)
+
+    mean = geometry(model.mean)
+    area = jnp.linalg.norm(jnp.cross(mean[:, 3:6], mean[:, 6:]), axis=1) * valid
+    uv = model.uvs[model.uv_quads[chosen]].mean(1)
+    stack = jnp.concatenate([model.albedo_mean[None], model.albedo_basis])
+    side, modes = stack.shape[1], len(stack)
+    flat = jnp.moveaxis(stack, 0, 2).reshape(side, side, modes * 3)
+    albedo = jnp.moveaxis(sample_texture(flat, uv).reshape(SAMPLES, modes, 3), 1, 0)
+    return Samples(
+        geometry_mean=mean,
+        geometry_basis=jax.lax.map(geometry, basis),
+        albedo_mean=albedo[0],
+        albedo_basis=albedo[1:],
+        weight=area / jnp.sum(area),
+    )
+
+
+def visibility(
+    vertices: Float[Array, "V 3"],
+    samples: Float[Array, "N 9"],
+    pose: Float[Array, "7"],
+    frame: Frame,
+    model: FaceModel,
+    size: int,
+) -> Float[Array, " N"]:
+    """Returns how well each sample is seen, 0..1: facing ratio times a depth test. Constant."""
+    rotation, distance = rotation_of(pose, frame), jnp.exp(pose[6])
+    depth = vertices @ rotation[2] + distance
+    xy = jax.vmap(lambda p: project_point(p, pose, frame))(vertices)
+    raster, _ = rasterize(xy, depth, model.triangles, size, size)
+    turned = samples.reshape(-1, 3, 3) @ rotation.T
+    place = turned[:, 0] + jnp.array([0.0, 0.0, 1.0]) * distance
+    place = place.at[:, :2].add(pose[3:5])
+    facing = jnp.sum(normalize(jnp.cross(turned[:, 1], turned[:, 2])) * normalize(-place), axis=1)
+    middle = jax.vmap(lambda p: project_point(p, pose, frame))(samples[:, :3])
+    column, row = jnp.clip(middle.astype(jnp.int32), 0, size - 1).T
+    inside = jnp.all((middle >= 0) & (middle < size), axis=1)
+    nearest = raster[row, column, 2]
+    clear = (place[:, 2] < nearest + _DEPTH_SLACK) | (nearest == 0)
+    ramp = jnp.clip((facing - 0.15) / 0.35, 0.0, 1.0)
+    return jax.lax.stop_gradient(ramp * clear * inside)
+
+
+def start_lighting(
+    colour: Float[Array, "N 3"],
+    albedo: Float[Array, "N 3"],
+    normals: Float[Array, "N 3"],
+    weight: Float[Array, " N"],
+) -> Float[Array, "27"]:
+    """Returns the lighting that best explains linear colours of a known albedo, ridge regression."""
+    shading = jax.vmap(
+        lambda unit: shade(normals, Lighting(coefficients=unit[:, None] * jnp.ones(3)))[:, 0]
+    )(jnp.eye(9))
+    mean, precision = lighting_prior()
+    ridge = precision.reshape(9, 3, 9, 3)[:, 0, :, 0] * 3e-3
+
+    def channel(values: Array, tint: Array, center: Array) -> Array:
+        design = shading.T * tint[:, None]
+        away = values - design @ center
+        normal = (design * weight[:, None]).T @ design + ridge
+        return center + jnp.linalg.solve(normal, design.T @ (weight * away))
+
+    solved = jax.vmap(channel)(colour.T, albedo.T, mean.reshape(9, 3).T)
+    return solved.T.reshape(-1)
+
+
+def lighting_prior() -> tuple[Float[Array, "27"], Float[Array, "27 27"]]:
+    """Returns mean and precision of the light: white, mostly even, nearly grey."""
+    band = jnp.array([_GREY_SIGMA[0]] + [_GREY_SIGMA[1]] * 3 + [_GREY_SIGMA[2]] * 5)
+    grey = jnp.ones((3, 3)) / 9.0
+    colour = (jnp.eye(3) - jnp.ones((3, 3)) / 3.0) / _COLOUR_SIGMA**2
+    precision = jnp.kron(jnp.diag(band**-2.0), grey) + jnp.kron(jnp.eye(9), colour)
+    return uniform(0.8).coefficients.reshape(-1), precision
+
+
+@struct.dataclass
+class PixelTerm:
+    """The pixels' share of the objective at one pyramid level, for fixed visibility.
+
+    `image`: sRGB, blurred. `weight`: of each sample, visibility included.
+    """
+
+    image: Float[Array, "S S 3"]
+    samples: Samples
+    weight: Float[Array, " N"]
+    frame: Frame
+
+    def system(self, x: Float[Array, " P"], layout: Layout, sigma: float) -> System:
+        """Returns the pixels' part of value, gradient and matrix."""
+        samples = self.samples
+        modes = len(samples.albedo_basis)
+        before = layout.extra - modes - LIGHTING
+        pose = x[:POSE]
+        rest = x[layout.shape.stop + before :]
+        albedo, light = rest[:modes], rest[modes:]
+        geometry = samples.geometry_mean + jnp.tensordot(x[layout.shape], samples.geometry_basis, 1)
+        log_albedo = samples.albedo_mean + jnp.tensordot(albedo, samples.albedo_basis, 1)
+        xy = jax.vmap(lambda g: project_point(g[:3], pose, self.frame))(geometry)
+
+        def look(place: Array) -> Array:
+            return sample_image(self.image, place)
+
+        seen, (slope,) = jax.vmap(lambda place: derivatives(look, place))(xy)
+
+        def residual(geometry, log_albedo, pose, light, xy, seen, slope) -> Array:
+            place = project_point(geometry[:3], pose, self.frame)
+            normal = normalize(jnp.cross(geometry[3:6], geometry[6:]))
+            normal = rotation_of(pose, self.frame) @ normal
+            lighting = Lighting(coefficients=light.reshape(9, 3))
+            shown = linear_to_srgb(jnp.exp(log_albedo) * shade(normal, lighting))
+            return (shown - seen - slope @ (place - xy)) / sigma
+
+        value, parts = jax.vmap(
+            lambda g, a, p, s, d: derivatives(
+                lambda g, a, pose, light: residual(g, a, pose, light, p, s, d), g, a, pose, light
+            )
+        )(geometry, log_albedo, xy, seen, slope)
+        by_geometry, by_albedo, by_pose, by_light = parts
+        jacobian = jnp.concatenate(
+            [
+                by_pose,
+                point_jacobian(by_geometry, samples.geometry_basis),
+                jnp.zeros((*value.shape, before)),
+                point_jacobian(by_albedo, samples.albedo_basis),
+                by_light,
+            ],
+            axis=-1,
+        )
+        square = jnp.sum(value**2, axis=1) / _ROBUST**2
+        pull = self.weight / (1.0 + square)
+        weighted = (jacobian * pull[:, None, None]).reshape(-1, layout.size)
+        flat = jacobian.reshape(-1, layout.size)
+        return System(
+            cost=0.5 * _ROBUST**2 * jnp.sum(self.weight * jnp.log1p(square)),
+            gradient=weighted.T @ value.reshape(-1),
+            normal=weighted.T @ flat,
+        )
+
+    def error(self, x: Float[Array, " P"], layout: Layout) -> Float[Array, ""]:
+        """Returns the weighted root mean square difference in sRGB, robustly (units of 0..1)."""
+        cost = self.system(x, layout, 1.0).cost
+        return jnp.sqrt(2.0 * cost / jnp.maximum(3.0 * jnp.sum(self.weight), 1e-12))
+
+
+def normals_of(
+    geometry: Float[Array, "N 9"], pose: Float[Array, "7"], frame: Frame
+) -> Float[Array, "N 3"]:
+    """Returns the samples' normals in camera space."""
+    normals = normalize(jnp.cross(geometry[:, 3:6], geometry[:, 6:]))
+    return normals @ rotation_of(pose, frame).T
+
+
+def blur(image: Float[Array, "S S C"], width: Float[Array, ""]) -> Float[Array, "S S C"]:
+    """Returns the image under a Gaussian of that width in pixels, the border normalised."""
+    at = jnp.arange(image.shape[0])
+    kernel = jnp.exp(-0.5 * ((at[:, None] - at) / width) ** 2)
+    kernel /= kernel.sum(axis=1, keepdims=True)
+    return jnp.einsum("ij,jkc,lk->ilc", kernel, image, kernel)
+
+
+def fit_pixels(
+    state: State,
+    image: Float[Array, "S S 4"],
+    frame: Frame,
+    terms: LandmarkTerms,
+    prior: Prior,
+    weight: float,
+    sigma: float,
+    config: SolverConfig,
+) -> tuple[State, Float[Array, ""]]:
+    """Returns the solver's state after landmarks and pixels were fitted jointly, and the error.
+
+    One round a pyramid level, coarse to fine; visibility, contour correspondences and the
+    landmarks' noise are those of the round's start.
+
+    Args:
+        state: from the landmarks.
+        image: sRGB, and a weight of every pixel in the fourth channel.
+        frame: that the pose is relative to.
+        terms: landmarks, model and noise.
+        prior: over all unknowns.
+        weight: how many independent pixels the whole face counts for.
+        sigma: of a pixel, sRGB.
+        config: of the solver, for each level.
+    """
+    layout, model = terms.layout, terms.model
+    samples = make_samples(model, terms.basis)
+    levels = jax.vmap(lambda width: blur(image, width))(jnp.array(BLURS))
+    lower, upper = bounds(layout)
+
+    def term_at(x: Array, picture: Array) -> PixelTerm:
+        geometry = samples.geometry_mean + jnp.tensordot(x[layout.shape], samples.geometry_basis, 1)
+        vertices = model.mean + jnp.tensordot(x[layout.shape], terms.basis, 1)
+        seen = visibility(vertices, geometry, x[:POSE], frame, model, image.shape[0])
+        xy = jax.vmap(lambda g: project_point(g[:3], x[:POSE], frame))(geometry)
+        person = jnp.clip(sample_image(picture[..., 3:], xy)[:, 0], 0.0, 1.0) ** 2
+        return PixelTerm(
+            image=picture[..., :3],
+            samples=samples,
+            weight=weight * samples.weight * seen * person,
+            frame=frame,
+        )
+
+    term = term_at(state.x, levels[0])
+    geometry = samples.geometry_mean + jnp.tensordot(
+        state.x[layout.shape], samples.geometry_basis, 1
+    )
+    xy = jax.vmap(lambda g: project_point(g[:3], state.x[:POSE], frame))(geometry)
+    light = start_lighting(
+        srgb_to_linear(sample_image(term.image, xy)),
+        jnp.exp(samples.albedo_mean),
+        normals_of(geometry, state.x[:POSE], frame),
+        term.weight,
+    )
+    start = state.x.at[layout.size - LIGHTING :].set(light)
+
+    def advance(x: Array, picture: Array) -> tuple[Array, tuple[State, Array]]:
+        pixels, points = term_at(x, picture), terms.at(x, frame)
+
+        def system(p: Array) -> System:
+            shown = pixels.system(p, layout, sigma)
+            return shown + points.system(p, layout, terms.weight) + prior.system(p)
+
+        state = solve(system, x, lower=lower, upper=upper, config=config)
+        return state.x, (state, pixels.error(state.x, layout))
+
+    _, (states, errors) = jax.lax.scan(advance, start, levels)
+    last = jax.tree.map(lambda leaf: leaf[-1], states)
+    return last.replace(iterations=state.iterations + jnp.sum(states.iterations)), errors[-1]

@@ -1,0 +1,125 @@
+"""The command line as users meet it: mistakes are one sentence, results are whole or absent."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import PHOTOS, ROOT
+from PIL import Image
+
+RESULT_FILES = {
+    "face.glb",
+    "face.obj",
+    "face.mtl",
+    "albedo.png",
+    "albedo_lowfreq.png",
+    "partial.png",
+    "visibility.png",
+    "skin_mask.png",
+    "preview.png",
+    "parameters.json",
+    "report.md",
+}
+
+
+def jaxface(*args: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    cache = {"JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache" / "jax-tests")}
+    return subprocess.run(
+        [sys.executable, str(ROOT / "run.py"), *map(str, args)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"} | cache | environment,
+        check=False,
+        timeout=600,
+    )
+
+
+def assert_one_sentence(done: subprocess.CompletedProcess[str], code: int, word: str) -> None:
+    assert done.returncode == code, done.stderr[-2000:]
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("jaxface: ") and word in lines[0], done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture(scope="session")
+def result(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One photo reconstructed by the command line, at draft quality."""
+    folder = tmp_path_factory.mktemp("cli") / "face"
+    done = jaxface("reconstruct", PHOTOS / "astronaut.jpg", "-o", folder, "--quality", "draft")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Summary" in done.stdout and "synthesize" in done.stdout
+    return folder
+
+
+@pytest.mark.slow
+def test_reconstruct_writes_a_whole_folder(result: Path) -> None:
+    assert {p.name for p in result.iterdir()} >= RESULT_FILES
+    parameters = json.loads((result / "parameters.json").read_text())
+    assert parameters["details"]["landmark_error_percent"] < 3
+    texture = np.asarray(Image.open(result / "albedo.png"))
+    assert texture.shape == (256, 256, 3) and texture.std() > 10
+
+
+@pytest.mark.slow
+def test_render_turns_the_head(result: Path, tmp_path: Path) -> None:
+    for name, options in (("a", []), ("b", ["--yaw", "60", "--neutral", "--light", "photo"])):
+        done = jaxface("render", result, "-o", tmp_path / f"{name}.png", "--size", "128", *options)
+        assert done.returncode == 0, done.stderr[-2000:]
+    a, b = (np.asarray(Image.open(tmp_path / f"{n}.png"), float) for n in "ab")
+    assert a.shape == (128, 128, 3) and np.abs(a - b).mean() > 3
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "word"),
+    [
+        (["reconstruct", "nowhere.jpg"], 2, "no file"),
+        (["reconstruct", str(ROOT / "pyproject.toml")], 2, "not a picture"),
+        (["reconstruct", "PHOTO", "--quality", "best"], 2, "draft, standard or high"),
+        (["reconstruct", "PHOTO", "--size", "300"], 2, "--size"),
+        (["reconstruct", "PHOTO", "--method", "magic"], 2, "--method"),
+        (["reconstruct", "PHOTO", "--model", "nobody"], 2, "nobody"),
+        (["reconstruct", "PHOTO", "--landmarks", "x.txt"], 2, ".pts"),
+        (["reconstruct", "PHOTO", "--database", "nowhere"], 2, "nowhere"),
+        (["render", "nowhere"], 2, "nowhere"),
+        (["render", "nowhere", "--light", "moon"], 2, "--light"),
+    ],
+)
+def test_mistakes(tmp_path: Path, args: list[str], code: int, word: str) -> None:
+    args = [str(PHOTOS / "astronaut.jpg") if a == "PHOTO" else a for a in args]
+    out = tmp_path / "out"
+    assert_one_sentence(jaxface(*args, "-o", out), code, word)
+    assert not out.exists()
+
+
+def test_no_face(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    done = jaxface("reconstruct", tmp_path / "noise.png", "-o", tmp_path / "out")
+    assert done.returncode == 4 and "No face" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_asset(tmp_path: Path) -> None:
+    done = jaxface(
+        "reconstruct", PHOTOS / "astronaut.jpg", "-o", tmp_path / "o", JAXFACE_ASSETS=str(tmp_path)
+    )
+    assert done.returncode == 3 and "missing" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_assets_commands() -> None:
+    listed = jaxface("assets", "list")
+    assert listed.returncode == 0 and "face_model.npz" in listed.stdout
+    verified = jaxface("assets", "verify")
+    assert verified.returncode == 0 and "as they should be" in verified.stdout
+
+
+def test_help_names_the_commands() -> None:
+    done = jaxface("--help")
+    for command in ("reconstruct", "demo", "render", "assets"):
+        assert command in done.stdout

@@ -1,0 +1,181 @@
+"""Files that other programs read: GLB, OBJ, the result folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import trimesh
+
+from jaxface.errors import InputError
+from jaxface.export import load_result, write_result
+from jaxface.export.glb import encode_glb
+from jaxface.images import Photo
+from jaxface.morphable.model import load_model, shape
+from jaxface.rendering.camera import look_at
+from jaxface.rendering.color import linear_to_srgb
+from jaxface.rendering.lighting import studio
+from jaxface.types import (
+    BlendResult,
+    Correlations,
+    FaceParameters,
+    FitResult,
+    Reconstruction,
+    SynthesisResult,
+    UnwrapResult,
+)
+
+SIDE = 64
+VALIDATE = """
+const validator = require('gltf-validator');
+const bytes = new Uint8Array(require('fs').readFileSync(process.argv[1]));
+validator.validateBytes(bytes).then(report => console.log(JSON.stringify(report.issues)));
+"""
+
+
+@pytest.fixture(scope="module")
+def case() -> SimpleNamespace:
+    model = load_model()
+    key = np.random.default_rng(0)
+    identity = jnp.asarray(0.5 * key.standard_normal(len(model.identity_names)), jnp.float32)
+    expression = jnp.zeros(52).at[model.expression_names.index("jawOpen")].set(0.5)
+    texture = jnp.asarray(key.uniform(0.1, 0.9, (SIDE, SIDE, 3)), jnp.float32)
+    parameters = FaceParameters(
+        identity=identity,
+        expression=expression,
+        albedo=jnp.zeros(len(model.albedo_names)),
+        camera=look_at(0.2, 0.0, 120, 100),
+        lighting=studio(),
+    )
+    vertices = shape(model, identity, expression)
+    zero, mask = jnp.zeros(()), jnp.ones((SIDE, SIDE))
+    fit = FitResult(
+        parameters, vertices, jnp.zeros((478, 2)), zero, zero, jnp.array(True), jnp.array(9)
+    )
+    unwrapped = UnwrapResult(texture, texture, texture, mask, mask, texture)
+    correlations = Correlations(values=(), support=(), layers=())
+    blend = BlendResult(jnp.array([0.25, 0.75]), correlations, zero, jnp.array(3))
+    result = Reconstruction(fit, unwrapped, blend, SynthesisResult(texture, jnp.array([2.0, 1.0])))
+    photo = Photo(key.uniform(0, 1, (120, 100, 3)).astype(np.float32), None, "face.jpg")
+    details = {"database": ["ann", "bob"], "timings": {"fit": 1.5}}
+    return SimpleNamespace(model=model, result=result, photo=photo, details=details)
+
+
+@pytest.fixture(scope="module")
+def folder(case: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("export") / "result"
+    write(case, target)
+    return target
+
+
+def write(case: SimpleNamespace, target: Path) -> None:
+    write_result(
+        *(target,),
+        photo=case.photo,
+        reconstruction=case.result,
+        model=case.model,
+        details=case.details,
+    )
+
+
+def test_folder_is_complete(folder: Path) -> None:
+    names = {file.name for file in folder.iterdir()}
+    pictures = ("albedo", "albedo_lowfreq", "partial", "visibility", "skin_mask", "preview")
+    files = {"face.glb", "face.obj", "face.mtl", "parameters.json", "report.md"}
+    assert names == files | {f"{name}.png" for name in pictures}
+    assert [path.name for path in folder.parent.iterdir()] == ["result"]
+
+
+def test_meshes_agree_in_trimesh(folder: Path, case: SimpleNamespace) -> None:
+    """OBJ shows the expression; GLB is at rest and its targets lead to the same vertices."""
+    obj = trimesh.load(folder / "face.obj", process=False)
+    glb = trimesh.load(folder / "face.glb", process=False)
+    rest = shape(case.model, case.result.fit.parameters.identity, jnp.zeros(52))
+    parts = list(glb.geometry.values())
+    corners = np.concatenate([part.triangles.reshape(-1, 9) for part in parts])
+    expected = np.asarray(rest)[np.asarray(case.model.triangles)].reshape(-1, 9)
+    order = [np.lexsort(array.round(6).T) for array in (corners, expected)]
+    np.testing.assert_allclose(corners[order[0]], expected[order[1]], atol=2e-6)
+    vertices = np.asarray(case.result.fit.vertices)[np.asarray(case.model.triangles)]
+    np.testing.assert_allclose(obj.triangles, vertices, atol=1e-6)
+
+    texture = np.asarray(obj.visual.material.image.convert("RGB"))
+    truth = np.asarray(linear_to_srgb(case.result.synthesis.texture)) * 255
+    np.testing.assert_allclose(texture, truth, atol=0.51)
+    other = parts[0].visual.material.baseColorTexture
+    assert (np.asarray(other.convert("RGB")) == texture).all()
+    uvs = np.asarray(case.model.uvs)[np.asarray(case.model.uv_triangles)].reshape(-1, 6)
+    found = np.concatenate([part.visual.uv[part.faces].reshape(-1, 6) for part in parts])
+    order = [np.lexsort(array.round(5).T) for array in (found, uvs)]
+    np.testing.assert_allclose(found[order[0]].sum(1), uvs[order[1]].sum(1), atol=1e-4)
+
+
+def test_glb_carries_the_arkit_targets(folder: Path, case: SimpleNamespace) -> None:
+    data = (folder / "face.glb").read_bytes()
+    length = int.from_bytes(data[12:16], "little")
+    document = json.loads(data[20 : 20 + length])
+    mesh = document["meshes"][0]
+    assert mesh["extras"]["targetNames"] == list(case.model.expression_names)
+    assert len(mesh["weights"]) == 52
+    assert mesh["weights"][case.model.expression_names.index("jawOpen")] == 0.5
+    assert all(len(part["targets"]) == 52 for part in mesh["primitives"])
+
+
+@pytest.mark.skipif(shutil.which("npm") is None, reason="needs npm for the Khronos validator")
+def test_khronos_validator_finds_nothing(folder: Path, tmp_path: Path) -> None:
+    install = [
+        "npm",
+        "install",
+        "--silent",
+        "--no-audit",
+        "--no-fund",
+        "gltf-validator@2.0.0-dev.3.10",
+    ]
+    if subprocess.run(install, cwd=tmp_path, capture_output=True, check=False).returncode:
+        pytest.skip("the Khronos validator cannot be installed (no network)")
+    command = ["node", "-e", VALIDATE, str(folder / "face.glb")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True, text=True)
+    issues = json.loads(done.stdout)
+    assert (issues["numErrors"], issues["numWarnings"]) == (0, 0), issues["messages"]
+
+
+def test_result_reads_back(folder: Path, case: SimpleNamespace) -> None:
+    parameters, texture, data = load_result(folder)
+    truth = case.result.fit.parameters
+    np.testing.assert_allclose(parameters.identity, truth.identity, atol=1e-6)
+    np.testing.assert_allclose(parameters.camera.translation, truth.camera.translation, atol=1e-6)
+    np.testing.assert_allclose(texture, case.result.synthesis.texture, atol=0.01)
+    assert data["blend"]["weights"] == {"ann": 0.25, "bob": 0.75}
+    assert "bob 0.75" in (folder / "report.md").read_text()
+
+
+def test_folders_of_others_are_left_alone(case: SimpleNamespace, tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("mine")
+    with pytest.raises(InputError, match="no jaxface result"):
+        write(case, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+    with pytest.raises(InputError, match="no complete jaxface result"):
+        load_result(tmp_path)
+
+
+def test_nothing_is_left_when_writing_fails(
+    case: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("jaxface.export.result.write_png", full)
+    with pytest.raises(InputError, match="No space left"):
+        write(case, tmp_path / "result")
+    assert not list(tmp_path.iterdir())
+
+
+def test_glb_is_deterministic(case: SimpleNamespace) -> None:
+    arguments = case.model, np.asarray(case.model.mean), np.zeros(52), np.zeros((4, 4, 3))
+    assert encode_glb(*arguments) == encode_glb(*arguments)

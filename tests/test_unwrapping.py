@@ -1,0 +1,222 @@
+"""Unwrapping against known truth (rendered heads), ray casting, SciPy and dense algebra."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.ndimage
+import trimesh
+
+from jaxface.morphable.albedo import albedo_texture
+from jaxface.morphable.model import load_model
+from jaxface.morphable.texels import texel_map
+from jaxface.rendering.camera import look_at, project, rotation_matrix
+from jaxface.rendering.color import linear_to_srgb
+from jaxface.rendering.lighting import directional, uniform
+from jaxface.rendering.render import render
+from jaxface.types import FaceParameters, FitResult, Lighting
+from jaxface.unwrapping import UnwrapConfig, unwrap
+from jaxface.unwrapping.membrane import membrane
+from jaxface.unwrapping.skin import blur, flood, weighted_median
+from jaxface.unwrapping.visibility import project_texels
+
+SIZE, PHOTO = 256, 320
+CONFIG = UnwrapConfig(window=400)
+SKIN = ("skin", "nose", "lids")
+
+
+def fit_of(model, camera, lighting) -> FitResult:
+    parameters = FaceParameters(
+        identity=jnp.zeros(model.identity_basis.shape[0]),
+        expression=jnp.zeros(model.expression_basis.shape[0]),
+        albedo=jnp.zeros(model.albedo_basis.shape[0]),
+        camera=camera,
+        lighting=lighting,
+    )
+    nothing = jnp.zeros(())
+    return FitResult(
+        parameters=parameters,
+        vertices=model.mean,
+        landmarks=jnp.zeros((478, 2)),
+        landmark_error=nothing,
+        photometric_error=nothing,
+        converged=jnp.array(True),
+        iterations=jnp.array(1),
+    )
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """The mean head, turned, lit from one side, redder than the model thinks, with a fringe."""
+    model = load_model()
+    texels = texel_map(model, SIZE)
+    generator = np.random.default_rng(0)
+    detail = blur(jnp.array(generator.normal(size=(SIZE, SIZE, 1)), jnp.float32), 1.0)
+    tint = jnp.array([1.1, 0.95, 0.85])
+    truth = albedo_texture(model, jnp.zeros(model.albedo_basis.shape[0]), SIZE)
+    truth = jnp.clip(truth * tint * jnp.exp(0.2 * detail), 0.0, 1.0)
+    camera = look_at(0.45, 0.05, PHOTO, PHOTO, extent=0.36)
+    light = directional(jnp.array([-0.9, -0.3, -0.6]), jnp.array([0.5, 0.48, 0.45]), ambient=0.4)
+    sky = jnp.array([0.1, 0.25, 0.5])
+    picture, alpha = render(
+        model, model.mean, truth, camera, light, PHOTO, PHOTO, supersample=2, background=sky
+    )
+    hairline, _ = project(jnp.array([[0.0, 0.055, 0.04]]), camera)
+    row, column = np.mgrid[:PHOTO, :PHOTO]
+    fringe = (row < hairline[0, 1] + 5 * np.sin(column / 4)) & (row > hairline[0, 1] - 60)
+    fringe &= np.abs(column - hairline[0, 0]) < 50
+    strands = 0.02 + 0.03 * np.abs(np.sin(column / 1.3 + row / 15))
+    picture = jnp.where(fringe[..., None], strands[..., None] * jnp.array([1, 0.8, 0.6]), picture)
+    photo = jnp.clip(linear_to_srgb(picture), 0, 1)
+    return model, texels, truth, camera, light, photo, fringe, np.asarray(alpha)
+
+
+@pytest.fixture(scope="module")
+def result(scene):
+    model, texels, _, camera, light, photo, fringe, alpha = scene
+    wrong = Lighting(coefficients=light.coefficients.at[1:].multiply(0.8))
+    fit = fit_of(model, camera, wrong)
+    person = jnp.array(np.maximum(alpha, fringe), jnp.float32)
+    return unwrap(photo, fit, model, texels, person_mask=person, config=CONFIG)
+
+
+def regions(model, texels, names):
+    index = [model.region_names.index(name) for name in names]
+    return np.isin(texels.region_ids, index) & (np.asarray(texels.triangle_ids) >= 0)
+
+
+def at_texels(scene, image):
+    """The nearest pixel of an image at each texel that the mean head shows."""
+    model, texels, _, camera, *_ = scene
+    corners = model.mean[texels.vertex_ids]
+    point = jnp.einsum("tuk,tukc->tuc", texels.barycentrics, corners).reshape(-1, 3)
+    xy = np.asarray(project(point, camera)[0]).astype(int).clip(0, PHOTO - 1)
+    return image[xy[:, 1], xy[:, 0]].reshape(SIZE, SIZE)
+
+
+def test_the_fringe_and_the_background_stay_out(scene, result):
+    fringe = at_texels(scene, scene[6]) & (np.asarray(result.visibility) > 0)
+    assert fringe.sum() > 200
+    assert (np.asarray(result.skin_mask)[fringe] > 0.5).mean() < 0.01
+    outside = at_texels(scene, scene[7]) < 0.5
+    assert (np.asarray(result.skin_mask)[outside] > 0.1).sum() == 0
+
+
+def test_most_of_the_visible_face_is_kept(scene, result):
+    model, texels = scene[:2]
+    face = regions(model, texels, SKIN) & (np.asarray(result.visibility) > 0.9)
+    face &= ~scipy.ndimage.binary_dilation(at_texels(scene, scene[6]), iterations=8)
+    assert (np.asarray(result.skin_mask)[face] > 0.5).mean() > 0.8
+
+
+def test_partial_albedo_is_the_truth_although_the_light_is_wrong(scene, result):
+    seen = (np.asarray(result.skin_mask) > 0.9) & regions(*scene[:2], SKIN)
+    error = np.log(np.asarray(result.partial)[seen]) - np.log(np.asarray(scene[2])[seen])
+    assert np.abs(error.mean(0)).max() < 0.06
+    assert error.std() < 0.12
+
+
+def test_low_frequency_albedo_agrees_with_the_seen_and_takes_its_tone_elsewhere(scene, result):
+    model, texels, truth = scene[:3]
+    face = regions(model, texels, SKIN)
+    seen = face & (np.asarray(result.skin_mask) > 0.9)
+    hidden = face & (np.asarray(result.visibility) < 0.01)
+    error = np.log(np.asarray(result.low_frequency)) - np.log(np.asarray(truth) + 1e-3)
+    assert np.abs(error[seen].mean(0)).max() < 0.06
+    assert np.abs(error[hidden].mean(0)).max() < 0.08
+    assert np.isfinite(result.low_frequency).all()
+
+
+def test_eyes_never_take_the_colour_of_skin(scene, result):
+    model, texels = scene[:2]
+    eyes = regions(model, texels, ("eyes",))
+    own = albedo_texture(model, jnp.zeros(model.albedo_basis.shape[0]), SIZE)
+    same = np.abs(np.asarray(result.low_frequency) - np.asarray(own))[eyes].max(-1) < 1e-4
+    assert same.mean() > 0.5  # all but the tinted irises
+    assert np.asarray(result.skin_mask)[eyes].max() == 0
+
+
+def test_visibility_equals_rays(scene):
+    model, texels, _, camera, *_ = scene
+    view = project_texels(
+        model.mean,
+        camera,
+        model.triangles,
+        model.uvs,
+        model.uv_triangles,
+        texels.triangle_ids,
+        texels.vertex_ids,
+        texels.barycentrics,
+        window=512,
+        tolerance=2e-3,
+    )
+    rotation = np.asarray(rotation_matrix(camera.rotation))
+    eye = -rotation.T @ np.asarray(camera.translation)
+    corners = np.asarray(model.mean[texels.vertex_ids])
+    points = np.einsum("tuk,tukc->tuc", texels.barycentrics, corners)[::4, ::4]
+    chart = (np.asarray(texels.triangle_ids) >= 0)[::4, ::4]
+    points, ids = points[chart], np.asarray(texels.triangle_ids)[::4, ::4][chart]
+    mesh = trimesh.Trimesh(np.asarray(model.mean), np.asarray(model.triangles), process=False)
+    hit, _, index = mesh.ray.intersects_id(
+        np.tile(eye, (len(points), 1)), points - eye, multiple_hits=False, return_locations=True
+    )[0:3]
+    where = mesh.ray.intersects_location(
+        np.tile(eye, (len(points), 1)), points - eye, multiple_hits=False
+    )
+    reach = np.full(len(points), np.inf)
+    reach[where[1]] = np.linalg.norm(where[0] - eye, axis=1)
+    clear = reach > np.linalg.norm(points - eye, axis=1) - 2e-3
+    facing = np.asarray(view.facing)[::4, ::4][chart]
+    seen = np.asarray(view.unoccluded)[::4, ::4][chart]
+    judged = facing > 0.2
+    assert ids.size and hit.size and judged.sum() > 500
+    assert (seen == clear)[judged].mean() > 0.98
+
+
+def test_membrane_equals_a_dense_solution():
+    mesh = trimesh.creation.icosphere(subdivisions=2)
+    generator = np.random.default_rng(1)
+    count = len(mesh.vertices)
+    values = generator.normal(size=(count, 2))
+    weights = generator.random(count) * (generator.random(count) < 0.4)
+    laplacian = np.zeros((count, count))
+    for a, b in mesh.edges_unique:
+        laplacian[[a, b], [a, b]] += 1
+        laplacian[[a, b], [b, a]] -= 1
+    matrix = np.diag(weights + 1e-3) + 4.0 * laplacian
+    want = np.linalg.solve(matrix, weights[:, None] * values)
+    arrays = jnp.array(values), jnp.array(weights), jnp.array(mesh.faces)
+    got = membrane(*arrays, reach=2.0, pull=1e-3, steps=120)
+    np.testing.assert_allclose(got, want, atol=1e-3)
+
+
+def test_filters_equal_scipy_and_numpy():
+    generator = np.random.default_rng(2)
+    image = generator.random((24, 30, 2)).astype(np.float32)
+    want = scipy.ndimage.gaussian_filter(image, (2, 2, 0), mode="nearest", radius=(6, 6, 0))
+    np.testing.assert_allclose(blur(jnp.array(image), 2.0), want, atol=1e-5)
+    values = generator.normal(size=(31, 31)).astype(np.float32)
+    median = weighted_median(jnp.array(values), jnp.ones((31, 31)))
+    assert float(median) == pytest.approx(np.median(values[::3, ::3]))
+    room = generator.random((20, 20)) < 0.6
+    seeds = np.zeros((20, 20), bool)
+    seeds[10, 10] = room[10, 10] = True
+    want = scipy.ndimage.binary_propagation(seeds, np.ones((3, 3)), mask=room)
+    got = flood(jnp.array(seeds, jnp.float32), jnp.array(room, jnp.float32), 60)
+    np.testing.assert_array_equal(np.asarray(got) > 0, want)
+
+
+def test_gradients_are_finite(scene):
+    model, _, _, camera, light, *_ = scene
+    texels = texel_map(model, 64)
+    fit = fit_of(model, camera, light)
+    config = UnwrapConfig(window=128)
+
+    def total(photo, fit):
+        result = unwrap(photo, fit, model, texels, config=config)
+        return result.low_frequency.sum() + result.partial.sum()
+
+    gradients = jax.grad(total, argnums=(0, 1), allow_int=True)(scene[5][::2, ::2], fit)
+    leaves = [leaf for leaf in jax.tree.leaves(gradients) if leaf.dtype == jnp.float32]
+    assert all(np.isfinite(leaf).all() for leaf in leaves)
+    assert float(jnp.abs(leaves[0]).sum()) > 0
