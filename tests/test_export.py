@@ -14,7 +14,7 @@ import pytest
 import trimesh
 
 from jaxface.errors import InputError
-from jaxface.export import load_result, write_result
+from jaxface.export import load_result, render_view, write_result
 from jaxface.export.glb import encode_glb
 from jaxface.images import Photo
 from jaxface.morphable.model import load_model, shape
@@ -146,11 +146,15 @@ def test_khronos_validator_finds_nothing(folder: Path, tmp_path: Path) -> None:
 
 
 def test_result_reads_back(folder: Path, case: SimpleNamespace) -> None:
-    parameters, texture, data = load_result(folder)
+    stored = load_result(folder)
+    parameters = stored.parameters
+    data = json.loads((folder / "parameters.json").read_text())
     truth = case.result.fit.parameters
     np.testing.assert_allclose(parameters.identity, truth.identity, atol=1e-6)
     np.testing.assert_allclose(parameters.camera.translation, truth.camera.translation, atol=1e-6)
-    np.testing.assert_allclose(texture, case.result.synthesis.texture, atol=0.01)
+    np.testing.assert_allclose(stored.texture_linear, case.result.synthesis.texture, atol=0.01)
+    view = render_view(stored, yaw=30, neutral=True, light="photo", size=48)
+    assert view.shape == (48, 48, 3) and view.std() > 0.05
     assert data["blend"]["weights"] == {"ann": 0.25, "bob": 0.75}
     assert "bob 0.75" in (folder / "report.md").read_text()
 

@@ -26,9 +26,7 @@ FACE = ("skin", "lips", "brows", "lids", "nose")
 
 def border_loops(triangles: np.ndarray) -> list[np.ndarray]:
     """Returns the border loops, each an ordered list of vertices (counter-clockwise inside)."""
-    edges = np.concatenate(
-        [triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]
-    )
+    edges = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
     have = {tuple(e) for e in edges.tolist()}
     follow = {a: b for a, b in have if (b, a) not in have}
     loops = []
@@ -84,9 +82,7 @@ def solve_map(
     for loop in loops:
         center = len(positions) + len(centers)
         centers.append(positions[loop].mean(0))
-        fans.append(
-            np.stack([np.roll(loop, -1), loop, np.full(len(loop), center)], axis=1)
-        )
+        fans.append(np.stack([np.roll(loop, -1), loop, np.full(len(loop), center)], axis=1))
         density = np.append(density, density[loop].mean())
     points = np.concatenate([positions, np.array(centers).reshape(-1, 3)])
     faces = np.concatenate(fans)
@@ -174,9 +170,7 @@ class _Builder:
         self.parts = {"main": main} | inner
         self.parts = {k: np.repeat(v, 2) for k, v in self.parts.items()}
 
-    def add(
-        self, which: np.ndarray, triangles: np.ndarray, uv: np.ndarray, chart: str
-    ) -> None:
+    def add(self, which: np.ndarray, triangles: np.ndarray, uv: np.ndarray, chart: str) -> None:
         """Adds triangles (a mask over all) whose corners are numbered in `uv [N, 2]`."""
         offset = sum(map(len, self.uvs))
         used, index = np.unique(triangles, return_inverse=True)
@@ -222,14 +216,10 @@ class _Builder:
         up = 1 / (1 + np.exp((points[:, 1] - 0.085) / 0.008))
         low = 1 / (1 + np.exp((-0.125 - points[:, 1]) / 0.008))
         front = side * up * low
-        features = np.exp(
-            -(np.linalg.norm(points - [0, -0.035, 0.03], axis=1) ** 2) / 0.05**2
-        )
+        features = np.exp(-(np.linalg.norm(points - [0, -0.035, 0.03], axis=1) ** 2) / 0.05**2)
         return 0.36 + 0.64 * front + 0.25 * features
 
-    def disc(
-        self, part: str, side: int, cell: tuple[float, float, float, float]
-    ) -> None:
+    def disc(self, part: str, side: int, cell: tuple[float, float, float, float]) -> None:
         """Maps a disc-shaped part into the ellipse of a cell `(u0, v0, u1, v1)`."""
         which = self.parts[part].copy()
         if side:
@@ -254,9 +244,7 @@ class _Builder:
         self.add(which, triangles, uv, part)
         if side > 0:  # the other side is its mirror image
             other = self._mirrored(which)
-            self.add(
-                other, self.triangles[other], uv[self.mirror] * [-1, 1] + [1, 0], part
-            )
+            self.add(other, self.triangles[other], uv[self.mirror] * [-1, 1] + [1, 0], part)
 
     def _piece(self, part: str, cell: tuple) -> np.ndarray:
         y = self.mean[self.triangles].mean(1)[:, 1]
@@ -300,9 +288,7 @@ class _Builder:
         uv = low + (uv + 1) / 2 * (high - low)
         self.add(which, triangles, uv, "eyes")
         other = self._mirrored(which)
-        keys = {
-            tuple(sorted(t)): i for i, t in enumerate(self.triangles[other].tolist())
-        }
+        keys = {tuple(sorted(t)): i for i, t in enumerate(self.triangles[other].tolist())}
         here = self.triangles[which]
         mirrored = np.zeros_like(triangles)
         for source, corners in zip(here, triangles, strict=True):
@@ -355,9 +341,7 @@ def build(model: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     for t in range(2):
         for k in range(3):
             hit = quads == vertex[t::2, k : k + 1]
-            uv_quads[hit] = np.broadcast_to(triangles[t::2, k : k + 1], quads.shape)[
-                hit
-            ]
+            uv_quads[hit] = np.broadcast_to(triangles[t::2, k : k + 1], quads.shape)[hit]
     return {
         "uvs": np.concatenate(builder.uvs).astype(np.float32),
         "uv_triangles": triangles.astype(np.int32),
@@ -367,9 +351,7 @@ def build(model: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
-def report(
-    model: dict[str, np.ndarray], uv: dict[str, np.ndarray], size: int = 1024
-) -> str:
+def report(model: dict[str, np.ndarray], uv: dict[str, np.ndarray], size: int = 1024) -> str:
     """Returns a Markdown table: share of the square, texels a millimetre and stretch by region."""
     mean, triangles = model["mean"].astype(float), model["triangles"]
     names = [str(x) for x in model["region_names"]]
@@ -377,9 +359,7 @@ def report(
     groups = {"face": np.isin(region, [names.index(x) for x in FACE]).all(1)}
     groups["face"] &= mean[triangles].mean(1)[:, 2] > -0.06
     groups |= {name: (region == i).all(1) for i, name in enumerate(names)}
-    lines = [
-        "| region | ours: share % | texels/mm | stretch | MakeHuman: share % | texels/mm |"
-    ]
+    lines = ["| region | ours: share % | texels/mm | stretch | MakeHuman: share % | texels/mm |"]
     lines.append("| --- | --- | --- | --- | --- | --- |")
     area3 = _areas(mean[triangles])
     own = model["makehuman_uvs"][model["makehuman_uv_triangles"]]
@@ -404,9 +384,7 @@ def anisotropy(corners: np.ndarray, uv: np.ndarray) -> np.ndarray:
     by = np.sqrt(np.maximum((b * b).sum(1) - bx**2, 1e-24))
     flat = np.stack([np.stack([x, bx], 1), np.stack([0 * x, by], 1)], 1)
     image = np.stack([uv[:, 1] - uv[:, 0], uv[:, 2] - uv[:, 0]], axis=2)
-    values = np.linalg.svd(
-        image @ np.linalg.inv(flat + 1e-12 * np.eye(2)), compute_uv=False
-    )
+    values = np.linalg.svd(image @ np.linalg.inv(flat + 1e-12 * np.eye(2)), compute_uv=False)
     return values[:, 0] / np.maximum(values[:, 1], 1e-12)
 
 

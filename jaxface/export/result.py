@@ -11,19 +11,17 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image
 
 from jaxface.errors import InputError
 from jaxface.export.glb import encode_glb
 from jaxface.export.obj import encode_mtl, encode_obj
 from jaxface.export.preview import preview
 from jaxface.export.report import report
+from jaxface.export.stored import PARAMETERS
 from jaxface.images import Photo, write_png
 from jaxface.morphable.model import shape
-from jaxface.rendering.color import linear_to_srgb, srgb_to_linear
-from jaxface.types import Camera, FaceModel, FaceParameters, Lighting, Reconstruction
-
-PARAMETERS = "parameters.json"
+from jaxface.rendering.color import linear_to_srgb
+from jaxface.types import FaceModel, Reconstruction
 
 
 def write_result(
@@ -66,29 +64,6 @@ def write_result(
     finally:
         if work is not None and work.exists():
             shutil.rmtree(work, ignore_errors=True)
-
-
-def load_result(folder: str | Path) -> tuple[FaceParameters, jnp.ndarray, dict[str, Any]]:
-    """Returns the parameters, the texture (linear RGB) and the whole `parameters.json`.
-
-    Raises:
-        InputError: the folder holds no result of jaxface, or a damaged one.
-    """
-    folder = Path(folder)
-    try:
-        data = json.loads((folder / PARAMETERS).read_text())
-        with Image.open(folder / "albedo.png") as image:
-            texture = np.asarray(image.convert("RGB"), np.float32) / 255
-        camera = {key: jnp.asarray(value, jnp.float32) for key, value in data["camera"].items()}
-        vectors = {
-            key: jnp.asarray(list(data[key].values()), jnp.float32)
-            for key in ("identity", "expression", "albedo")
-        }
-        lighting = Lighting(coefficients=jnp.asarray(data["lighting"], jnp.float32))
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise InputError(f"{folder} holds no complete jaxface result ({error}).") from error
-    parameters = FaceParameters(**vectors, camera=Camera(**camera), lighting=lighting)
-    return parameters, srgb_to_linear(jnp.asarray(texture)), data
 
 
 def parameters_json(

@@ -93,6 +93,8 @@ def fit(
     focal: float | Float[Array, ""] | None = None,
     noise: LandmarkNoise | None = None,
     person_mask: Float[Array, "H W"] | None = None,
+    principal: Float[Array, "2"] | None = None,
+    photo_size: float | Float[Array, ""] | None = None,
     config: FitConfig = FitConfig(),
 ) -> FitResult:
     """Returns the parameters that explain a face's landmarks and pixels, and how far to trust them.
@@ -103,14 +105,17 @@ def fit(
     Pure; works under `jit` and `vmap`. Gradients do not pass through the solver.
 
     Args:
-        photo_srgb: 0..1, not padded; its centre is the principal point.
-        landmarks: pixels `(x, y)`, a third column is not used. As many as the model's embedding
-            has: 478 of MediaPipe's mesh, or 68 with `with_landmarks68`.
+        photo_srgb: 0..1.
+        landmarks: pixels `(x, y)`, a third column is not used, NaN where one is missing. As many
+            as the model's embedding has: 478 of MediaPipe's mesh, or 68 with `with_landmarks68`.
         model: the face model.
         blendshapes: `Detection.blendshapes`.
         focal: focal length in pixels where it is known, for example from EXIF.
         noise: of the landmark detector (`load_noise`).
         person_mask: probability that a pixel shows the person, 0..1.
+        principal: the camera's principal point, pixels; the photo's centre if not given.
+        photo_size: longer side of the uncropped photo in this photo's pixels, for the prior on the
+            focal length; this photo's own if not given.
         config: static options.
 
     Raises:
@@ -125,7 +130,34 @@ def fit(
             f"{len(model.landmark_triangles)}."
         )
     scheme_of(len(landmarks))
-    return _fit(photo_srgb, landmarks[:, :2], model, blendshapes, focal, noise, person_mask, config)
+    height, width = photo_srgb.shape[:2]
+    landmarks = jnp.asarray(landmarks, jnp.float32)[:, :2]
+    present = jnp.all(jnp.isfinite(landmarks), axis=1)
+    landmarks = jnp.where(present[:, None], landmarks, jnp.nanmean(landmarks, axis=0))
+    corner, zoom = crop_window(landmarks)
+    mask = jnp.ones((height, width)) if person_mask is None else person_mask
+    image = _crop(jnp.concatenate([photo_srgb, mask[..., None]], axis=2), corner, zoom)
+    principal = jnp.array([width / 2.0, height / 2.0]) if principal is None else principal
+    side = max(height, width) if photo_size is None else photo_size
+    likely = config.usual_focal * side if focal is None else focal
+    result = _fit_crop(
+        image,
+        (landmarks - corner) * zoom,
+        present.astype(jnp.float32),
+        (principal - corner) * zoom,
+        jnp.log(likely * zoom),
+        model,
+        blendshapes,
+        noise,
+        config,
+        focal is not None,
+    )
+    camera = result.parameters.camera
+    camera = camera.replace(focal=camera.focal / zoom, principal=principal)
+    return result.replace(
+        parameters=result.parameters.replace(camera=camera),
+        landmarks=result.landmarks / zoom + corner,
+    )
 
 
 def crop_window(
@@ -152,33 +184,6 @@ def crop(
     )
 
 
-def _fit(photo, landmarks, model, blendshapes, focal, noise, person_mask, config) -> FitResult:
-    height, width = photo.shape[:2]
-    corner, zoom = crop_window(landmarks)
-    ones = jnp.ones((height, width)) if person_mask is None else person_mask
-    stack = jnp.concatenate([photo, ones[..., None]], axis=2)
-    image = _crop(stack, corner, zoom)
-    principal = jnp.array([width / 2.0, height / 2.0])
-    usual = config.usual_focal * max(height, width) if focal is None else focal
-    result = _fit_crop(
-        image,
-        (landmarks - corner) * zoom,
-        (principal - corner) * zoom,
-        jnp.log(usual * zoom),
-        model,
-        blendshapes,
-        noise,
-        config,
-        focal is not None,
-    )
-    camera = result.parameters.camera
-    camera = camera.replace(focal=camera.focal / zoom, principal=principal)
-    return result.replace(
-        parameters=result.parameters.replace(camera=camera),
-        landmarks=result.landmarks / zoom + corner,
-    )
-
-
 _crop = jax.jit(crop)
 
 
@@ -186,6 +191,7 @@ _crop = jax.jit(crop)
 def _fit_crop(
     image: Float[Array, "S S 4"],
     landmarks: Float[Array, "L 2"],
+    present: Float[Array, " L"],
     principal: Float[Array, "2"],
     log_focal: Float[Array, ""],
     model: FaceModel,
@@ -203,13 +209,13 @@ def _fit_crop(
         expression=len(model.expression_basis),
         extra=noise.factors.shape[1] + (modes + LIGHTING if config.photometric else 0),
     )
-    pose, frame = start_pose(embedding_points(model, model.mean), landmarks, principal)
+    pose, frame = start_pose(embedding_points(model, model.mean), landmarks, present, principal)
     factor = config.known_focal_factor if focal_known else config.focal_factor
     prior = _prior(pose, layout, model, blendshapes, config).replace(
         log_focal=log_focal, focal_precision=jnp.asarray(math.log(factor) ** -2)
     )
     basis = shape_basis(model)
-    terms = LandmarkTerms(landmarks, model, basis, noise, layout, weight)
+    terms = LandmarkTerms(landmarks, present, model, basis, noise, layout, weight)
     state = fit_landmarks(prior.mean.at[:POSE].set(pose), frame, terms, prior, config.solver)
     photometric_error = jnp.zeros(())
     if config.photometric:
@@ -240,7 +246,7 @@ def _fit_crop(
         ),
         vertices=vertices,
         landmarks=fitted,
-        landmark_error=landmark_error(fitted, landmarks),
+        landmark_error=landmark_error(fitted, landmarks, present),
         photometric_error=photometric_error,
         converged=state.converged,
         iterations=state.iterations,

@@ -75,6 +75,7 @@ class LandmarkTerm:
     """
 
     target: Float[Array, "L 2"]
+    present: Float[Array, " L"]
     mean: Float[Array, "L 3"]
     basis: Float[Array, "S L 3"]
     bias: Float[Array, "L 2"]
@@ -110,11 +111,11 @@ class LandmarkTerm:
         jacobian *= whiten[..., None]
         # Pseudo-Huber on each landmark's length: quadratic up to about `_ROBUST` sigma.
         root = jnp.sqrt(1.0 + jnp.sum(value**2, axis=1) / _ROBUST**2)
-        pull = weight / root
+        pull = weight * self.present / root
         flat = jacobian.reshape(-1, layout.size)
         weighted = (jacobian * pull[:, None, None]).reshape(-1, layout.size)
         return System(
-            cost=weight * _ROBUST**2 * jnp.sum(root - 1.0),
+            cost=weight * _ROBUST**2 * jnp.sum(self.present * (root - 1.0)),
             gradient=weighted.T @ value.reshape(-1),
             normal=weighted.T @ flat,
         )
@@ -127,19 +128,20 @@ def embedding_points(model: FaceModel, vertices: Float[Array, "V 3"]) -> Float[A
 
 
 def weak_perspective(
-    points: Float[Array, "L 3"], target: Float[Array, "L 2"]
+    points: Float[Array, "L 3"], target: Float[Array, "L 2"], present: Float[Array, " L"]
 ) -> tuple[Float[Array, "3 3"], Float[Array, ""], Float[Array, "2"]]:
     """Returns rotation, scale and offset with target about scale * (R points)[:2] + offset.
 
-    Closed form: the best affine camera, its two rows made orthonormal. Finite for any input.
+    Closed form: the best affine camera, its two rows made orthonormal. Finite for any finite input.
     """
-    center, middle = points.mean(0), target.mean(0)
-    away = points - center
-    moments = away.T @ away
+    share = present / jnp.maximum(jnp.sum(present), 1.0)
+    center, middle = share @ points, share @ target
+    away = (points - center) * share[:, None]
+    moments = away.T @ (points - center)
     moments += 1e-6 * jnp.trace(moments) * jnp.eye(3) + 1e-12 * jnp.eye(3)
     rows = jnp.linalg.solve(moments, away.T @ (target - middle)).T
     # A view from the front where the landmarks say nothing.
-    rows += 1e-6 * jnp.array([[1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+    rows += 1e-3 * jnp.array([[1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
     left, sizes, right = jnp.linalg.svd(rows, full_matrices=False)
     rows = left @ right
     rotation = jnp.stack([rows[0], rows[1], jnp.cross(rows[0], rows[1])])
@@ -150,6 +152,7 @@ def weak_perspective(
 def start_pose(
     points: Float[Array, "L 3"],
     target: Float[Array, "L 2"],
+    present: Float[Array, " L"],
     principal: Float[Array, "2"],
     distance: float | Float[Array, ""] = _START_DISTANCE,
 ) -> tuple[Float[Array, "7"], Frame]:
@@ -161,9 +164,9 @@ def start_pose(
     def improve(_: int, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         rotation = carry[0]
         depth = 1.0 + (points @ rotation[2]) / distance
-        return weak_perspective(points, (target - principal) * depth[:, None])
+        return weak_perspective(points, (target - principal) * depth[:, None], present)
 
-    start = weak_perspective(points, target - principal)
+    start = weak_perspective(points, target - principal, present)
     rotation, scale, offset = jax.lax.fori_loop(0, _START_ROUNDS, improve, start)
     rest = jnp.stack([jnp.log(scale), jnp.log(jnp.asarray(distance, scale.dtype))])
     pose = jnp.concatenate([jnp.zeros(3), jnp.clip(offset / scale, -5.0, 5.0), rest])
@@ -183,12 +186,18 @@ def inter_ocular(landmarks: Float[Array, "L 2"]) -> Float[Array, ""]:
     return jnp.linalg.norm(left - right)
 
 
-def landmark_error(fitted: Float[Array, "L 2"], target: Float[Array, "L 2"]) -> Float[Array, ""]:
+def landmark_error(
+    fitted: Float[Array, "L 2"], target: Float[Array, "L 2"], present: Float[Array, " L"]
+) -> Float[Array, ""]:
     """Returns the mean distance of the landmarks that are not contour, in inter-ocular units."""
     scheme = scheme_of(len(target))
-    inner = jnp.ones(len(target)).at[jnp.array(scheme.contour)].set(0.0)
+    inner = present.at[jnp.array(scheme.contour)].set(0.0)
     distance = jnp.linalg.norm(fitted - target, axis=1)
-    return jnp.sum(distance * inner) / jnp.sum(inner) / jnp.maximum(inter_ocular(target), 1e-6)
+    return (
+        jnp.sum(distance * inner)
+        / jnp.maximum(jnp.sum(inner), 1.0)
+        / jnp.maximum(inter_ocular(target), 1e-6)
+    )
 
 
 def sliding_candidates(model: FaceModel, scheme: Scheme) -> Int[Array, "S C"]:
@@ -229,7 +238,7 @@ def correspondences(
     ids = model.triangles[model.landmark_triangles]
     weights = model.landmark_barycentrics
     own = jnp.einsum("lk,lkc->lc", weights[sliding], vertices[ids[sliding]])
-    outward = target[sliding] - target.mean(0)
+    outward = target[sliding] - jnp.median(target, axis=0)
     outward /= jnp.maximum(jnp.linalg.norm(outward, axis=1, keepdims=True), 1e-6)
     reach = jnp.einsum("scd,sd->sc", project(vertices[candidates]), outward)
     best = jnp.argmax(reach, axis=1)
@@ -245,6 +254,7 @@ class LandmarkTerms:
     """What stays the same in all rounds: measured landmarks, model, noise, weight."""
 
     target: Float[Array, "L 2"]
+    present: Float[Array, " L"]
     model: FaceModel
     basis: Float[Array, "S V 3"]
     noise: LandmarkNoise
@@ -269,6 +279,7 @@ class LandmarkTerms:
         eyes /= jnp.maximum(jnp.linalg.norm(eyes), 1e-6)
         return LandmarkTerm(
             target=target,
+            present=self.present,
             mean=jnp.einsum("lk,lkc->lc", weights, model.mean[ids]),
             basis=jnp.einsum("lk,slkc->slc", weights, self.basis[:, ids]),
             bias=bias,

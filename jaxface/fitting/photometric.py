@@ -115,21 +115,24 @@ def visibility(
     return jax.lax.stop_gradient(ramp * clear * inside)
 
 
+def irradiance_basis(normals: Float[Array, "*N 3"]) -> Float[Array, "*N 9"]:
+    """Returns what a white surface reflects of each lighting coefficient."""
+    return shade(normals, Lighting(coefficients=jnp.eye(9)))
+
+
 def start_lighting(
     colour: Float[Array, "N 3"],
     albedo: Float[Array, "N 3"],
     normals: Float[Array, "N 3"],
     weight: Float[Array, " N"],
 ) -> Float[Array, "27"]:
-    """Returns the lighting that best explains linear colours of a known albedo, ridge regression."""
-    shading = jax.vmap(
-        lambda unit: shade(normals, Lighting(coefficients=unit[:, None] * jnp.ones(3)))[:, 0]
-    )(jnp.eye(9))
+    """Returns the light that best explains linear colours of a known albedo (ridge)."""
+    harmonics = irradiance_basis(normals)
     mean, precision = lighting_prior()
     ridge = precision.reshape(9, 3, 9, 3)[:, 0, :, 0] * 3e-3
 
     def channel(values: Array, tint: Array, center: Array) -> Array:
-        design = shading.T * tint[:, None]
+        design = harmonics * tint[:, None]
         away = values - design @ center
         normal = (design * weight[:, None]).T @ design + ridge
         return center + jnp.linalg.solve(normal, design.T @ (weight * away))
@@ -169,27 +172,29 @@ class PixelTerm:
         albedo, light = rest[:modes], rest[modes:]
         geometry = samples.geometry_mean + jnp.tensordot(x[layout.shape], samples.geometry_basis, 1)
         log_albedo = samples.albedo_mean + jnp.tensordot(albedo, samples.albedo_basis, 1)
-        xy = jax.vmap(lambda g: project_point(g[:3], pose, self.frame))(geometry)
+
+        def view(geometry: Array, pose: Array) -> Array:
+            normal = normalize(jnp.cross(geometry[3:6], geometry[6:]))
+            normal = rotation_of(pose, self.frame) @ normal
+            return jnp.concatenate([project_point(geometry[:3], pose, self.frame), normal])
 
         def look(place: Array) -> Array:
             return sample_image(self.image, place)
 
-        seen, (slope,) = jax.vmap(lambda place: derivatives(look, place))(xy)
-
-        def residual(geometry, log_albedo, pose, light, xy, seen, slope) -> Array:
-            place = project_point(geometry[:3], pose, self.frame)
-            normal = normalize(jnp.cross(geometry[3:6], geometry[6:]))
-            normal = rotation_of(pose, self.frame) @ normal
-            lighting = Lighting(coefficients=light.reshape(9, 3))
-            shown = linear_to_srgb(jnp.exp(log_albedo) * shade(normal, lighting))
-            return (shown - seen - slope @ (place - xy)) / sigma
-
-        value, parts = jax.vmap(
-            lambda g, a, p, s, d: derivatives(
-                lambda g, a, pose, light: residual(g, a, pose, light, p, s, d), g, a, pose, light
-            )
-        )(geometry, log_albedo, xy, seen, slope)
-        by_geometry, by_albedo, by_pose, by_light = parts
+        views, (by_geometry, by_pose) = jax.vmap(lambda g: derivatives(view, g, pose))(geometry)
+        seen, (slope,) = jax.vmap(lambda place: derivatives(look, place))(views[:, :2])
+        harmonics, (bend,) = jax.vmap(lambda n: derivatives(irradiance_basis, n))(views[:, 2:])
+        light = light.reshape(9, 3)
+        tint = jnp.exp(log_albedo)
+        linear = tint * (harmonics @ light)
+        shown, gamma = jax.jvp(linear_to_srgb, (linear,), (jnp.ones_like(linear),))
+        value = (shown - seen) / sigma
+        by_normal = (gamma * tint)[..., None] * jnp.einsum("nhk,hc->nck", bend, light)
+        by_view = jnp.concatenate([-slope, by_normal], axis=2) / sigma
+        by_geometry, by_pose = by_view @ by_geometry, by_view @ by_pose
+        by_albedo = (gamma * linear)[..., None] * jnp.eye(3) / sigma
+        by_light = jnp.einsum("nc,nh,cd->nchd", gamma * tint, harmonics, jnp.eye(3)) / sigma
+        by_light = by_light.reshape(-1, 3, LIGHTING)
         jacobian = jnp.concatenate(
             [
                 by_pose,
@@ -211,9 +216,16 @@ class PixelTerm:
         )
 
     def error(self, x: Float[Array, " P"], layout: Layout) -> Float[Array, ""]:
-        """Returns the weighted root mean square difference in sRGB, robustly (units of 0..1)."""
-        cost = self.system(x, layout, 1.0).cost
-        return jnp.sqrt(2.0 * cost / jnp.maximum(3.0 * jnp.sum(self.weight), 1e-12))
+        """Returns the mean absolute difference in sRGB (0..1) over the visible samples."""
+        samples = self.samples
+        geometry = samples.geometry_mean + jnp.tensordot(x[layout.shape], samples.geometry_basis, 1)
+        albedo = x[layout.size - LIGHTING - len(samples.albedo_basis) : layout.size - LIGHTING]
+        log_albedo = samples.albedo_mean + jnp.tensordot(albedo, samples.albedo_basis, 1)
+        light = Lighting(coefficients=x[layout.size - LIGHTING :].reshape(9, 3))
+        shaded = jnp.exp(log_albedo) * shade(normals_of(geometry, x[:POSE], self.frame), light)
+        xy = jax.vmap(lambda g: project_point(g[:3], x[:POSE], self.frame))(geometry)
+        away = jnp.abs(linear_to_srgb(shaded) - sample_image(self.image, xy)).mean(axis=1)
+        return jnp.sum(self.weight * away) / jnp.maximum(jnp.sum(self.weight), 1e-12)
 
 
 def normals_of(
@@ -275,21 +287,21 @@ def fit_pixels(
             frame=frame,
         )
 
-    term = term_at(state.x, levels[0])
-    geometry = samples.geometry_mean + jnp.tensordot(
-        state.x[layout.shape], samples.geometry_basis, 1
-    )
-    xy = jax.vmap(lambda g: project_point(g[:3], state.x[:POSE], frame))(geometry)
-    light = start_lighting(
-        srgb_to_linear(sample_image(term.image, xy)),
-        jnp.exp(samples.albedo_mean),
-        normals_of(geometry, state.x[:POSE], frame),
-        term.weight,
-    )
-    start = state.x.at[layout.size - LIGHTING :].set(light)
+    def light_at(x: Array, term: PixelTerm) -> Array:
+        geometry = samples.geometry_mean + jnp.tensordot(x[layout.shape], samples.geometry_basis, 1)
+        xy = jax.vmap(lambda g: project_point(g[:3], x[:POSE], frame))(geometry)
+        return start_lighting(
+            srgb_to_linear(sample_image(term.image, xy)),
+            jnp.exp(samples.albedo_mean),
+            normals_of(geometry, x[:POSE], frame),
+            term.weight,
+        )
 
-    def advance(x: Array, picture: Array) -> tuple[Array, tuple[State, Array]]:
+    def advance(x: Array, level: tuple[Array, Array]) -> tuple[Array, tuple[State, Array]]:
+        picture, first = level
         pixels, points = term_at(x, picture), terms.at(x, frame)
+        light = jnp.where(first, light_at(x, pixels), x[layout.size - LIGHTING :])
+        x = x.at[layout.size - LIGHTING :].set(light)
 
         def system(p: Array) -> System:
             shown = pixels.system(p, layout, sigma)
@@ -298,6 +310,6 @@ def fit_pixels(
         state = solve(system, x, lower=lower, upper=upper, config=config)
         return state.x, (state, pixels.error(state.x, layout))
 
-    _, (states, errors) = jax.lax.scan(advance, start, levels)
+    _, (states, errors) = jax.lax.scan(advance, state.x, (levels, jnp.arange(len(BLURS)) == 0))
     last = jax.tree.map(lambda leaf: leaf[-1], states)
     return last.replace(iterations=state.iterations + jnp.sum(states.iterations)), errors[-1]

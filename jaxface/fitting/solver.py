@@ -135,19 +135,21 @@ def solve_step(
     return jnp.where(jnp.all(jnp.isfinite(step)), step * scale, 0.0)
 
 
-def init(
-    function: SystemFunction, x: Float[Array, " P"], config: SolverConfig = SolverConfig()
-) -> State:
-    """Returns the state at the start x."""
-    system = function(x)
+def init(x: Float[Array, " P"], config: SolverConfig = SolverConfig()) -> State:
+    """Returns the state before the first step, which evaluates the start x and does not move.
+
+    So the objective is compiled once, inside the loop.
+    """
+    size = len(x)
+    empty = System(jnp.asarray(jnp.inf, x.dtype), jnp.zeros_like(x), jnp.zeros((size, size)))
     return State(
         x=x,
-        system=system,
+        system=jax.tree.map(lambda leaf: leaf.astype(x.dtype), empty),
         damping=jnp.asarray(config.damping, x.dtype),
         growth=jnp.asarray(2.0, x.dtype),
-        iterations=jnp.zeros((), jnp.int32),
+        iterations=jnp.asarray(-1, jnp.int32),
         converged=jnp.zeros((), bool),
-        stalled=~jnp.isfinite(system.cost),
+        stalled=jnp.zeros((), bool),
     )
 
 
@@ -160,6 +162,7 @@ def step(
 ) -> State:
     """Returns the state after one trial step, accepted or not."""
     old = state.system
+    first = state.iterations < 0
     change = solve_step(old, state.x, state.damping, lower, upper)
     x = jnp.clip(state.x + change, lower, upper)
     change = x - state.x
@@ -167,12 +170,13 @@ def step(
     new = function(x)
     gain = (old.cost - new.cost) / jnp.maximum(predicted, 1e-30)
     finite = jnp.isfinite(new.cost) & jnp.all(jnp.isfinite(new.gradient))
-    accepted = finite & (gain > 1e-4) & (predicted > 0)
+    accepted = finite & (first | ((gain > 1e-4) & (predicted > 0)))
     # A solved linear system whose step promises nothing is a minimum; without it, damp more.
     solved = jnp.any(change != 0) | (jnp.max(jnp.abs(old.gradient)) == 0)
     small = (predicted <= config.rtol * jnp.abs(old.cost)) & (state.damping < 1.0)
     shrink = jnp.maximum(1.0 / 3.0, 1.0 - (2.0 * jnp.clip(gain, 0.0, 1.0) - 1.0) ** 3)
     damping = jnp.where(accepted, state.damping * shrink, state.damping * state.growth)
+    damping = jnp.where(first, state.damping, damping)
 
     def choose(a: Array, b: Array) -> Array:
         return jnp.where(accepted, a, b)
@@ -183,8 +187,8 @@ def step(
         damping=jnp.maximum(damping, 1e-9),
         growth=jnp.where(accepted, 2.0, state.growth * 2.0),
         iterations=state.iterations + 1,
-        converged=solved & small,
-        stalled=damping > _MAX_DAMPING,
+        converged=solved & small & ~first,
+        stalled=(damping > _MAX_DAMPING) | (first & ~finite),
     )
 
 
@@ -217,4 +221,4 @@ def solve(
     def advance(state: State) -> State:
         return step(function, state, lower, upper, config)
 
-    return jax.lax.while_loop(unfinished, advance, init(function, x, config))
+    return jax.lax.while_loop(unfinished, advance, init(x, config))

@@ -6,6 +6,8 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
+from jaxface.rendering.texture import halve, sample_image
+
 
 @struct.dataclass
 class Region:
@@ -33,8 +35,16 @@ def from_photo(region: Region, pixels: Float[Array, "N 2"]) -> Float[Array, "N 2
     return (pixels - region.center) @ jnp.stack(_axes(region), axis=1) / region.side + 0.5
 
 
+def pyramid(photo: Float[Array, "H W 3"], *, levels: int = 5) -> tuple[Array, ...]:
+    """Returns the photo and its halves, so that large regions are sampled without aliasing."""
+    result = [photo]
+    for _ in range(levels - 1):
+        result.append(halve(result[-1]))
+    return tuple(result)
+
+
 def crop(
-    photo: Float[Array, "H W 3"],
+    levels: tuple[Array, ...],
     extent: Float[Array, "2"],
     region: Region,
     size: int,
@@ -42,31 +52,27 @@ def crop(
     border: str = "replicate",
     biased: bool = False,
 ) -> Float[Array, "S S 3"]:
-    """Returns the region resampled to `[size, size, 3]`, bilinear.
+    """Returns the region resampled to `[size, size, 3]`, bilinear and between two levels.
 
     Args:
-      photo: the photo, padded to any static size.
-      extent: its true `(height, width)`; nothing outside is read.
+      levels: from `pyramid`, of the photo padded to any static size; one level means no filter.
+      extent: the photo's true `(height, width)`; nothing outside is read from the first level.
       region: where to look.
       size: side of the crop in pixels.
       border: `replicate` the photo's edge or fill with `zero`.
       biased: sample without the half-pixel offset, as MediaPipe does; for parity tests only.
     """
-    offset = 0.0 if biased else 0.5
-    at = (jnp.arange(size) + offset) / size
+    at = (jnp.arange(size) + (0.0 if biased else 0.5)) / size
     grid = jnp.stack(jnp.meshgrid(at, at), axis=-1).reshape(-1, 2)
-    x, y = jnp.split(to_photo(region, grid) - offset, 2, axis=1)
-    x, y = x[:, 0], y[:, 0]
-    height, width = extent
-    inside = (x > -1) & (x < width) & (y > -1) & (y < height)
-    x, y = jnp.clip(x, 0, width - 1), jnp.clip(y, 0, height - 1)
-    x0, y0 = jnp.floor(x).astype(jnp.int32), jnp.floor(y).astype(jnp.int32)
-    x1 = jnp.minimum(x0 + 1, jnp.int32(width) - 1)
-    y1 = jnp.minimum(y0 + 1, jnp.int32(height) - 1)
-    tx, ty = (x - x0)[:, None], (y - y0)[:, None]
-    top = photo[y0, x0] * (1 - tx) + photo[y0, x1] * tx
-    bottom = photo[y1, x0] * (1 - tx) + photo[y1, x1] * tx
-    values = top * (1 - ty) + bottom * ty
+    place = to_photo(region, grid) + (0.5 if biased else 0.0)
+    far = extent[::-1]
+    inside = ((place > -0.5) & (place < far + 0.5)).all(1)
+    place = jnp.clip(place, 0.5, far - 0.5)
+    level = jnp.clip(jnp.log2(region.side / size), 0.0, len(levels) - 1.0)
+    values = jnp.zeros((len(grid), 3))
+    for index, image in enumerate(levels):
+        weight = jnp.maximum(0.0, 1.0 - jnp.abs(level - index))
+        values = values + weight * sample_image(image, place / 2**index)
     if border == "zero":
         values = jnp.where(inside[:, None], values, 0.0)
-    return values.reshape(size, size, -1)
+    return values.reshape(size, size, 3)

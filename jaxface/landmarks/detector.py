@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxface.errors import DetectionError, InputError
-from jaxface.landmarks.crops import Region, crop, to_photo
+from jaxface.landmarks.crops import Region, crop, pyramid, to_photo
 from jaxface.landmarks.graph import run
 from jaxface.landmarks.mesh import ENLARGE, blendshapes, face_mesh, landmark_region
 from jaxface.landmarks.networks import Networks
@@ -36,18 +36,17 @@ def pad_photo(photo_srgb: np.ndarray) -> tuple[Array, Array]:
     if max(height, width) > BUCKETS[-1]:
         raise InputError(f"The photo is {width} x {height}; at most {BUCKETS[-1]} a side are used.")
     rows, columns = (next(b for b in BUCKETS if b >= n) for n in (height, width))
-    padded = np.zeros((rows, columns, 3), np.float32)
-    padded[:height, :width] = photo_srgb
-    return jnp.asarray(padded), jnp.array([height, width], jnp.float32)
+    padded = np.pad(photo_srgb, ((0, rows - height), (0, columns - width), (0, 0)), mode="edge")
+    return jnp.asarray(padded, jnp.float32), jnp.array([height, width], jnp.float32)
 
 
 def _propose(
-    photo: Array, extent: Array, regions: Region, networks: Networks
+    levels: tuple[Array, ...], extent: Array, regions: Region, networks: Networks
 ) -> tuple[Array, Array, Array]:
     """Returns scores `[N]`, boxes `[N, 4]` and eye points `[N, 2, 2]` in pixels, all windows."""
 
     def window(region: Region) -> tuple[Array, Array, Array]:
-        image = crop(photo, extent, region, DETECTOR_SIZE, border="zero") * 2 - 1
+        image = crop(levels, extent, region, DETECTOR_SIZE, border="zero") * 2 - 1
         raw, logits = run(networks.detector.header(), networks.detector.weights, image[None])
         at = (jnp.arange(CELLS) + 0.5) / CELLS
         anchors = jnp.stack(jnp.meshgrid(at, at), axis=-1).reshape(-1, 2)
@@ -120,8 +119,8 @@ def detect_padded(
             )
         )
     regions = jax.tree.map(lambda *x: jnp.concatenate(x), *stack)
-    still = jax.lax.stop_gradient(photo)
-    scores, boxes, eyes = _propose(still, extent, regions, networks)
+    levels = (photo,) if biased else pyramid(photo)
+    scores, boxes, eyes = _propose(jax.lax.stop_gradient(levels), extent, regions, networks)
     scores, best = jax.lax.top_k(scores, CANDIDATES)
     boxes, eyes = boxes[best], eyes[best]
     scores = _suppress(jnp.where(scores >= MIN_SCORE, scores, 0.0), boxes)
@@ -140,7 +139,7 @@ def detect_padded(
 
         # Twice: the first pass finds the region for the second. A scan compiles the mesh once.
         def refine(where: Region, _: None) -> tuple[Region, tuple[Array, Array]]:
-            points, flag = face_mesh(photo, extent, where, networks, biased=biased)
+            points, flag = face_mesh(levels, extent, where, networks, biased=biased)
             return landmark_region(points), (points, flag)
 
         _, (passes, flags) = jax.lax.scan(refine, region, None, length=2)

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 Header = dict[str, Any]
 NHWC = ("NHWC", "HWIO", "NHWC")
@@ -34,9 +34,7 @@ def _activate(op: Header, x: Array) -> Array:
 
 def _conv(op: Header, x: Array, weight: Array, bias: Array | None) -> Array:
     kernel = weight.transpose(1, 2, 3, 0)
-    y = lax.conv_general_dilated(
-        x, kernel, op["stride"], op["padding"], dimension_numbers=NHWC
-    )
+    y = lax.conv_general_dilated(x, kernel, op["stride"], op["padding"], dimension_numbers=NHWC)
     return _activate(op, y if bias is None else y + bias)
 
 
@@ -142,5 +140,3 @@ OPERATIONS = {
     "TRANSPOSE": lambda op, a, order: a.transpose(order),
     "CONCATENATION": lambda op, *parts: jnp.concatenate(parts, axis=op["axis"]),
 }
-
-

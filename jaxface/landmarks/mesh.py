@@ -9,9 +9,8 @@ from jaxtyping import Array, Float
 from jaxface.landmarks.crops import Region, crop, to_photo
 from jaxface.landmarks.graph import run
 from jaxface.landmarks.networks import Networks
+from jaxface.landmarks.schemes import OUTER_EYES
 
-# The subject's outer eye corners, which give the roll of the next region (MediaPipe's choice).
-OUTER_EYES = (33, 263)
 # The landmarks that the blendshape network reads, from MediaPipe's face_blendshapes_graph.
 BLENDSHAPE_POINTS = (
     0, 1, 4, 5, 6, 7, 8, 10, 13, 14, 17, 21, 33, 37, 39, 40, 46, 52, 53, 54, 55, 58, 61, 63, 65,
@@ -48,6 +47,7 @@ def landmark_region(landmarks: Float[Array, "L 3"]) -> Region:
     """
     xy = jax.lax.stop_gradient(landmarks[:, :2])
     low, high = xy.min(0), xy.max(0)
+    # The outer eye corners give the roll (MediaPipe's choice).
     eyes = xy[OUTER_EYES[1]] - xy[OUTER_EYES[0]]
     angle = jnp.arctan2(eyes[1], eyes[0])
     side = ENLARGE * jnp.maximum(jnp.max(high - low), 1.0)
@@ -55,7 +55,7 @@ def landmark_region(landmarks: Float[Array, "L 3"]) -> Region:
 
 
 def face_mesh(
-    photo: Float[Array, "H W 3"],
+    levels: tuple[Array, ...],
     extent: Float[Array, "2"],
     region: Region,
     networks: Networks,
@@ -63,7 +63,7 @@ def face_mesh(
     biased: bool = False,
 ) -> tuple[Float[Array, "478 3"], Float[Array, ""]]:
     """Returns landmarks (pixels; z in pixels too) and the probability that a face is there."""
-    image = crop(photo, extent, region, SIZE, biased=biased)
+    image = crop(levels, extent, region, SIZE, biased=biased)
     points, flag, _ = run(networks.mesh.header(), networks.mesh.weights, image[None])
     points = points.reshape(-1, 3) / SIZE
     xy = to_photo(region, points[:, :2])

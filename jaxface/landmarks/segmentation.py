@@ -1,4 +1,4 @@
-"""Person against background: MediaPipe's selfie segmentation as a Flax-style pure function."""
+"""Person against background: MediaPipe's selfie segmentation as a pure function."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxface.landmarks.crops import Region, crop, from_photo
+from jaxface.landmarks.crops import Region, crop, from_photo, pyramid
 from jaxface.landmarks.detector import pad_photo
 from jaxface.landmarks.graph import run
 from jaxface.landmarks.mesh import landmark_region
@@ -15,7 +15,6 @@ from jaxface.landmarks.networks import Networks
 from jaxface.rendering.texture import sample_image
 
 SIZE = 256
-SUPERSAMPLE = 4
 HEAD = 2.0  # side of the region around a head, in sides of the landmarks' own region
 
 
@@ -36,8 +35,7 @@ def segment_padded(
 
     Differentiable with respect to the photo.
     """
-    image = crop(photo, extent, region, SIZE * SUPERSAMPLE)
-    image = image.reshape(SIZE, SUPERSAMPLE, SIZE, SUPERSAMPLE, 3).mean((1, 3))
+    image = crop(pyramid(photo), extent, region, SIZE)
     network = networks.segmentation
     (mask,) = run(network.header(), network.weights, image[None])
     y, x = jnp.meshgrid(*(jnp.arange(n) + 0.5 for n in photo.shape[:2]), indexing="ij")

