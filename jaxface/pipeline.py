@@ -20,7 +20,13 @@ from jaxtyping import Array, Float
 from jaxface.blending import blend
 from jaxface.database import Database, load_database
 from jaxface.errors import InputError
-from jaxface.features.correlations import PAPER, CorrelationConfig, correlate
+from jaxface.features.correlations import (
+    PAPER,
+    CorrelationConfig,
+    correlate,
+    correlate_database,
+    resize,
+)
 from jaxface.features.weights import load_vgg
 from jaxface.fitting import FitConfig, LandmarkNoise, fit, load_noise, with_landmarks68
 from jaxface.landmarks.crops import Region
@@ -30,9 +36,17 @@ from jaxface.landmarks.networks import Networks, load_networks
 from jaxface.landmarks.segmentation import segment_padded
 from jaxface.morphable.model import load_model
 from jaxface.morphable.texels import TexelMap, texel_map
-from jaxface.rendering.color import linear_to_srgb, srgb_to_linear
+from jaxface.rendering.color import linear_to_srgb
 from jaxface.synthesis import SynthesisConfig, synthesize
-from jaxface.types import Camera, FaceModel, FitResult, Reconstruction
+from jaxface.types import (
+    BlendResult,
+    Camera,
+    FaceModel,
+    FitResult,
+    Reconstruction,
+    SynthesisResult,
+    UnwrapResult,
+)
 from jaxface.unwrapping import UnwrapConfig, unwrap
 
 Progress = Callable[[str, dict[str, Any]], None]
@@ -41,6 +55,7 @@ Method = Literal["default", "paper"]
 SIZES = {"draft": 256, "standard": 512, "high": 512}
 # The face's square of the photo, in sides of the landmarks' region, and its pixels a side.
 HEAD, WORKING_SIZES = 1.7, (512, 1024)
+BLEND_SIZE = 256
 
 
 @dataclass(frozen=True)
@@ -252,6 +267,58 @@ def reconstruct(
     return Reconstruction(
         fit=_in_photo(fitted, working), unwrapped=seen, blend=blended, synthesis=synthesis
     )
+
+
+def infer(
+    seen: UnwrapResult,
+    assets: Assets,
+    config: ReconstructConfig = ReconstructConfig(),
+    *,
+    progress: Progress | None = None,
+) -> tuple[BlendResult, SynthesisResult]:
+    """Returns the blend and the complete texture of a partial one: stages 4 to 6.
+
+    Args:
+        seen: the unwrapped photo.
+        assets: the database and VGG-16's weights are used.
+        config: static settings.
+        progress: as for `reconstruct`.
+    """
+    tell = progress or (lambda stage, info: None)
+    tell("blend", {"state": "start"})
+    blended = _blend(seen, assets, config.correlation)
+    largest = int(jnp.argmax(blended.weights))
+    share = 100 * float(blended.weights[largest])
+    note = f"most like {assets.database.names[largest]} ({share:.0f} %)"
+    tell("blend", {"state": "end", "note": note})
+
+    tell("synthesize", {"state": "start"})
+    result = synthesize(
+        seen.low_frequency,
+        seen.partial,
+        seen.skin_mask,
+        assets.database.textures,
+        blended.weights,
+        assets.vgg,
+        correlation=config.correlation,
+        config=config.synthesis,
+        callback=lambda loss, done: tell(
+            "synthesize", {"state": "step", "loss": loss, "done": done}
+        ),
+    )
+    tell("synthesize", {"state": "end", "loss": float(result.losses[-1])})
+    return blended, result
+
+
+@partial(jax.jit, static_argnames="config")
+def _blend(seen: UnwrapResult, assets: Assets, config: CorrelationConfig) -> BlendResult:
+    """Correlations are compared at 256 texels a side, whatever the texture's size."""
+    mask = resize(seen.skin_mask[..., None], BLEND_SIZE)[..., 0]
+    kept = seen.skin_mask[..., None]
+    texture = kept * seen.partial + (1 - kept) * seen.low_frequency
+    photo = correlate(resize(linear_to_srgb(texture), BLEND_SIZE), mask, assets.vgg, config)
+    masked, complete = correlate_database(assets.database.textures, mask, assets.vgg, config)
+    return blend(photo, masked, complete)
 
 
 def _in_photo(fitted: FitResult, working: WorkingPhoto) -> FitResult:

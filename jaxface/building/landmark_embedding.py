@@ -126,7 +126,9 @@ def mirror_pairs(reference: np.ndarray) -> np.ndarray:
     _, pairs = linear_sum_assignment(cost**2)
     if (pairs[pairs] != np.arange(468)).any():
         raise RuntimeError("The detected points are not symmetric enough to be paired.")
-    return np.concatenate([pairs, np.arange(473, 478), np.arange(468, 473)])
+    # Iris points go centre, image right, top, image left, bottom in either eye.
+    swap = np.array([0, 3, 2, 1, 4])
+    return np.concatenate([pairs, LEFT_IRIS[0] + swap, RIGHT_IRIS[0] + swap])
 
 
 def carry(places: np.ndarray, known: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -179,21 +181,18 @@ def nearest(
     return chosen, weights / weights.sum(1, keepdims=True)
 
 
-def iris_vertices(mean: np.ndarray, reference: np.ndarray) -> np.ndarray:
+def iris_vertices(model: FaceModel, reference: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """Returns the vertices of points 468 to 477: pupil pole and four points of the iris ring."""
-    count = len(mean)
-    chosen = []
-    for points, start in (
-        (RIGHT_IRIS, count - EYE_VERTICES),
-        (LEFT_IRIS, count - 2 * EYE_VERTICES),
-    ):
-        ring = start + 1 + IRIS_RING * MERIDIANS + np.arange(MERIDIANS)
-        chosen.append(start)
-        for point in points[1:]:
-            direction = (reference[point] - reference[points[0]])[:2] * [1, -1]
-            radial = mean[ring, :2] - mean[start, :2]
-            chosen.append(ring[np.argmax(radial @ direction)])
-    return np.array(chosen)
+    mean, mirror = np.asarray(model.mean), np.asarray(model.mirror)
+    start = len(mean) - EYE_VERTICES  # the right eye
+    ring = start + 1 + IRIS_RING * MERIDIANS + np.arange(MERIDIANS)
+    chosen = {RIGHT_IRIS[0]: start}
+    for point in RIGHT_IRIS[1:]:
+        direction = (reference[point] - reference[RIGHT_IRIS[0]])[:2] * [1, -1]
+        direction[np.argmin(np.abs(direction))] = 0  # the points are right, top, left, bottom
+        chosen[point] = ring[np.argmax((mean[ring, :2] - mean[start, :2]) @ direction)]
+    chosen |= {int(pairs[point]): int(mirror[vertex]) for point, vertex in chosen.items()}
+    return np.array([chosen[point] for point in (*RIGHT_IRIS, *LEFT_IRIS)])
 
 
 def build(model: FaceModel) -> dict[str, np.ndarray]:
@@ -215,11 +214,11 @@ def build(model: FaceModel) -> dict[str, np.ndarray]:
     for points, allowed in ((UPPER_LIP, surface & ~low), (LOWER_LIP, surface & low)):
         which = list(points)
         ids[which], barycentrics[which] = nearest(mean, triangles, allowed, middle[which])
-    for point, vertex in enumerate(iris_vertices(mean, reference), start=468):
+    for point, vertex in enumerate(iris_vertices(model, reference, pairs), start=468):
         ids[point] = np.flatnonzero((triangles == vertex).any(1))[0]
         barycentrics[point] = triangles[ids[point]] == vertex
-    few = np.flatnonzero(support <= 6.0)
-    print(f"carried by the spline: {len(few)} points; spread {1e3 * np.median(spread):.2f} mm")
+    few = np.flatnonzero(support <= MIN_SUPPORT).tolist()
+    print(f"carried by the spline: {few}; spread {1e3 * np.median(spread):.2f} mm")
     scheme = list(IBUG68)
     return {
         "landmark_triangles": ids.astype(np.int32),

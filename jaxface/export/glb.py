@@ -69,7 +69,7 @@ def encode_glb(
         texture_srgb: `[T, T, 3]` base colour, 0..1.
     """
     corners, buffer = split_corners(model), _Buffer()
-    uvs = corners.uvs * np.float32([1, -1]) + np.float32([0, 1])  # glTF's origin is top-left
+    uvs = corners.uvs * np.array([1, -1]) + np.array([0, 1])  # glTF's origin is top-left
     attributes = {
         "POSITION": buffer.accessor(np.asarray(neutral)[corners.source], bounds=True),
         "NORMAL": buffer.accessor(normals(model, neutral)[corners.source]),

@@ -39,7 +39,7 @@ def normals(model: FaceModel, vertices: np.ndarray) -> np.ndarray:
     """Returns unit vertex normals `[V, 3]`; a vertex without area gets +z."""
     normal = np.asarray(vertex_normals(jnp.asarray(vertices), model.triangles))
     flat = np.linalg.norm(normal, axis=1) < 0.5
-    return np.where(flat[:, None], np.float32([0, 0, 1]), normal)
+    return np.where(flat[:, None], np.array([0, 0, 1], np.float32), normal)
 
 
 def triangle_regions(model: FaceModel) -> np.ndarray:

@@ -6,6 +6,7 @@ import math
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from jaxface.export.stored import StoredResult
 from jaxface.images import Photo
@@ -67,7 +68,10 @@ def render_view(
 
 
 def _studio_view(
-    model: FaceModel, vertices: np.ndarray, texture_linear: np.ndarray, yaw: float
+    model: FaceModel,
+    vertices: Float[Array, "V 3"],
+    texture_linear: Float[Array, "T T 3"],
+    yaw: float,
 ) -> np.ndarray:
     camera = look_at(math.radians(yaw), 0.0, TILE, TILE, target=_TARGET)
     return _render(model, vertices, texture_linear, camera, studio())[0]
@@ -75,14 +79,14 @@ def _studio_view(
 
 def _render(
     model: FaceModel,
-    vertices: np.ndarray,
-    texture_linear: np.ndarray,
+    vertices: Float[Array, "V 3"],
+    texture_linear: Float[Array, "T T 3"],
     camera: Camera,
     lighting: Lighting,
     size: int = TILE,
 ) -> tuple[np.ndarray, np.ndarray]:
     image, alpha = render(
-        *(model, jnp.asarray(vertices), jnp.asarray(texture_linear), camera, lighting, size, size),
+        *(model, vertices, texture_linear, camera, lighting, size, size),
         supersample=2,
         background=_BACKDROP,
     )

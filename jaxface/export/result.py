@@ -135,8 +135,9 @@ def _numbers(array: Any) -> Any:
     values = np.asarray(array)
     if values.dtype.kind != "f":
         return values.tolist()
-    rounded = np.round(values.astype(float), 7).astype(object)
-    return np.where(np.isfinite(values), rounded, None).tolist()
+    rounded = np.array(np.round(values.astype(float), 7), object)
+    rounded[~np.isfinite(values)] = None
+    return rounded.tolist()
 
 
 def _replaceable(folder: Path) -> bool:

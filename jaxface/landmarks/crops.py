@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
@@ -39,7 +40,8 @@ def pyramid(photo: Float[Array, "H W 3"], *, levels: int = 5) -> tuple[Array, ..
     """Returns the photo and its halves, so that large regions are sampled without aliasing."""
     result = [photo]
     for _ in range(levels - 1):
-        result.append(halve(result[-1]))
+        # The barrier keeps XLA from fusing all the halvings into every later lookup.
+        result.append(jax.lax.optimization_barrier(halve(result[-1])))
     return tuple(result)
 
 

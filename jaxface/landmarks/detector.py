@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from jaxface.errors import DetectionError, InputError
 from jaxface.landmarks.crops import Region, crop, pyramid, to_photo
 from jaxface.landmarks.graph import run
-from jaxface.landmarks.mesh import ENLARGE, blendshapes, face_mesh, landmark_region
+from jaxface.landmarks.mesh import ENLARGE, SIZE, blendshapes, face_mesh, landmark_region
 from jaxface.landmarks.networks import Networks
 from jaxface.types import Detection
 
@@ -40,14 +40,39 @@ def pad_photo(photo_srgb: np.ndarray) -> tuple[Array, Array]:
     return jnp.asarray(padded, jnp.float32), jnp.array([height, width], jnp.float32)
 
 
-def _propose(
-    levels: tuple[Array, ...], extent: Array, regions: Region, networks: Networks
-) -> tuple[Array, Array, Array]:
+@partial(jax.jit, static_argnames=("size", "border", "biased"))
+def _look(
+    photo: Array, extent: Array, regions: Region, *, size: int, border: str, biased: bool
+) -> Array:
+    """Returns the regions as images `[N, size, size, 3]`: all that depends on the photo's size."""
+    levels = (photo,) if biased else pyramid(photo)
+
+    def one(region: Region) -> Array:
+        return crop(levels, extent, region, size, border=border, biased=biased)
+
+    return jax.lax.map(one, regions)
+
+
+def _windows(extent: Array, shape: tuple[int, ...], windows: bool) -> Region:
+    """Returns the whole photo as a square, followed by windows at half overlap if wanted."""
+    rows, columns = (range(0, max(n - WINDOW // 2, 1), WINDOW // 2) for n in shape[:2])
+    corners = np.array([(c, r) for r in rows for c in columns if windows], np.float32)
+    center = jnp.asarray(corners.reshape(-1, 2) + WINDOW / 2)
+    count = len(corners)
+    return Region(
+        center=jnp.concatenate([extent[None, ::-1] / 2, center]),
+        side=jnp.concatenate([jnp.max(extent)[None], jnp.full(count, float(WINDOW))]),
+        angle=jnp.zeros(count + 1),
+    )
+
+
+def _propose(images: Array, regions: Region, networks: Networks) -> tuple[Array, Array, Array]:
     """Returns scores `[N]`, boxes `[N, 4]` and eye points `[N, 2, 2]` in pixels, all windows."""
 
-    def window(region: Region) -> tuple[Array, Array, Array]:
-        image = crop(levels, extent, region, DETECTOR_SIZE, border="zero") * 2 - 1
-        raw, logits = run(networks.detector.header(), networks.detector.weights, image[None])
+    def window(item: tuple[Array, Region]) -> tuple[Array, Array, Array]:
+        image, region = item
+        network = networks.detector
+        raw, logits = run(network.header(), network.weights, image[None] * 2 - 1)
         at = (jnp.arange(CELLS) + 0.5) / CELLS
         anchors = jnp.stack(jnp.meshgrid(at, at), axis=-1).reshape(-1, 2)
         center = raw[0, :, :2] / DETECTOR_SIZE + anchors
@@ -60,7 +85,7 @@ def _propose(
         pixels = to_photo(region, eyes[best].reshape(-1, 2)).reshape(-1, 2, 2)
         return score, box, pixels
 
-    scores, boxes, eyes = jax.lax.map(window, regions)
+    scores, boxes, eyes = jax.lax.map(window, (images, regions))
     return scores.reshape(-1), boxes.reshape(-1, 4), eyes.reshape(-1, 2, 2)
 
 
@@ -83,7 +108,41 @@ def _suppress(scores: Array, boxes: Array) -> Array:
     return jax.lax.fori_loop(0, len(scores), step, scores)
 
 
-@partial(jax.jit, static_argnames=("faces", "windows", "biased"))
+@partial(jax.jit, static_argnames="faces")
+def _candidates(
+    images: Array, regions: Region, networks: Networks, *, faces: int
+) -> tuple[Array, Array, Region]:
+    """Returns boxes, scores and regions of the largest proposals that survive suppression."""
+    scores, boxes, eyes = _propose(jax.lax.stop_gradient(images), regions, networks)
+    scores, best = jax.lax.top_k(scores, CANDIDATES)
+    boxes, eyes = boxes[best], eyes[best]
+    scores = _suppress(jnp.where(scores >= MIN_SCORE, scores, 0.0), boxes)
+    side = jnp.max(boxes[:, 2:] - boxes[:, :2], axis=1)
+    # A box of no face would give a region without extent, and NaN gradients after it.
+    side = jnp.where(scores > 0, side, 64.0)
+    _, best = jax.lax.top_k(jnp.where(scores > 0, side, 0.0), faces)
+    boxes, scores = boxes[best], scores[best]
+    upright = jnp.array([1.0, 0.0])
+    direction = jnp.where(scores[:, None] > 0, eyes[best, 1] - eyes[best, 0], upright)
+    where = Region(
+        center=(boxes[:, :2] + boxes[:, 2:]) / 2,
+        side=ENLARGE * side[best],
+        angle=jnp.arctan2(direction[:, 1], direction[:, 0]),
+    )
+    return boxes, scores, where
+
+
+@jax.jit
+def _read(images: Array, regions: Region, networks: Networks) -> tuple[Array, Array, Array, Region]:
+    """Returns landmarks, their confidence, blendshapes and the regions around the landmarks."""
+
+    def one(image: Array, region: Region) -> tuple[Array, Array, Array, Region]:
+        points, flag = face_mesh(image, region, networks)
+        return points, flag, blendshapes(points, networks), landmark_region(points)
+
+    return jax.vmap(one)(images, regions)
+
+
 def detect_padded(
     photo: Float[Array, "H W 3"],
     extent: Float[Array, "2"],
@@ -103,56 +162,23 @@ def detect_padded(
       windows: also look at 512-pixel windows at half overlap, for faces of 40 to 100 pixels.
       biased: MediaPipe's crops without the half-pixel offset, for parity tests.
 
-    Differentiable with respect to `photo` through the landmarks; regions are constants.
+    Differentiable with respect to `photo` through the landmarks; regions are constants. Its parts
+    are jitted, so that the networks compile once for photos of all sizes; it may be jitted whole.
     """
-    whole = Region(center=extent[::-1] / 2, side=jnp.max(extent), angle=jnp.zeros(()))
-    stack = [jax.tree.map(lambda x: x[None], whole)]
-    if windows:
-        rows, columns = (range(0, max(n - WINDOW // 2, 1), WINDOW // 2) for n in photo.shape[:2])
-        corners = np.array([(c, r) for r in rows for c in columns], np.float32)
-        count = len(corners)
-        stack.append(
-            Region(
-                center=jnp.asarray(corners + WINDOW / 2),
-                side=jnp.full(count, float(WINDOW)),
-                angle=jnp.zeros(count),
-            )
-        )
-    regions = jax.tree.map(lambda *x: jnp.concatenate(x), *stack)
-    levels = (photo,) if biased else pyramid(photo)
-    scores, boxes, eyes = _propose(jax.lax.stop_gradient(levels), extent, regions, networks)
-    scores, best = jax.lax.top_k(scores, CANDIDATES)
-    boxes, eyes = boxes[best], eyes[best]
-    scores = _suppress(jnp.where(scores >= MIN_SCORE, scores, 0.0), boxes)
-    side = jnp.max(boxes[:, 2:] - boxes[:, :2], axis=1)
-    # A box of no face would give a region without extent, and NaN gradients after it.
-    side = jnp.where(scores > 0, side, 64.0)
-    _, best = jax.lax.top_k(jnp.where(scores > 0, side, 0.0), faces)
-
-    def landmarks(box: Array, eye: Array, length: Array, score: Array) -> Detection:
-        direction = jnp.where(score > 0, eye[1] - eye[0], jnp.array([1.0, 0.0]))
-        region = Region(
-            center=(box[:2] + box[2:]) / 2,
-            side=ENLARGE * length,
-            angle=jnp.arctan2(direction[1], direction[0]),
-        )
-
-        # Twice: the first pass finds the region for the second. A scan compiles the mesh once.
-        def refine(where: Region, _: None) -> tuple[Region, tuple[Array, Array]]:
-            points, flag = face_mesh(levels, extent, where, networks, biased=biased)
-            return landmark_region(points), (points, flag)
-
-        _, (passes, flags) = jax.lax.scan(refine, region, None, length=2)
-        points, flag = passes[-1], flags[-1]
-        return Detection(
-            box=box,
-            score=score,
-            landmarks=points,
-            confidence=jnp.where(score > 0, flag, 0.0),
-            blendshapes=blendshapes(points, networks),
-        )
-
-    return jax.vmap(landmarks)(boxes[best], eyes[best], side[best], scores[best])
+    regions = _windows(extent, photo.shape, windows)
+    images = _look(photo, extent, regions, size=DETECTOR_SIZE, border="zero", biased=biased)
+    boxes, scores, where = _candidates(images, regions, networks, faces=faces)
+    # Twice: the first pass finds the region for the second.
+    for _ in range(2):
+        images = _look(photo, extent, where, size=SIZE, border="replicate", biased=biased)
+        points, flags, coefficients, where = _read(images, where, networks)
+    return Detection(
+        box=boxes,
+        score=scores,
+        landmarks=points,
+        confidence=jnp.where(scores > 0, flags, 0.0),
+        blendshapes=coefficients,
+    )
 
 
 def detect(photo_srgb: np.ndarray, networks: Networks, *, max_faces: int = 1) -> Detection:

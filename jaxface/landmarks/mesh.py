@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxface.landmarks.crops import Region, crop, to_photo
+from jaxface.landmarks.crops import Region, to_photo
 from jaxface.landmarks.graph import run
 from jaxface.landmarks.networks import Networks
 from jaxface.landmarks.schemes import OUTER_EYES
@@ -55,15 +55,15 @@ def landmark_region(landmarks: Float[Array, "L 3"]) -> Region:
 
 
 def face_mesh(
-    levels: tuple[Array, ...],
-    extent: Float[Array, "2"],
-    region: Region,
-    networks: Networks,
-    *,
-    biased: bool = False,
+    image: Float[Array, "256 256 3"], region: Region, networks: Networks
 ) -> tuple[Float[Array, "478 3"], Float[Array, ""]]:
-    """Returns landmarks (pixels; z in pixels too) and the probability that a face is there."""
-    image = crop(levels, extent, region, SIZE, biased=biased)
+    """Returns landmarks (photo pixels; z in pixels too) and the probability of a face.
+
+    Args:
+      image: the region's crop, sRGB 0..1.
+      region: where it was cut from the photo.
+      networks: from `load_networks`.
+    """
     points, flag, _ = run(networks.mesh.header(), networks.mesh.weights, image[None])
     points = points.reshape(-1, 3) / SIZE
     xy = to_photo(region, points[:, :2])

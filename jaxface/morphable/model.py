@@ -13,6 +13,8 @@ from jaxface.types import FaceModel
 
 __all__ = ["landmark_points", "load_model", "shape", "vertex_normals"]
 
+_FILES = ("face_model.npz", "canonical_uv.npz", "albedo_model.npz", "landmark_embedding.npz")
+
 
 def load_model(name: str = "default") -> FaceModel:
     """Returns the face model of that name, on JAX's default device.
@@ -29,13 +31,10 @@ def load_model(name: str = "default") -> FaceModel:
         (5448, 3)
     """
     if name != "default":
-        raise InputError(
-            f"There is no face model named {name!r}; the embedded one is 'default'."
-        )
-    arrays = assets.load_npz("face_model.npz")
-    arrays |= _optional("canonical_uv.npz", _makehuman_uv(arrays))
-    arrays |= _optional("albedo_model.npz", _grey_albedo())
-    arrays |= _optional("landmark_embedding.npz", _no_landmarks())
+        raise InputError(f"There is no face model named {name!r}; the embedded one is 'default'.")
+    arrays: dict[str, np.ndarray] = {}
+    for file in _FILES:
+        arrays |= assets.load_npz(file)
     fields = FaceModel.__dataclass_fields__
     tensors, names = {}, {}
     for key in fields.keys() & arrays.keys():
@@ -45,32 +44,7 @@ def load_model(name: str = "default") -> FaceModel:
         else:
             kind = jnp.int32 if value.dtype.kind in "iu" else jnp.float32
             tensors[key] = jnp.asarray(value, kind)
-    return FaceModel(**tensors, **names, name=name)
-
-
-def _optional(name: str, otherwise: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return assets.load_npz(name) if (assets.folder() / name).exists() else otherwise
-
-
-def _makehuman_uv(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {
-        key: arrays[f"makehuman_{key}"] for key in ("uvs", "uv_triangles", "uv_quads")
-    }
-
-
-def _grey_albedo() -> dict[str, np.ndarray]:
-    return {
-        "albedo_mean": np.full((8, 8, 3), np.log(0.4), np.float32),
-        "albedo_basis": np.zeros((1, 8, 8, 3), np.float32),
-        "albedo_names": np.array(["none"]),
-    }
-
-
-def _no_landmarks() -> dict[str, np.ndarray]:
-    return {
-        "landmark_triangles": np.zeros(478, np.int32),
-        "landmark_barycentrics": np.full((478, 3), 1 / 3, np.float32),
-    }
+    return FaceModel(**tensors, **names, name=name)  # type: ignore[arg-type]
 
 
 def shape(
@@ -95,9 +69,7 @@ def shape(
     return model.mean + offset.reshape(-1, 3)
 
 
-def landmark_points(
-    model: FaceModel, vertices: Float[Array, "V 3"]
-) -> Float[Array, "L 3"]:
+def landmark_points(model: FaceModel, vertices: Float[Array, "V 3"]) -> Float[Array, "L 3"]:
     """Returns the landmarks on the surface, model space, metres. Linear in the vertices.
 
     Args:
