@@ -105,7 +105,8 @@ def _decode(image: Image.Image, path: Path) -> Photo:
 
 def to_bytes(image: np.ndarray) -> np.ndarray:
     """Returns an image 0..1 (grey or colour, already sRGB) as 8 bit."""
-    return np.uint8(np.clip(np.nan_to_num(np.asarray(image)), 0.0, 1.0) * 255.0 + 0.5)
+    values = np.clip(np.nan_to_num(np.asarray(image)), 0.0, 1.0)
+    return (values * 255.0 + 0.5).astype(np.uint8)
 
 
 def write_png(path: str | Path, image: np.ndarray) -> None:

@@ -236,19 +236,15 @@ def reconstruct(
     side = float(HEAD * landmark_region(landmarks).side)
     size = next((s for s in WORKING_SIZES if s >= side), WORKING_SIZES[-1])
     working = working_photo(padded, extent, landmarks, size=size)
-    square = Region(
-        center=jnp.full(2, size / 2.0), side=jnp.float32(size), angle=jnp.zeros(())
-    )
-    person = segment_padded(
-        working.srgb, jnp.full(2, float(size)), square, assets.networks
-    )
+    square = Region(center=jnp.full(2, size / 2.0), side=jnp.float32(size), angle=jnp.zeros(()))
+    person = segment_padded(working.srgb, jnp.full(2, float(size)), square, assets.networks)
     fitted = fit(
         working.srgb,
         (landmarks - working.corner) * working.scale,
         model,
         blendshapes=blendshapes,
         focal=None if focal is None else focal * working.scale,
-        noise=assets.noise if len(landmarks) == 478 else None,
+        noise=None,
         person_mask=person,
         principal=(jnp.array([width / 2.0, height / 2.0]) - working.corner) * working.scale,
         photo_size=max(height, width) * working.scale,

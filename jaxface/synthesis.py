@@ -77,7 +77,7 @@ class SynthesisConfig:
 
 
 def blur(image: Float[Array, "T S C"], sigma: float) -> Float[Array, "T S C"]:
-    """Returns the Gaussian blur, renormalised at the border. Two matrix products: fast under XLA."""
+    """Returns the Gaussian blur, renormalised at the border. Two matrix products: fast in XLA."""
 
     def matrix(size: int) -> Array:
         at = np.arange(size)

@@ -11,6 +11,7 @@ from typing import Any
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
+
 def _static() -> Any:
     """Returns a field that is aux data of the pytree (one dataclass field each, never shared)."""
     return struct.field(pytree_node=False)

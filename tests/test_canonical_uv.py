@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from jaxface import assets
-from jaxface.building.canonical_uv import (
+from jaxface.building.canonical_uv import build
+from jaxface.building.parametrization import (
     anisotropy,
     border_loops,
-    build,
     cut_seam,
     signed_areas,
     solve_map,

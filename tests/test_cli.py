@@ -6,12 +6,16 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 from conftest import PHOTOS, ROOT
 from PIL import Image
+
+from jaxface import cli
 
 RESULT_FILES = {
     "face.glb",
@@ -28,30 +32,53 @@ RESULT_FILES = {
 }
 
 
-def jaxface(*args: object, **environment: str) -> subprocess.CompletedProcess[str]:
+class Done(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Done]
+
+
+def in_a_process(*args: object) -> Done:
+    """Runs `run.py` as users do."""
     cache = {"JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache" / "jax-tests")}
-    return subprocess.run(
+    done = subprocess.run(
         [sys.executable, str(ROOT / "run.py"), *map(str, args)],
         capture_output=True,
         text=True,
-        env=os.environ | {"JAX_PLATFORMS": "cpu"} | cache | environment,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"} | cache,
         check=False,
         timeout=600,
     )
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
-def assert_one_sentence(done: subprocess.CompletedProcess[str], code: int, word: str) -> None:
+@pytest.fixture
+def jaxface(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the command line in this process: no second start of JAX."""
+
+    def run(*args: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["jaxface", *map(str, args)])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        return Done(int(stopped.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+def assert_one_sentence(done: Done, code: int, word: str) -> None:
     assert done.returncode == code, done.stderr[-2000:]
     lines = done.stderr.strip().splitlines()
     assert len(lines) == 1 and lines[0].startswith("jaxface: ") and word in lines[0], done.stderr
-    assert "Traceback" not in done.stderr
 
 
 @pytest.fixture(scope="session")
 def result(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One photo reconstructed by the command line, at draft quality."""
     folder = tmp_path_factory.mktemp("cli") / "face"
-    done = jaxface("reconstruct", PHOTOS / "astronaut.jpg", "-o", folder, "--quality", "draft")
+    done = in_a_process("reconstruct", PHOTOS / "astronaut.jpg", "-o", folder, "--quality", "draft")
     assert done.returncode == 0, done.stderr[-3000:]
     assert "Summary" in done.stdout and "synthesize" in done.stdout
     return folder
@@ -67,7 +94,7 @@ def test_reconstruct_writes_a_whole_folder(result: Path) -> None:
 
 
 @pytest.mark.slow
-def test_render_turns_the_head(result: Path, tmp_path: Path) -> None:
+def test_render_turns_the_head(jaxface: Run, result: Path, tmp_path: Path) -> None:
     for name, options in (("a", []), ("b", ["--yaw", "60", "--neutral", "--light", "photo"])):
         done = jaxface("render", result, "-o", tmp_path / f"{name}.png", "--size", "128", *options)
         assert done.returncode == 0, done.stderr[-2000:]
@@ -85,19 +112,27 @@ def test_render_turns_the_head(result: Path, tmp_path: Path) -> None:
         (["reconstruct", "PHOTO", "--method", "magic"], 2, "--method"),
         (["reconstruct", "PHOTO", "--model", "nobody"], 2, "nobody"),
         (["reconstruct", "PHOTO", "--landmarks", "x.txt"], 2, ".pts"),
-        (["reconstruct", "PHOTO", "--database", "nowhere"], 2, "nowhere"),
+        (["reconstruct", "PHOTO", "--database", "nowhere"], 3, "nowhere"),
         (["render", "nowhere"], 2, "nowhere"),
         (["render", "nowhere", "--light", "moon"], 2, "--light"),
     ],
 )
-def test_mistakes(tmp_path: Path, args: list[str], code: int, word: str) -> None:
+def test_mistakes(jaxface: Run, tmp_path: Path, args: list[str], code: int, word: str) -> None:
     args = [str(PHOTOS / "astronaut.jpg") if a == "PHOTO" else a for a in args]
     out = tmp_path / "out"
     assert_one_sentence(jaxface(*args, "-o", out), code, word)
     assert not out.exists()
 
 
-def test_no_face(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_said_before_the_work(jaxface: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for target in (tmp_path / "file" / "out", tmp_path / "file", tmp_path):
+        done = jaxface("reconstruct", PHOTOS / "astronaut.jpg", "-o", target)
+        assert_one_sentence(done, 2, str(target))
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_no_face(jaxface: Run, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
     done = jaxface("reconstruct", tmp_path / "noise.png", "-o", tmp_path / "out")
@@ -105,14 +140,14 @@ def test_no_face(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_missing_asset(tmp_path: Path) -> None:
-    done = jaxface(
-        "reconstruct", PHOTOS / "astronaut.jpg", "-o", tmp_path / "o", JAXFACE_ASSETS=str(tmp_path)
-    )
+def test_a_missing_asset(jaxface: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAXFACE_ASSETS", str(tmp_path))
+    done = jaxface("reconstruct", PHOTOS / "astronaut.jpg", "-o", tmp_path / "out")
     assert done.returncode == 3 and "missing" in done.stderr and "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
-def test_assets_commands() -> None:
+def test_assets_commands(jaxface: Run) -> None:
     listed = jaxface("assets", "list")
     assert listed.returncode == 0 and "face_model.npz" in listed.stdout
     verified = jaxface("assets", "verify")
@@ -120,6 +155,6 @@ def test_assets_commands() -> None:
 
 
 def test_help_names_the_commands() -> None:
-    done = jaxface("--help")
+    done = in_a_process("--help")
     for command in ("reconstruct", "demo", "render", "assets"):
         assert command in done.stdout

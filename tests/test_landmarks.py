@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from jaxface.errors import DetectionError, InputError
 from jaxface.landmarks.crops import Region, crop, from_photo, to_photo
 from jaxface.landmarks.detector import detect, detect_padded, pad_photo
 from jaxface.landmarks.files import read_landmarks
-from jaxface.landmarks.mesh import BLENDSHAPE_NAMES
+from jaxface.landmarks.mesh import BLENDSHAPE_NAMES, blendshapes
 from jaxface.landmarks.networks import load_networks
 from jaxface.landmarks.schemes import OUTER_EYES
 from jaxface.landmarks.segmentation import segment
@@ -51,24 +52,28 @@ def test_agrees_with_mediapipe(name, networks, references):
     found = detect_padded(padded, extent, networks, faces=3, biased=True)
     error = np.linalg.norm(np.asarray(found.landmarks[0, :, :2]) - references[name], axis=1)
     assert error.mean() < 0.005 * inter_ocular(references[name])
-    scores = np.asarray(found.blendshapes[0])
-    assert np.abs(scores - references[f"{name}/blendshapes"]).max() < 0.06
+
+
+def test_blendshapes_agree_with_mediapipe_on_its_landmarks(networks, references):
     assert tuple(references["names"]) == BLENDSHAPE_NAMES
+    read = jax.jit(blendshapes)
+    for name in NAMES:
+        scores = read(jnp.asarray(references[name]), networks)
+        np.testing.assert_allclose(scores, references[f"{name}/blendshapes"], atol=0.01)
 
 
 def test_pixel_centres_remove_the_mirror_bias(networks):
     mirror = np.load(HERE.parent / "pretrained" / "landmark_embedding.npz")["landmark_mirror"]
-    image = photo("astronaut")
-    shifts = {}
-    for biased in (False, True):
-        points = []
+    shifts = {False: 0.0, True: 0.0}
+    for name, biased in itertools.product(("astronaut", "obama2"), shifts):
+        image, points = photo(name), []
         for picture in (image, image[:, ::-1]):
-            padded, extent = pad_photo(np.ascontiguousarray(picture))
+            padded, extent = pad_photo(picture)
             found = detect_padded(padded, extent, networks, faces=3, biased=biased)
             points.append(np.asarray(found.landmarks[0, :, :2]))
         back = points[1][mirror] * [-1, 1] + [image.shape[1], 0]
-        shifts[biased] = abs((points[0] - back)[:, 0].mean())
-    assert shifts[False] < 0.15
+        shifts[biased] += abs((points[0] - back)[:, 0].mean()) / inter_ocular(back) / 2
+    assert shifts[False] < 0.003
     assert shifts[True] > 2 * shifts[False]
 
 
@@ -82,7 +87,7 @@ def test_roll_of_ninety_degrees(turns, networks):
     for _ in range(turns):  # undo quarter turns: counter-clockwise took (x, y) to (y, W - x)
         turned = np.stack([256 - turned[:, 1], turned[:, 0]], axis=1)
     error = np.linalg.norm(turned - upright, axis=1).mean()
-    assert error < 0.02 * inter_ocular(upright)
+    assert error < 0.01 * inter_ocular(upright)
 
 
 def test_faces_are_sorted_by_size_and_small_ones_found(networks):
@@ -105,17 +110,17 @@ def test_no_face_raises(networks):
         detect(np.zeros((1, 1, 3)), networks)
 
 
-def test_gradients_are_finite_and_right(networks):
-    padded, extent = pad_photo(photo("astronaut"))
+@pytest.mark.slow
+def test_gradients_are_finite(networks):
+    padded, extent = pad_photo(photo("astronaut")[:256, 96:352])
 
-    def nose(scale: jax.Array) -> jax.Array:
-        image = padded * (1 + scale * jnp.linspace(-1, 1, padded.shape[1])[None, :, None])
+    def nose(image: jax.Array) -> jax.Array:
         return detect_padded(image, extent, networks, faces=3).landmarks[0, 4, 0]
 
-    empty = jax.grad(lambda x: detect_padded(x, extent, networks, faces=3).landmarks[0, 4, 0])
-    assert jnp.isfinite(empty(jnp.zeros_like(padded))).all()
-    gradient = jax.grad(nose)(jnp.zeros(()))
-    assert jnp.isfinite(gradient) and gradient != 0
+    gradient = jax.grad(nose)
+    assert jnp.isfinite(gradient(jnp.zeros_like(padded))).all()  # no face, no NaN
+    slope = gradient(padded)
+    assert jnp.isfinite(slope).all() and jnp.abs(slope).max() > 0
 
 
 def test_crop_is_bilinear_and_inverts():
@@ -126,7 +131,8 @@ def test_crop_is_bilinear_and_inverts():
     at = (jnp.arange(size) + 0.5) / size
     grid = jnp.stack(jnp.meshgrid(at, at), -1).reshape(-1, 2)
     expected = to_photo(region, grid)
-    sampled = crop((image,), jnp.array([30.0, 40.0]), region, size).reshape(-1, 3)[:, :2]
+    look = jax.jit(crop, static_argnums=3)
+    sampled = look((image,), jnp.array([30.0, 40.0]), region, size).reshape(-1, 3)[:, :2]
     np.testing.assert_allclose(sampled, expected, atol=1e-4)
     np.testing.assert_allclose(from_photo(region, expected), grid, atol=1e-5)
 

@@ -12,7 +12,7 @@ from jaxface.morphable.model import load_model
 from jaxface.morphable.texels import texel_map
 from jaxface.rendering.camera import look_at, project, rotation_matrix
 from jaxface.rendering.color import linear_to_srgb
-from jaxface.rendering.lighting import directional, uniform
+from jaxface.rendering.lighting import directional
 from jaxface.rendering.render import render
 from jaxface.types import FaceParameters, FitResult, Lighting
 from jaxface.unwrapping import UnwrapConfig, unwrap
@@ -157,7 +157,7 @@ def test_visibility_equals_rays(scene):
     chart = (np.asarray(texels.triangle_ids) >= 0)[::4, ::4]
     points, ids = points[chart], np.asarray(texels.triangle_ids)[::4, ::4][chart]
     mesh = trimesh.Trimesh(np.asarray(model.mean), np.asarray(model.triangles), process=False)
-    hit, _, index = mesh.ray.intersects_id(
+    hit, _, _ = mesh.ray.intersects_id(
         np.tile(eye, (len(points), 1)), points - eye, multiple_hits=False, return_locations=True
     )[0:3]
     where = mesh.ray.intersects_location(

@@ -63,8 +63,11 @@ def fields(package: Path, where: Layout) -> dict[str, np.ndarray]:
     x, y, z = np.moveaxis(where.place, -1, 0)
     x = np.abs(x)
 
+    own = where.part("eyes", *skins.mouth_colours())
+
     def soft(mask: np.ndarray, sigma: float) -> np.ndarray:
-        return ndimage.gaussian_filter(mask.astype(float), sigma)[..., None]
+        # Normalised on the charts, so that nothing fades at the lids, the ears or the seam.
+        return blur_on_charts(mask.astype(float)[..., None], where, sigma) * ~own[..., None]
 
     def bump(px: float, py: float, width: float) -> np.ndarray:
         front = 1 / (1 + np.exp(-(z - 0.0) / 0.005))
@@ -83,8 +86,8 @@ def fields(package: Path, where: Layout) -> dict[str, np.ndarray]:
     brows = ndimage.gaussian_filter(brows, 1.5)[..., None]
     grey, brown = np.array([-0.45, -0.42, -0.38]), np.array([-0.45, -0.6, -0.75])
     return {
-        "melanin": soft(skin, 1.0) * _MELANIN,
-        "haemoglobin": soft(skin, 1.0) * _HAEMOGLOBIN,
+        "melanin": skin[..., None] * _MELANIN,
+        "haemoglobin": skin[..., None] * _HAEMOGLOBIN,
         "brows": brows * 1.6 * brown,
         "beard": beard * grey,
         "moustache": upper * grey,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -38,7 +39,7 @@ from jaxface.landmarks.schemes import (
     RIGHT_IRIS,
     UPPER_LIP,
 )
-from jaxface.morphable.model import load_model, shape
+from jaxface.morphable.model import shape
 from jaxface.rendering.camera import look_at
 from jaxface.types import FaceModel
 
@@ -49,6 +50,19 @@ IDENTITY_SCALE = 0.7
 IRIS_RING, MERIDIANS = 3, 24
 MIN_SUPPORT = 5.0
 MAX_STRAY = 0.02  # metres
+
+
+def unmarked_model() -> FaceModel:
+    """Returns the geometry of the default model; what is built later (UV, albedo) is empty."""
+    fields: dict[str, Any] = dict.fromkeys(FaceModel.__dataclass_fields__, jnp.zeros(0))
+    fields |= {"albedo_names": (), "name": "default"}
+    for key, value in assets.load_npz("face_model.npz").items():
+        if value.dtype.kind == "U":
+            fields[key] = tuple(value.tolist())
+        elif key in fields:
+            kind = jnp.int32 if value.dtype.kind in "iu" else jnp.float32
+            fields[key] = jnp.asarray(value, kind)
+    return FaceModel(**fields)
 
 
 def collect(model: FaceModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -205,7 +219,7 @@ def build(model: FaceModel) -> dict[str, np.ndarray]:
 
     names = model.region_names
     outer = [names.index(n) for n in ("skin", "lips", "brows", "lids", "nose", "ears", "neck")]
-    surface = np.isin(region, [*outer, names.index("scalp")]).all(1)
+    surface = np.asarray(np.isin(region, [*outer, names.index("scalp")]).all(1))
     jaw = np.asarray(model.expression_basis[model.expression_names.index("jawOpen")])
     drop = np.linalg.norm(jaw, axis=1)[triangles].mean(1)
     lips = (region == names.index("lips")).sum(1) >= 2
@@ -234,7 +248,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=assets.folder())
     args = parser.parse_args()
-    np.savez_compressed(args.out / "landmark_embedding.npz", **build(load_model()))
+    arrays = build(unmarked_model())
+    np.savez_compressed(args.out / "landmark_embedding.npz", **arrays)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

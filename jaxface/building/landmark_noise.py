@@ -51,9 +51,11 @@ def random_camera(rng: np.random.Generator, yaw: float) -> Camera:
         extent=rng.uniform(0.28, 0.42),
     )
     roll = rotation_matrix(jnp.array([0.0, 0.0, np.deg2rad(rng.normal(0, 7))], jnp.float32))
-    return camera.replace(
+    return Camera(
         rotation=axis_angle(roll @ rotation_matrix(camera.rotation)),
         translation=roll @ camera.translation,
+        focal=camera.focal,
+        principal=camera.principal,
     )
 
 
@@ -154,7 +156,8 @@ def main() -> None:
     parser.add_argument("--faces", type=int, default=100, help="portraits per yaw")
     parser.add_argument("--out", type=Path, default=assets.folder())
     args = parser.parse_args()
-    np.savez_compressed(args.out / "landmark_noise.npz", **build(args.faces))
+    arrays = build(args.faces)
+    np.savez_compressed(args.out / "landmark_noise.npz", **arrays)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ class CompileClock:
         self.seconds = 0.0
         jax.monitoring.register_event_duration_secs_listener(self._listen)
 
-    def _listen(self, event: str, seconds: float, **_: Any) -> None:
+    def _listen(self, event: str, seconds: float, /, **_: Any) -> None:
         if event in COMPILE_EVENTS:
             self.seconds += seconds
 
@@ -36,21 +36,20 @@ class Reporter:
         self.console, self.clock, self.log_json = console, clock, log_json
         self.begun = time.monotonic()
         self.compiled = clock.seconds
-        self.stages: dict[str, dict[str, float]] = {}
+        self.stages: dict[str, float] = {}
         self.losses: dict[str, list[float]] = {}
-        self._stage, self._since, self._compiled_before = "", 0.0, 0.0
+        self._since = 0.0
 
     def __call__(self, stage: str, info: dict[str, Any]) -> None:
         """Takes `state` (`start`, `step` or `end`) and what the stage tells (`loss`, `done`)."""
         now = time.monotonic()
         if info["state"] == "start":
-            self._stage, self._since, self._compiled_before = stage, now, self.clock.seconds
+            self._since = now
         if "loss" in info:
             self.losses.setdefault(stage, []).append(float(info["loss"]))
         elapsed = now - self._since
         if info["state"] == "end":
-            compiling = self.clock.seconds - self._compiled_before
-            self.stages[stage] = {"seconds": round(elapsed, 3), "compile": round(compiling, 3)}
+            self.stages[stage] = round(elapsed, 3)
         if self.log_json:
             print(json.dumps({"stage": stage, "elapsed": round(elapsed, 3)} | info), flush=True)
         elif info["state"] != "start":
@@ -68,10 +67,9 @@ class Reporter:
         last = "\n" if info["state"] == "end" or not self.console.is_terminal else "\r"
         self.console.print(text.ljust(72), end=last, highlight=False, markup=False)
 
-    def timings(self) -> dict[str, Any]:
-        """Returns seconds by stage, in all, and spent on compiling."""
-        return {
-            "stages": self.stages,
+    def timings(self) -> dict[str, float]:
+        """Returns seconds by stage, in all (`total`), and what of it was compiling (`compile`)."""
+        return self.stages | {
             "total": round(time.monotonic() - self.begun, 3),
             "compile": round(self.clock.seconds - self.compiled, 3),
         }
@@ -80,8 +78,9 @@ class Reporter:
 def summary(console: Console, rows: list[dict[str, Any]]) -> None:
     """Prints a table with one row a face."""
     table = Table(title="Summary", title_justify="left")
-    for column in ("photo", "result", "landmarks %", "seen %", "seconds", "compile", "folder"):
+    columns = ("photo", "result", "landmarks %", "seen %", "seconds", "compile", "folder")
+    for column in columns:
         table.add_column(column)
     for row in rows:
-        table.add_row(*(str(row.get(c.header, "")) for c in table.columns))
+        table.add_row(*(str(row.get(column, "")) for column in columns))
     console.print(table)

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
 from jaxface import assets as files
 from jaxface.cli.progress import CompileClock, Reporter, summary
-from jaxface.errors import JaxfaceError
-from jaxface.export import load_result, write_result
-from jaxface.export.preview import render_view
+from jaxface.errors import InputError, JaxfaceError
+from jaxface.export import check_folder, load_result, render_view, write_result
 from jaxface.images import Photo, read_photo, write_png
 from jaxface.landmarks.detector import detect
 from jaxface.landmarks.files import read_landmarks
@@ -35,18 +35,31 @@ def _versions() -> dict[str, str]:
     return found
 
 
+def _own_landmarks(path: Path) -> np.ndarray:
+    points = read_landmarks(path)
+    if len(points) == 468:  # without the irises: the mesh's first 468
+        points = np.concatenate([points, np.full((10, 2), np.nan, np.float32)])
+    return points
+
+
 def _faces(
-    photo: Photo, assets: Assets, landmarks: Path | None, all_faces: bool
+    photo: Photo, assets: Assets, landmarks: np.ndarray | None, all_faces: bool
 ) -> list[tuple[np.ndarray, Any]]:
     """Returns landmarks and blendshapes of the faces to reconstruct."""
     if landmarks is not None:
-        points = read_landmarks(landmarks)
-        if len(points) == 468:  # without the irises: the mesh's first 468
-            points = np.concatenate([points, np.full((10, 2), np.nan, np.float32)])
-        return [(points, None)]
+        return [(landmarks, None)]
     found = detect(photo.srgb, assets.networks, max_faces=MAX_FACES if all_faces else 1)
+    return [(np.asarray(found.landmarks[i]), found.blendshapes[i]) for i in range(len(found.score))]
+
+
+def _folders(photos: list[Path], output: Path) -> list[Path]:
+    """Returns a folder of its own for each photo, also where two have the same name."""
+    if len(photos) == 1:
+        return [output]
+    stems = [photo.stem for photo in photos]
     return [
-        (np.asarray(found.landmarks[i]), found.blendshapes[i]) for i in range(len(found.score))
+        output / (stem if stem not in stems[:index] else f"{stem}-{index + 1}")
+        for index, stem in enumerate(stems)
     ]
 
 
@@ -65,23 +78,24 @@ def reconstruct_photos(
 
     With one photo a failure is raised; with several it is reported and the next one follows.
     """
+    own = None if landmarks is None else _own_landmarks(landmarks)
     console = Console(stderr=log_json)
     clock = CompileClock()
     loaded: Assets | None = None
     rows: list[dict[str, Any]] = []
     failures: list[JaxfaceError] = []
-    for path in photos:
+    for path, folder in zip(photos, _folders(photos, output), strict=True):
         try:
+            check_folder(folder, holds_results=all_faces)
             photo = read_photo(path)
             if not log_json:
                 height, width = photo.srgb.shape[:2]
                 console.print(f"{path} ({width} x {height})", markup=False, highlight=False)
             if loaded is None:
                 loaded = load_assets(config, model=model, database=str(database or "") or None)
-            folder = output if len(photos) == 1 else output / path.stem
             rows += _reconstruct_photo(
                 photo, folder, loaded, config, console, clock,
-                all_faces=all_faces, landmarks=landmarks, log_json=log_json,
+                all_faces=all_faces, landmarks=own, log_json=log_json,
             )  # fmt: skip
         except JaxfaceError as error:
             if len(photos) == 1:
@@ -103,7 +117,7 @@ def _reconstruct_photo(
     clock: CompileClock,
     *,
     all_faces: bool,
-    landmarks: Path | None,
+    landmarks: np.ndarray | None,
     log_json: bool,
 ) -> list[dict[str, Any]]:
     reporter = Reporter(console, clock, log_json=log_json)
@@ -116,8 +130,8 @@ def _reconstruct_photo(
         if number > 1:
             reporter = Reporter(console, clock, log_json=log_json)
         result = reconstruct(
-            photo.srgb,
-            points,
+            jnp.asarray(photo.srgb),
+            jnp.asarray(points),
             assets,
             config,
             blendshapes=blendshapes,
@@ -125,7 +139,7 @@ def _reconstruct_photo(
             progress=reporter,
         )
         reporter("export", {"state": "start"})
-        details = _details(photo, result, config, reporter)
+        details = _details(photo, result, assets, config, reporter)
         write_result(
             target, photo=photo, reconstruction=result, model=assets.model, details=details
         )
@@ -146,14 +160,20 @@ def _reconstruct_photo(
 
 
 def _details(
-    photo: Photo, result: Reconstruction, config: ReconstructConfig, reporter: Reporter
+    photo: Photo,
+    result: Reconstruction,
+    assets: Assets,
+    config: ReconstructConfig,
+    reporter: Reporter,
 ) -> dict[str, Any]:
+    """Returns what `parameters.json` holds besides the coefficients."""
     manifest = files.manifest()
     return {
         "photo": photo.name,
         "settings": asdict(config),
         "versions": _versions(),
         "device": str(jax.devices()[0]),
+        "database": list(assets.database.names),
         "timings": reporter.timings(),
         "landmark_error_percent": 100 * float(result.fit.landmark_error),
         "seen_percent": 100 * float(result.unwrapped.skin_mask.mean()),
@@ -177,8 +197,9 @@ def render_result(
 ) -> None:
     """Renders a written result from a side into a PNG file. Angles in degrees."""
     stored = load_result(result)
-    image = render_view(
-        stored, yaw=yaw, pitch=pitch, neutral=neutral, light=light, size=size
-    )
-    output.parent.mkdir(parents=True, exist_ok=True)
-    write_png(output, image)
+    image = render_view(stored, yaw=yaw, pitch=pitch, neutral=neutral, light=light, size=size)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_png(output, image)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{output} cannot be written: {error}.") from error

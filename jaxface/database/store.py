@@ -41,7 +41,7 @@ def load_database(path: str | Path | None = None, *, size: int = 512) -> Databas
     folder = assets.path("database") if path is None else Path(path)
     try:
         names = tuple(json.loads((folder / "database.json").read_text())["faces"])
-        textures = [iio.imread(folder / f"{name}.webp")[..., :3] for name in names]
+        textures = [iio.imread(folder / f"{name}.webp", plugin="pillow")[..., :3] for name in names]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise AssetError(f"The texture database {folder} cannot be read ({error}).") from error
     if len(names) < 2 or any(t.shape != textures[0].shape for t in textures):

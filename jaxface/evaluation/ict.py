@@ -20,7 +20,7 @@ import numpy as np
 import trimesh
 from scipy.spatial import cKDTree
 
-# DB
+from jaxface.database import load_database
 from jaxface.errors import DetectionError
 from jaxface.evaluation import scene
 from jaxface.fitting.files import load_noise, with_landmarks68
@@ -47,7 +47,9 @@ class Ict:
 
     def face(self, rng: np.random.Generator) -> np.ndarray:
         """Returns a random face's vertices, identity N(0, 1)."""
-        return self.neutral + np.tensordot(rng.standard_normal(len(self.identity)), self.identity, 1)
+        return self.neutral + np.tensordot(
+            rng.standard_normal(len(self.identity)), self.identity, 1
+        )
 
     def narrow(self) -> np.ndarray:
         """Returns the triangles of the narrow face."""
@@ -128,6 +130,20 @@ class FaceError:
         return 1e3 * float(np.median(np.where(distance > 0.004, distance, plane)))
 
 
+def closest_point(
+    mesh: trimesh.Trimesh, points: np.ndarray, candidates: int = 12
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the nearest points of a mesh, distances and triangles, among near triangles."""
+    _, near = cKDTree(mesh.triangles.mean(1)).query(points, k=candidates)
+    repeated = np.repeat(points, candidates, axis=0)
+    closest = trimesh.triangles.closest_point(mesh.triangles[near.ravel()], repeated)
+    closest = closest.reshape(-1, candidates, 3)
+    distance = np.linalg.norm(closest - points[:, None], axis=2)
+    best = distance.argmin(1)
+    row = np.arange(len(points))
+    return closest[row, best], distance[row, best], near[row, best]
+
+
 class Wardrobe:
     """Dresses ICT faces in textures of the canonical UV, with eyeballs of our model."""
 
@@ -142,9 +158,9 @@ class Wardrobe:
         mesh = trimesh.Trimesh(neutral.vertices, triangles[kept], process=False)
         # UVs by corner: each ICT triangle keeps to one side of the seam, that of its centre.
         centers = points[ict.triangles].mean(1)
-        _, _, home = trimesh.proximity.closest_point(mesh, centers)
+        _, _, home = closest_point(mesh, centers)
         corners = points[ict.triangles]
-        near, _, face = trimesh.proximity.closest_point(mesh, corners.reshape(-1, 3))
+        near, _, face = closest_point(mesh, corners.reshape(-1, 3))
         uv = self._uv(mesh, kept, near, face).reshape(-1, 3, 2)
         center_uv = self._uv(mesh, kept, centers, home)
         far = np.abs(uv - center_uv[:, None]).max(2) > 0.06
@@ -183,7 +199,7 @@ def photograph(
     """Returns an sRGB photo of a head, turned by yaw degrees, under a random light."""
     vertices, triangles, uvs, uv_triangles = parts
     rotation = scene.head_rotation(yaw, 5 * rng.standard_normal(), 3 * rng.standard_normal())
-    center = vertices[:NARROW].mean(0) + [0, 0.01, -0.04]
+    center = vertices[:NARROW].mean(0) + np.array([0, 0.01, -0.04])
     translation = np.array([0, 0, distance]) - rotation @ center
     made = scene.Scene(
         vertices=vertices,
@@ -250,7 +266,9 @@ def photo_table(ict: Ict, model: FaceModel, faces: int, yaws: tuple, out: Path |
                 rows[yaw][name].append(error(face, np.asarray(neutral)))
         done = {y: {k: np.round(v[-1], 2) for k, v in r.items() if v} for y, r in rows.items()}
         print(f"face {number}: {done}", flush=True)
-    return [{"yaw": yaw, **{k: list(map(float, v)) for k, v in r.items()}} for yaw, r in rows.items()]
+    return [
+        {"yaw": yaw, **{k: list(map(float, v)) for k, v in r.items()}} for yaw, r in rows.items()
+    ]
 
 
 def main() -> None:

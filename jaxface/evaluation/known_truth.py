@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -62,14 +63,17 @@ def related(name: str, other: str) -> bool:
     return family(name) == family(other)
 
 
-def read_originals(folder: Path) -> list[skins.Skin]:
-    """Returns the unretouched skins at full resolution."""
+def read_originals(folder: Path, package: Path) -> list[skins.Skin]:
+    """Returns the skins at full resolution, what lies beside the crops from the small pictures."""
     found = []
+    small = {skin.name: skin.picture for skin in skins.read_skins(package)}
     for file in sorted(folder.glob("*.webp")):
         if _PAINTED in file.name:
             continue
         crop = iio.imread(file)[..., :3].astype(np.float32) / 255
-        picture = np.broadcast_to(crop.mean((0, 1)), (_FULL, _FULL, 3)).copy()
+        stem, number = re.fullmatch(r"(\D+)(\d*)", file.stem).groups()
+        whole = small[f"{stem}_{number or 1}"]
+        picture = np.array(jax.image.resize(whole, (_FULL, _FULL, 3), "linear"))
         row, column = _CORNER
         picture[row : row + crop.shape[0], column : column + crop.shape[1]] = crop
         dark, old = "darkskinned" in file.stem, file.stem.startswith("old")
@@ -182,7 +186,9 @@ def explain(seen: Any, model: FaceModel, ridge: float = 1.0) -> jax.Array:
     goal = jax.image.resize(seen.partial, (size, size, 3), "linear")
     weight = jax.image.resize(seen.skin_mask, (size, size), "linear") > 0.9
     rows = np.asarray(model.albedo_basis[:, weight]).reshape(len(model.albedo_basis), -1)
-    rest = np.log(np.maximum(np.asarray(goal[weight]), 2e-3)) - np.asarray(model.albedo_mean[weight])
+    rest = np.log(np.maximum(np.asarray(goal[weight]), 2e-3)) - np.asarray(
+        model.albedo_mean[weight]
+    )
     sigma = 0.1 * np.sqrt(rows.shape[1] / 300)  # neighbours are not independent
     normal = rows @ rows.T / sigma**2 + ridge * np.eye(len(rows))
     return jnp.asarray(np.linalg.solve(normal, rows @ rest.ravel() / sigma**2), jnp.float32)
@@ -225,7 +231,7 @@ def main() -> None:
     small = skins.layout(assets.model, assets.model.albedo_mean.shape[0])
     fine = skins.layout(assets.model, 1024)
     samples = smooth_skins(args.package, small)
-    originals = read_originals(args.skins)
+    originals = read_originals(args.skins, args.package)
     alexnet = load_alexnet()
     rng = np.random.default_rng(0)
     order = rng.permutation(len(originals))

@@ -92,11 +92,16 @@ def score(
     regions = {"seen": face & (mask > 0.5), "unseen": face & (mask < 0.05)}
     regions["neither"] = regions["unseen"] & (mask[:, ::-1] < 0.05)
     true_srgb = scene.encode_srgb(truth)
-    results, pictures = {}, [true_srgb, scene.encode_srgb(np.asarray(seen.partial)) * face[..., None]]
+    results, pictures = (
+        {},
+        [true_srgb, scene.encode_srgb(np.asarray(seen.partial)) * face[..., None]],
+    )
     for name, texture in textures.items():
         image = scene.encode_srgb(texture)
         pictures.append(image)
-        row = {f"PSNR {key}": psnr(image[where], true_srgb[where]) for key, where in regions.items()}
+        row = {
+            f"PSNR {key}": psnr(image[where], true_srgb[where]) for key, where in regions.items()
+        }
         at = regions["seen"]
         gain = (texture[at] * truth[at]).sum(0) / np.maximum((texture[at] ** 2).sum(0), 1e-9)
         free, unseen = scene.encode_srgb(texture * gain), regions["unseen"]

@@ -24,6 +24,21 @@ from jaxface.rendering.color import linear_to_srgb
 from jaxface.types import FaceModel, Reconstruction
 
 
+def check_folder(folder: str | Path, *, holds_results: bool = False) -> None:
+    """Raises `InputError` if a result cannot be written to a folder; writes nothing.
+
+    Args:
+        folder: as for `write_result`.
+        holds_results: results will be folders inside it, so that it may hold anything.
+    """
+    target = Path(folder)
+    if target.exists() and not (target.is_dir() and holds_results) and not _replaceable(target):
+        raise InputError(f"{target} exists and is no jaxface result; choose another folder.")
+    nearest = next(place for place in target.absolute().parents if place.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise InputError(f"{target} cannot be written: {nearest} is not a writable folder.")
+
+
 def write_result(
     folder: str | Path,
     *,
@@ -48,8 +63,7 @@ def write_result(
         InputError: the folder holds something else, or cannot be written.
     """
     target = Path(folder)
-    if target.exists() and not _replaceable(target):
-        raise InputError(f"{target} exists and is no jaxface result; choose another folder.")
+    check_folder(target)
     work = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

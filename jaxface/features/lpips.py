@@ -54,7 +54,9 @@ def lpips(
         >>> float(lpips(load_alexnet(), image, image))
         0.0
     """
-    weights = {name: {key: layer[key] for key in ("kernel", "bias")} for name, layer in params.items()}
+    weights = {
+        name: {key: layer[key] for key in ("kernel", "bias")} for name, layer in params.items()
+    }
     network = AlexNet()
 
     def unit(features: Array) -> Array:

@@ -47,7 +47,7 @@ class VGG16(nn.Module):
         last = max(names.index(layer) for layer in self.layers)
         pool = nn.max_pool if self.pooling == "max" else nn.avg_pool
         x = ((image_srgb - jnp.asarray(_MEAN)) / jnp.asarray(_DEVIATION))[None]
-        features = {}
+        features: dict[str, Array] = {}
         for block, (count, channels) in enumerate(
             zip(_CONVOLUTIONS, _CHANNELS, strict=True), start=1
         ):
@@ -95,7 +95,8 @@ def vgg_features(
         raise ValueError(f"VGG-16 has no layer {unknown[0]}; it has {', '.join(layer_names())}.")
     if pooling not in ("max", "average"):
         raise ValueError(f"pooling is 'max' or 'average', not {pooling!r}.")
-    return VGG16(tuple(layers), pooling).apply({"params": params}, image_srgb)
+    network = VGG16(tuple(layers), pooling)
+    return network.apply({"params": params}, image_srgb)  # type: ignore[return-value]
 
 
 def layer_stride(layer: str) -> int:

@@ -118,7 +118,7 @@ def _write(file: Path, arrays: dict[str, np.ndarray]) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".tmp", delete=False) as stream:
-            np.savez(stream, **arrays)
+            np.savez(stream, **arrays)  # type: ignore[arg-type]
         os.replace(stream.name, file)
     except OSError:  # a cache that cannot be written costs time, not the result
         return

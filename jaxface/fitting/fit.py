@@ -47,7 +47,7 @@ class FitConfig:
     """Also fit the pixels; without it albedo is the mean and light is uniform."""
     landmark_sigma: float = 0.015
     """Of a landmark, in inter-ocular distances, where no noise model is given."""
-    landmark_weight: float = 0.1
+    landmark_weight: float = 0.05
     """Below 1 because neighbouring landmarks err together; 1 would fit the detector's errors."""
     identity_weight: float = 1.0
     """Precision of the prior N(0, 1) on identity."""
@@ -55,14 +55,14 @@ class FitConfig:
     """Of expressions around the blendshape network's, or around 0."""
     distance: float = 1.3
     """Median distance of a face from the camera, metres."""
-    distance_factor: float = 1.3
+    distance_factor: float = 1.2
     """One standard deviation of the distance is a factor of this."""
-    focal_factor: float = 2.5
+    focal_factor: float = 4.0
     """The same for the focal length around `usual_focal` when the photo does not tell it."""
     known_focal_factor: float = 1.03
     usual_focal: float = 1.5
     """Focal length, in units of the photo's longer side."""
-    pixel_weight: float = 300.0
+    pixel_weight: float = 100.0
     """How many independent pixels the face's surface counts for."""
     pixel_sigma: float = 0.06
     """Of a pixel's colour, sRGB."""

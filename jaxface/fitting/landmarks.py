@@ -52,8 +52,10 @@ class LandmarkNoise:
         """Returns bias, factors and sigma at a yaw (radians), interpolated, the ends held."""
         place = jnp.interp(yaw, self.yaw, jnp.arange(len(self.yaw), dtype=jnp.float32))
         weight = jnp.maximum(0.0, 1.0 - jnp.abs(jnp.arange(len(self.yaw)) - place))
-        mix = (jnp.tensordot(weight, part, 1) for part in (self.bias, self.factors, self.sigma))
-        return tuple(mix)
+        bias, factors, sigma = (
+            jnp.tensordot(weight, part, 1) for part in (self.bias, self.factors, self.sigma)
+        )
+        return bias, factors, sigma
 
 
 def plain_noise(count: int, sigma: float) -> LandmarkNoise:

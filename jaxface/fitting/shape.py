@@ -38,7 +38,7 @@ class SurfaceFit:
 def similarity(
     source: Float[np.ndarray, "N 3"], target: Float[np.ndarray, "N 3"], *, scale: bool = True
 ) -> tuple[np.ndarray, float, np.ndarray]:
-    """Returns rotation, scale and translation that bring source nearest to target (Umeyama 1991)."""
+    """Returns rotation, scale and translation that bring source next to target (Umeyama 1991)."""
     p, q = source - source.mean(0), target - target.mean(0)
     u, s, vt = np.linalg.svd(q.T @ p)
     sign = np.array([1, 1, np.sign(np.linalg.det(u @ vt))])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -45,7 +46,7 @@ def _depthwise(op: Header, x: Array, weight: Array, bias: Array | None) -> Array
         pads = lax.padtype_to_pads(x.shape[1:3], (kh, kw), (stride_h, stride_w), "SAME")
         x = jnp.pad(x, [(0, 0), *pads, (0, 0)])
     height, width = (x.shape[1] - kh) // stride_h + 1, (x.shape[2] - kw) // stride_w + 1
-    y = 0.0 if bias is None else bias
+    y = jnp.zeros(()) if bias is None else bias
     for i in range(kh):
         for j in range(kw):
             rows = slice(i, i + stride_h * (height - 1) + 1, stride_h)
@@ -112,7 +113,7 @@ def _axes(value: list[int] | int) -> tuple[int, ...]:
     return tuple(value) if isinstance(value, list) else (value,)
 
 
-OPERATIONS = {
+OPERATIONS: dict[str, Callable[..., Array]] = {
     "CONV_2D": _conv,
     "DEPTHWISE_CONV_2D": _depthwise,
     "MAX_POOL_2D": _max_pool,

@@ -15,7 +15,7 @@ from jaxface.types import FaceModel
 
 
 def log_albedo(model: FaceModel, coefficients: Float[Array, " M"]) -> Float[Array, "A A 3"]:
-    """Returns the logarithm of linear-RGB albedo at the model's own size. Linear in coefficients."""
+    """Returns the logarithm of linear RGB albedo at the model's size. Linear in coefficients."""
     return model.albedo_mean + jnp.tensordot(coefficients, model.albedo_basis, axes=1)
 
 

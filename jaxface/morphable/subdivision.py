@@ -20,9 +20,7 @@ class Subdivision(NamedTuple):
     uv_quads: np.ndarray
 
 
-def subdivide(
-    quads: np.ndarray, uv_quads: np.ndarray, *, levels: int = 1
-) -> Subdivision:
+def subdivide(quads: np.ndarray, uv_quads: np.ndarray, *, levels: int = 1) -> Subdivision:
     """Returns the mesh after `levels` steps of Catmull and Clark's subdivision (1978).
 
     Open borders become the cubic B-spline of their own vertices, so that the collar stays put.
@@ -57,9 +55,7 @@ def _step(quads: np.ndarray, *, smooth: bool) -> tuple[sparse.csr_matrix, np.nda
 
     identity = sparse.identity(count, format="csr")
     centre = _average(np.repeat(np.arange(faces), 4), quads.ravel(), (faces, count))
-    middle = _average(
-        np.repeat(np.arange(len(edges)), 2), edges.ravel(), (len(edges), count)
-    )
+    middle = _average(np.repeat(np.arange(len(edges)), 2), edges.ravel(), (len(edges), count))
     if not smooth:
         return sparse.vstack([identity, middle, centre]).tocsr(), fine
 
@@ -77,10 +73,7 @@ def _step(quads: np.ndarray, *, smooth: bool) -> tuple[sparse.csr_matrix, np.nda
     valence = np.bincount(edges.ravel(), minlength=count)
     mean_face = _average(quads.ravel(), side_face, (count, faces)) @ centre
     ends = edges.ravel()
-    mean_edge = (
-        _average(ends, np.repeat(np.arange(len(edges)), 2), (count, len(edges)))
-        @ middle
-    )
+    mean_edge = _average(ends, np.repeat(np.arange(len(edges)), 2), (count, len(edges))) @ middle
     scale = np.where(on_border, 0.0, 1.0 / np.maximum(valence, 1))
     inner = sparse.diags(scale) @ (
         mean_face + 2 * mean_edge + sparse.diags(valence - 3.0) @ identity
@@ -90,20 +83,14 @@ def _step(quads: np.ndarray, *, smooth: bool) -> tuple[sparse.csr_matrix, np.nda
     return sparse.vstack([inner + outer, edge_points, centre]).tocsr(), fine
 
 
-def _fine_quads(
-    quads: np.ndarray, edge: np.ndarray, count: int, edges: int
-) -> np.ndarray:
+def _fine_quads(quads: np.ndarray, edge: np.ndarray, count: int, edges: int) -> np.ndarray:
     """Each corner of a quad makes a quad: corner, next edge, centre, previous edge."""
-    centre = np.broadcast_to(
-        (count + edges + np.arange(len(quads)))[:, None], quads.shape
-    )
+    centre = np.broadcast_to((count + edges + np.arange(len(quads)))[:, None], quads.shape)
     after, before = count + edge, count + np.roll(edge, 1, axis=1)
     return np.stack([quads, after, centre, before], -1).reshape(-1, 4).astype(np.int32)
 
 
-def _average(
-    rows: np.ndarray, columns: np.ndarray, size: tuple[int, int]
-) -> sparse.csr_matrix:
+def _average(rows: np.ndarray, columns: np.ndarray, size: tuple[int, int]) -> sparse.csr_matrix:
     """The matrix whose row averages the columns that are paired with it."""
     ones = sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=size)
     total = np.maximum(np.asarray(ones.sum(1)).ravel(), 1)
