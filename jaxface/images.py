@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from jaxface.errors import InputError
 
@@ -86,6 +87,7 @@ def _decode(image: Image.Image, path: Path) -> Photo:
     image.seek(0)
     image.draft("RGB", (MAX_SIDE, MAX_SIDE))  # JPEG decodes at a fraction of its size
     image.load()
+    profile = image.info.get("icc_profile")
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":
         grey = np.asarray(image, np.float64)
@@ -94,13 +96,27 @@ def _decode(image: Image.Image, path: Path) -> Photo:
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    image = image.convert("RGB")
+    image = _to_srgb(image, profile)
     if max(image.size) > MAX_SIDE:
         image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
     focal = None
     if focal35:
         focal = float(focal35) / DIAGONAL_35MM * float(np.hypot(*image.size))
     return Photo(np.asarray(image, np.float32) / 255.0, focal, path.stem)
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Phones write Display P3, cameras Adobe RGB: their colours are other colours in sRGB."""
+    if profile and image.mode in ("RGB", "CMYK"):
+        try:
+            source = ImageCms.ImageCmsProfile(BytesIO(profile))
+            srgb = ImageCms.createProfile("sRGB")
+            converted = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB")
+            if converted is not None:
+                return converted
+        except (ImageCms.PyCMSError, OSError):  # a damaged profile: as if there were none
+            pass
+    return image.convert("RGB")
 
 
 def to_bytes(image: np.ndarray) -> np.ndarray:

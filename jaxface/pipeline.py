@@ -47,7 +47,7 @@ from jaxface.types import (
     SynthesisResult,
     UnwrapResult,
 )
-from jaxface.unwrapping import UnwrapConfig, unwrap
+from jaxface.unwrapping import UnwrapConfig, balance_light, unwrap
 
 Progress = Callable[[str, dict[str, Any]], None]
 Quality = Literal["draft", "standard", "high"]
@@ -250,6 +250,7 @@ def reconstruct(
         photo_size=max(height, width) * working.scale,
         config=config.fit,
     )
+    fitted = balance_light(fitted, model)
     error = 100 * float(fitted.landmark_error)
     tell("fit", {"state": "end", "note": f"landmarks {error:.2f} % of the eyes' distance"})
 

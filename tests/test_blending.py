@@ -89,8 +89,8 @@ def test_gradient_of_the_solution():
         quadratic, linear = (jnp.asarray(x) for x in problem(1))
         probe = jnp.arange(8.0)
 
-        def value(q, l):
-            return probe @ solve_simplex((q + q.T) / 2, l, tolerance=1e-13)[0]
+        def value(q, c):
+            return probe @ solve_simplex((q + q.T) / 2, c, tolerance=1e-13)[0]
 
         rng = np.random.default_rng(2)
         in_q, in_l = jnp.asarray(rng.standard_normal((8, 8))), jnp.asarray(rng.standard_normal(8))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from jaxface.errors import InputError
 from jaxface.images import MAX_SIDE, read_photo, write_png
@@ -68,6 +68,21 @@ def test_exif_turns_the_photo_and_gives_the_focal_length(tmp_path: Path) -> None
     assert photo.focal == pytest.approx(50 / 43.2666 * np.hypot(64, 48), rel=1e-4)
     picture().save(tmp_path / "b.png")
     assert read_photo(tmp_path / "b.png").focal is None
+
+
+def test_colour_profiles_are_applied(tmp_path: Path) -> None:
+    """A profile whose red and blue primaries are swapped turns red into blue."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    swapped = profile.replace(b"rXYZ", b"tmp.").replace(b"bXYZ", b"rXYZ").replace(b"tmp.", b"bXYZ")
+    red = Image.new("RGB", (40, 40), (255, 0, 0))
+    for name, icc, expected in (
+        ("same", profile, (1, 0, 0)),
+        ("swapped", swapped, (0, 0, 1)),
+        ("damaged", profile[:200], (1, 0, 0)),
+    ):
+        red.save(tmp_path / f"{name}.png", icc_profile=icc)
+        color = read_photo(tmp_path / f"{name}.png").srgb[5, 5]
+        assert np.allclose(color, expected, atol=0.02), name
 
 
 def test_large_photos_are_scaled_down(tmp_path: Path) -> None:

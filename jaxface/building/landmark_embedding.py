@@ -249,7 +249,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=assets.folder())
     args = parser.parse_args()
     arrays = build(unmarked_model())
-    np.savez_compressed(args.out / "landmark_embedding.npz", **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(args.out / "landmark_embedding.npz", **arrays)
 
 
 if __name__ == "__main__":

@@ -176,7 +176,7 @@ def main() -> None:
         header, weights = convert(data)
         arrays[f"{name}/graph"] = np.array(json.dumps(header))
         arrays |= {f"{name}/{key}": value for key, value in weights.items()}
-    np.savez_compressed(args.out / "landmark_networks.npz", **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(args.out / "landmark_networks.npz", **arrays)
 
 
 if __name__ == "__main__":

@@ -157,7 +157,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=assets.folder())
     args = parser.parse_args()
     arrays = build(args.faces)
-    np.savez_compressed(args.out / "landmark_noise.npz", **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(args.out / "landmark_noise.npz", **arrays)
 
 
 if __name__ == "__main__":

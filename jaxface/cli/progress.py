@@ -22,9 +22,9 @@ class CompileClock:
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        jax.monitoring.register_event_duration_secs_listener(self._listen)
+        jax.monitoring.register_event_duration_secs_listener(self._listen)  # type: ignore[arg-type]
 
-    def _listen(self, event: str, seconds: float, /, **_: Any) -> None:
+    def _listen(self, event: str, seconds: float, **_: Any) -> None:
         if event in COMPILE_EVENTS:
             self.seconds += seconds
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from jaxface.morphable.subdivision import subdivide
 from jaxface.rendering.normals import vertex_normals
 from jaxface.types import FaceModel
 
@@ -33,6 +34,29 @@ def split_corners(model: FaceModel) -> Corners:
         uvs=np.asarray(model.uvs, np.float32)[unique[:, 1]],
         triangles=inverse.reshape(-1, 3).astype(np.uint32),
     )
+
+
+def smooth(model: FaceModel, vertices: np.ndarray) -> tuple[FaceModel, jnp.ndarray]:
+    """Returns model and vertices after one step of subdivision, for silhouettes without corners.
+
+    Only topology, UVs and regions of the model are those of the finer mesh.
+    """
+    quads = np.asarray(model.quads)
+    fine = subdivide(quads, np.asarray(model.uv_quads))
+    nearest = np.asarray(fine.matrix.argmax(axis=1)).ravel()
+    finer = model.replace(
+        triangles=jnp.asarray(_halves(fine.quads)),
+        quads=jnp.asarray(fine.quads),
+        uv_triangles=jnp.asarray(_halves(fine.uv_quads)),
+        uv_quads=jnp.asarray(fine.uv_quads),
+        uvs=jnp.asarray(fine.uv_matrix @ np.asarray(model.uvs), jnp.float32),
+        vertex_region=model.vertex_region[nearest],
+    )
+    return finer, jnp.asarray(fine.matrix @ np.asarray(vertices), jnp.float32)
+
+
+def _halves(quads: np.ndarray) -> np.ndarray:
+    return np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]).astype(np.int32)
 
 
 def normals(model: FaceModel, vertices: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxface.export.mesh import smooth
 from jaxface.export.stored import StoredResult
 from jaxface.images import Photo
 from jaxface.morphable.model import load_model, shape
@@ -19,7 +20,7 @@ from jaxface.types import Camera, FaceModel, Lighting, Reconstruction
 
 TILE = 384
 _VIEWS = (-35.0, 0.0, 35.0)  # degrees of yaw
-_TARGET = (0.0, -0.045, -0.05)  # metres: the middle of head and neck
+_TARGET, _EXTENT = (0.0, -0.02, -0.05), 0.3  # metres: the head with some of its neck
 _BACKDROP = 0.03
 
 
@@ -33,10 +34,12 @@ def preview(photo: Photo, reconstruction: Reconstruction, model: FaceModel) -> n
     """
     fit, texture = reconstruction.fit, reconstruction.synthesis.texture
     camera = fit.parameters.camera
-    crop, camera = _crop(photo.srgb, np.asarray(project(fit.vertices, camera)[0]), camera)
+    head = np.asarray(model.vertex_region) != model.region_names.index("neck")
+    crop, camera = _crop(photo.srgb, np.asarray(project(fit.vertices, camera)[0])[head], camera)
     over, alpha = _render(model, fit.vertices, texture, camera, fit.parameters.lighting)
     overlay = over * alpha + crop * (1 - alpha)
-    views = [_studio_view(model, fit.vertices, texture, yaw) for yaw in _VIEWS]
+    finer, vertices = smooth(model, np.asarray(fit.vertices))
+    views = [_studio_view(finer, vertices, texture, yaw) for yaw in _VIEWS]
     return np.concatenate([crop, overlay, *views], axis=1)
 
 
@@ -62,9 +65,18 @@ def render_view(
     model, parameters = load_model(stored.model), stored.parameters
     expression = parameters.expression * (0.0 if neutral else 1.0)
     vertices = shape(model, parameters.identity, expression)
-    camera = look_at(math.radians(yaw), math.radians(pitch), size, size, target=_TARGET)
-    lighting = parameters.lighting if light == "photo" else studio()
-    return _render(model, vertices, stored.texture_linear, camera, lighting, size)[0]
+    finer, vertices = smooth(model, np.asarray(vertices))
+    camera = _studio_camera(yaw, pitch, size)
+    if light == "photo":
+        lighting = parameters.lighting
+        return _render(finer, vertices, stored.texture_linear, camera, lighting, size)[0]
+    return _render(finer, vertices, stored.texture_linear, camera, studio(), size, gloss=1.0)[0]
+
+
+def _studio_camera(yaw: float, pitch: float, size: int) -> Camera:
+    """Angles in degrees."""
+    yaw, pitch = math.radians(yaw), math.radians(pitch)
+    return look_at(yaw, pitch, size, size, target=_TARGET, extent=_EXTENT)
 
 
 def _studio_view(
@@ -73,8 +85,8 @@ def _studio_view(
     texture_linear: Float[Array, "T T 3"],
     yaw: float,
 ) -> np.ndarray:
-    camera = look_at(math.radians(yaw), 0.0, TILE, TILE, target=_TARGET)
-    return _render(model, vertices, texture_linear, camera, studio())[0]
+    camera = _studio_camera(yaw, 0.0, TILE)
+    return _render(model, vertices, texture_linear, camera, studio(), gloss=1.0)[0]
 
 
 def _render(
@@ -84,10 +96,12 @@ def _render(
     camera: Camera,
     lighting: Lighting,
     size: int = TILE,
+    gloss: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     image, alpha = render(
         *(model, vertices, texture_linear, camera, lighting, size, size),
         supersample=2,
+        specular=gloss,
         background=_BACKDROP,
     )
     return np.asarray(linear_to_srgb(image)), np.asarray(alpha)[..., None]

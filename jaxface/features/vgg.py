@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 
@@ -122,12 +123,14 @@ def receptive_support(
     """
 
     def average(x: Array, side: int, stride: int, padding: str) -> Array:
-        # 0 x + 1: XLA would spend seconds on folding constant ones.
-        total = [
-            jax.lax.reduce_window(y, 0.0, jax.lax.add, (side, side), (stride, stride), padding)
-            for y in (x, 0.0 * x + 1.0)
-        ]
-        return total[0] / total[1]
+        total = jax.lax.reduce_window(x, 0.0, jax.lax.add, (side, side), (stride, stride), padding)
+        if padding == "VALID":
+            return total / side**2
+        # Counted here: XLA would spend seconds on folding windows of constant ones.
+        half = side // 2
+        ends = [(np.arange(n) - half, np.arange(n) + half, n) for n in x.shape]
+        rows, columns = (np.minimum(b, n - 1) - np.maximum(a, 0) + 1 for a, b, n in ends)
+        return total / jnp.asarray(np.outer(rows, columns), jnp.float32)
 
     names = layer_names()
     last = max(names.index(layer) for layer in layers)

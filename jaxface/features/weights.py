@@ -44,7 +44,7 @@ class _ArrayUnpickler(pickle.Unpickler):
             "numpy.core.multiarray",
             "numpy._core.multiarray",
         ):
-            return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
+            return np._core.multiarray._reconstruct
         raise pickle.UnpicklingError(f"{module}.{name} is not allowed")
 
 

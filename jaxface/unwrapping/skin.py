@@ -69,18 +69,21 @@ def flood(seeds: Float[Array, "T S"], room: Float[Array, "T S"], steps: int) -> 
 def region_tolerance(
     region_ids: Int[Array, "T T"],
     charts: Float[Array, "T T"],
-    height: Float[Array, "T T"],
+    place: Float[Array, "T T 3"],
+    facing: Float[Array, "T T"],
     names: tuple[str, ...],
 ) -> tuple[Float[Array, "T T"], Float[Array, "T T"]]:
     """Returns how far a texel may be off the trend in colour, and towards darkness.
 
-    Near the scalp less is allowed (hair hangs there), around mouth and chin more darkness is
-    (a beard is the face's own). Zero where the photo is never used.
+    Inside the face, where wrinkles, shadows and make-up are its own, far more is allowed than
+    along its contour and the scalp, where hair, collar and background intrude. Brows and beard
+    may be as dark as they like. Zero where the photo is never used.
 
     Args:
         region_ids: index into `names`.
         charts: 1 where a texel belongs to the face's surface.
-        height: y of the mean face at the texel, metres.
+        place: the texel's place on the mean face, metres.
+        facing: cosine of the viewing angle; low along the contour.
         names: of the regions.
     """
     table = jnp.asarray([_TOLERANCE.get(name, 0.0) for name in names])
@@ -88,10 +91,18 @@ def region_tolerance(
     size = region_ids.shape[0]
     soft = blur_within(allowed[..., None], (allowed > 0) * 1.0, size / 128)[..., 0]
     allowed = jnp.where(allowed > 0, soft, 0.0)
-    hair = (region_ids == names.index("scalp")) * charts if "scalp" in names else 0.0 * charts
-    near_hair = jnp.minimum(blur(hair[..., None], size / 20)[..., 0] * 2.0, 1.0)
-    beard = jax.nn.sigmoid((-0.035 - height) / 0.006)
-    return allowed * (1 - 0.35 * near_hair), allowed * (1 - 0.35 * near_hair) * (1 + 0.8 * beard)
+
+    def part(name):
+        return (region_ids == names.index(name)) * charts if name in names else 0.0 * charts
+
+    x, y = jnp.abs(place[..., 0]), place[..., 1]
+    inner = jax.nn.sigmoid((0.056 - x) / 0.004) * jax.nn.sigmoid((0.034 - y) / 0.003)
+    inner = inner * jax.nn.sigmoid((y + 0.105) / 0.005) * jax.nn.sigmoid((facing - 0.55) / 0.05)
+    near_hair = jnp.minimum(blur(part("scalp")[..., None], size / 20)[..., 0] * 2.0, 1.0)
+    allowed = allowed * (1 - 0.35 * near_hair) * (1 + 1.6 * inner)
+    brows = blur(grow(part("brows"), size // 50)[..., None], size / 100)[..., 0]
+    beard = jax.nn.sigmoid((-0.035 - y) / 0.006)
+    return allowed * (1 + 2 * brows), allowed * (1 + 0.8 * beard + 4 * brows)
 
 
 def weighted_median(values: Float[Array, "T S"], weights: Float[Array, "T S"]) -> Float[Array, ""]:
@@ -155,7 +166,7 @@ def skin_mask(
     rejected = flood(strong, (score > 0.6 * reject) * usable, size // 16)
     rejected = grow(rejected, max(1, round(size / 110)))
     kept = (usable > 0.3) * (1 - rejected)
-    kept = grow(shrink(kept, 2 * speck), 2 * speck) * kept  # no crumbs between rejected areas
+    kept = grow(shrink(kept, 4 * speck), 4 * speck) * kept  # no crumbs, no wisps
     soft = blur(shrink(kept, speck)[..., None], 1.5 * speck)[..., 0]
     return soft * kept * jnp.minimum(usable * 2.0, 1.0)
 

@@ -18,7 +18,7 @@ from jaxface.rendering.texture import sample_image, sample_pyramid
 from jaxface.types import FaceModel, FitResult, UnwrapResult
 from jaxface.unwrapping.eyes import axis_angle_of_eyes, tint_iris
 from jaxface.unwrapping.membrane import gather_texels, membrane, scatter_vertices
-from jaxface.unwrapping.skin import region_tolerance, shrink, skin_mask
+from jaxface.unwrapping.skin import blur_within, region_tolerance, shrink, skin_mask
 from jaxface.unwrapping.visibility import Projection, project_texels
 
 _EPSILON = 2e-3
@@ -111,7 +111,8 @@ def unwrap(
     tolerance = region_tolerance(
         texels.region_ids,
         charts,
-        scatter_vertices(model.mean[:, 1:2], *corners)[..., 0],
+        scatter_vertices(model.mean, *corners),
+        view.facing,
         model.region_names,
     )
 
@@ -142,6 +143,8 @@ def unwrap(
     values = mirrored / jnp.maximum(both, 1e-6)[:, None]
     tone = membrane(values, both, model.triangles, reach=config.reach, steps=160)
     tone = scatter_vertices(tone, *corners)
+    # Between the charts the tone goes on, for what bilinear lookups take from there.
+    tone = jnp.where(charts[..., None] > 0, tone, blur_within(tone, charts, size / 100))
     low_frequency = jnp.clip(albedo * jnp.exp(jnp.clip(tone, -2.0, 2.0)), 0.0, 1.0)
     low_frequency = _with_eyes(low_frequency, albedo, radiance / shading, view, model, texels)
     return UnwrapResult(
