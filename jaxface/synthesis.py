@@ -24,7 +24,6 @@ from jaxtyping import Array, Float, UInt8
 from jaxface.blending import mix
 from jaxface.features.correlations import (
     CorrelationConfig,
-    correlate_database,
     correlate_features,
     correlation_distance,
     resize,
@@ -206,8 +205,13 @@ def blended_correlations(
     Correlations depend on how many texels a millimetre has, so each level has its own.
     """
     largest, index = jax.lax.top_k(weights, min(experts, len(weights)))
-    full = jnp.ones((side, side))
-    _, complete = correlate_database(textures[index], full, vgg, config)
+
+    def one(texture: Array) -> Correlations:
+        image = resize(texture / 255.0, side)
+        features = vgg_features(vgg, image, config.layers, pooling=config.pooling)
+        return correlate_features(features, None, config)
+
+    complete = jax.lax.map(one, textures[index])
     return mix(largest / jnp.maximum(largest.sum(), 1e-6), complete)
 
 
@@ -251,7 +255,7 @@ def _loss(
     features = vgg_features(level.vgg, texture, layers, pooling=correlation.pooling)
     apart = jnp.mean((features[config.content_layer] - level.content) ** 2)
     content = apart / (jnp.mean(level.content**2) + 1e-12)
-    found = correlate_features(features, jnp.ones(texture.shape[:2]), correlation)
+    found = correlate_features(features, None, correlation)
     return content + config.alpha * correlation_distance(found, level.target)
 
 

@@ -15,7 +15,7 @@ from jaxface.rendering.color import linear_to_srgb
 from jaxface.rendering.lighting import directional
 from jaxface.rendering.render import render
 from jaxface.types import FaceParameters, FitResult, Lighting
-from jaxface.unwrapping import UnwrapConfig, unwrap
+from jaxface.unwrapping import UnwrapConfig, balance_light, unwrap
 from jaxface.unwrapping.membrane import membrane
 from jaxface.unwrapping.skin import blur, flood, weighted_median
 from jaxface.unwrapping.visibility import project_texels
@@ -136,6 +136,16 @@ def test_eyes_never_take_the_colour_of_skin(scene, result):
     assert np.asarray(result.skin_mask)[eyes].max() == 0
 
 
+def test_balance_puts_the_light_at_a_plausible_level(scene):
+    model, _, _, camera, light, *_ = scene
+    white = 3.54  # the first coefficient of radiance 1 from everywhere
+    for gain in (1.0, jnp.array([0.2, 0.3, 0.4])):
+        fit = fit_of(model, camera, Lighting(coefficients=light.coefficients * gain))
+        level = balance_light(fit, model).parameters.lighting.coefficients[0]
+        assert 0.5 * white < float(level.min()) and float(level.max()) < 1.5 * white
+        assert float(level.max() / level.min()) < 1.3
+
+
 def test_visibility_equals_rays(scene):
     model, texels, _, camera, *_ = scene
     view = project_texels(
@@ -155,11 +165,8 @@ def test_visibility_equals_rays(scene):
     corners = np.asarray(model.mean[texels.vertex_ids])
     points = np.einsum("tuk,tukc->tuc", texels.barycentrics, corners)[::4, ::4]
     chart = (np.asarray(texels.triangle_ids) >= 0)[::4, ::4]
-    points, ids = points[chart], np.asarray(texels.triangle_ids)[::4, ::4][chart]
+    points = points[chart]
     mesh = trimesh.Trimesh(np.asarray(model.mean), np.asarray(model.triangles), process=False)
-    hit, _, _ = mesh.ray.intersects_id(
-        np.tile(eye, (len(points), 1)), points - eye, multiple_hits=False, return_locations=True
-    )[0:3]
     where = mesh.ray.intersects_location(
         np.tile(eye, (len(points), 1)), points - eye, multiple_hits=False
     )
@@ -169,7 +176,7 @@ def test_visibility_equals_rays(scene):
     facing = np.asarray(view.facing)[::4, ::4][chart]
     seen = np.asarray(view.unoccluded)[::4, ::4][chart]
     judged = facing > 0.2
-    assert ids.size and hit.size and judged.sum() > 500
+    assert judged.sum() > 500
     assert (seen == clear)[judged].mean() > 0.98
 
 
@@ -217,6 +224,7 @@ def test_gradients_are_finite(scene):
         return result.low_frequency.sum() + result.partial.sum()
 
     gradients = jax.grad(total, argnums=(0, 1), allow_int=True)(scene[5][::2, ::2], fit)
-    leaves = [leaf for leaf in jax.tree.leaves(gradients) if leaf.dtype == jnp.float32]
-    assert all(np.isfinite(leaf).all() for leaf in leaves)
-    assert float(jnp.abs(leaves[0]).sum()) > 0
+    for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
+        if leaf.dtype == jnp.float32:
+            assert np.isfinite(leaf).all(), path
+    assert float(jnp.abs(gradients[0]).sum()) > 0

@@ -103,8 +103,8 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 
 def evaluate(
     path: Path, assets: Assets, config: ReconstructConfig, out: Path, recogniser: Recogniser | None
-) -> dict[str, Any]:
-    """Returns the figures of one photo, and writes its result and pictures."""
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Returns the figures of one photo and dlib's descriptors; writes its result and pictures."""
     photo = read_photo(path)
     found = detect(photo.srgb, assets.networks)
     result = reconstruct(
@@ -135,14 +135,36 @@ def evaluate(
         "focal px": float(parameters.camera.focal),
         **trip,
     }
+    faces: dict[str, np.ndarray] = {}
     if recogniser:
-        reference = recogniser(photo.srgb)
+        faces["photo"] = recogniser(photo.srgb)
         for yaw in (-30, 0, 30):
             try:
-                row[f"cosine {yaw:+d}"] = float(1 - reference @ recogniser(views[yaw]))
+                faces[f"{yaw:+d}"] = recogniser(views[yaw])
             except DetectionError:
-                row[f"cosine {yaw:+d}"] = float("nan")
-    return row
+                faces[f"{yaw:+d}"] = np.full(128, np.nan)
+            row[f"cosine {yaw:+d}"] = float(1 - faces["photo"] @ faces[f"{yaw:+d}"])
+    return row, faces
+
+
+def print_table(rows: list[dict[str, Any]]) -> None:
+    """Prints rows as Markdown."""
+    names = list(rows[0])
+    print("\n| " + " | ".join(names) + " |\n|" + " --- |" * len(names))
+    for row in rows:
+        cells = (f"{x:.3f}" if isinstance(x, float) else str(x) for x in row.values())
+        print("| " + " | ".join(cells) + " |")
+
+
+def confusion(names: list[str], faces: list[dict[str, np.ndarray]]) -> list[dict[str, Any]]:
+    """Returns the cosine distance of each front view and photo to every photo."""
+    rows = []
+    for kind in ("+0", "photo"):
+        for name, face in zip(names, faces, strict=True):
+            row: dict[str, Any] = {"of": f"{name} {'render' if kind == '+0' else 'photo'}"}
+            others = zip(names, faces, strict=True)
+            rows.append(row | {other: float(1 - face[kind] @ f["photo"]) for other, f in others})
+    return rows
 
 
 def main() -> None:
@@ -156,15 +178,17 @@ def main() -> None:
     config = ReconstructConfig.for_quality(args.quality, method=args.method)
     assets = load_assets(config)
     recogniser = Recogniser(args.recogniser, assets) if args.recogniser else None
-    rows = []
+    rows, faces = [], []
     for path in args.photos:
-        rows.append(evaluate(path, assets, config, args.out, recogniser))
-        print(json.dumps(rows[-1]), flush=True)
-    names = list(rows[0])
-    print("| " + " | ".join(names) + " |\n|" + " --- |" * len(names))
-    for row in rows:
-        cells = (f"{x:.3f}" if isinstance(x, float) else str(x) for x in row.values())
-        print("| " + " | ".join(cells) + " |")
+        row, found = evaluate(path, assets, config, args.out, recogniser)
+        rows.append(row)
+        faces.append(found)
+        print(json.dumps(row), flush=True)
+    print_table(rows)
+    if recogniser:
+        print("\nCosine distance to the photos (another person's is the scale):")
+        print_table(confusion([row["photo"] for row in rows], faces))
+    (args.out / "photos.json").write_text(json.dumps(rows, indent=1))
 
 
 if __name__ == "__main__":

@@ -72,11 +72,17 @@ def correlate(
 
 def correlate_features(
     features: Mapping[str, Float[Array, "h w C"]],
-    mask: Float[Array, "T T"],
+    mask: Float[Array, "T T"] | None,
     config: CorrelationConfig,
 ) -> Correlations:
-    """Returns the masked correlations of features that are already there; see `correlate`."""
-    supports = receptive_support(mask, config.layers)
+    """Returns the masked correlations of features that are already there; see `correlate`.
+
+    A `mask` of None means that everything is visible.
+    """
+    if mask is None:
+        supports = {name: jnp.ones(features[name].shape[:2]) for name in config.layers}
+    else:
+        supports = receptive_support(mask, config.layers)
     pairs = [_layer(features[name], supports[name], config) for name in config.layers]
     return Correlations(
         values=tuple(value for value, _ in pairs),
@@ -102,14 +108,13 @@ def correlate_database(
         vgg: weights, `jaxface.features.weights.load_vgg()`.
         config: the one used for the photo.
     """
-    full = jnp.ones_like(mask)
 
     def one(texture: Array) -> tuple[Correlations, Correlations]:
         features = vgg_features(
             vgg, resize(texture / 255.0, mask.shape[0]), config.layers, pooling=config.pooling
         )
         return correlate_features(features, mask, config), correlate_features(
-            features, full, config
+            features, None, config
         )
 
     return jax.lax.map(one, textures)

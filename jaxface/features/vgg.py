@@ -135,7 +135,7 @@ def receptive_support(
     names = layer_names()
     last = max(names.index(layer) for layer in layers)
     supports = {}
-    x = mask
+    x = jax.lax.optimization_barrier(mask)  # a constant mask is not worth folding
     for name in names[: last + 1]:
         if name.startswith("conv"):
             if name.endswith("_1") and name != "conv1_1":

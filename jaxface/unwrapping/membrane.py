@@ -61,7 +61,7 @@ def membrane(
 ) -> Float[Array, "V C"]:
     """Returns the smooth field through weighted values at vertices (conjugate gradients).
 
-    Differentiable in values and weights (through the iterations).
+    Differentiable in values and weights (the derivative is another such solution).
 
     Args:
         values: data per vertex; ignored where the weight is zero.
@@ -82,17 +82,19 @@ def membrane(
         laplacian = jnp.zeros_like(field).at[triangles].add(pulls)
         return (weights + pull)[:, None] * field + tension * laplacian
 
-    def step(_, state):
-        field, residual, direction, energy = state
-        image = apply(direction)
-        length = energy / jnp.maximum(jnp.sum(direction * image, axis=0), 1e-20)
-        field, residual = field + length * direction, residual - length * image
-        smooth = residual / diagonal[:, None]
-        renewed = jnp.sum(residual * smooth, axis=0)
-        direction = smooth + renewed / jnp.maximum(energy, 1e-20) * direction
-        return field, residual, direction, renewed
+    def solve(apply, right):
+        def step(_, state):
+            field, residual, direction, energy = state
+            image = apply(direction)
+            length = energy / jnp.maximum(jnp.sum(direction * image, axis=0), 1e-20)
+            field, residual = field + length * direction, residual - length * image
+            smooth = residual / diagonal[:, None]
+            renewed = jnp.sum(residual * smooth, axis=0)
+            direction = smooth + renewed / jnp.maximum(energy, 1e-20) * direction
+            return field, residual, direction, renewed
 
-    right = weights[:, None] * values
-    start = right / diagonal[:, None]
-    state = (jnp.zeros_like(values), right, start, jnp.sum(right * start, axis=0))
-    return jax.lax.fori_loop(0, steps, step, state)[0]
+        start = right / diagonal[:, None]
+        state = (jnp.zeros_like(right), right, start, jnp.sum(right * start, axis=0))
+        return jax.lax.fori_loop(0, steps, step, state)[0]
+
+    return jax.lax.custom_linear_solve(apply, weights[:, None] * values, solve, symmetric=True)

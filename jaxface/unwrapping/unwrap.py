@@ -64,8 +64,7 @@ def unwrap(
     through the seen ratio, so that both agree at the border; where one side alone is seen, the
     other takes its tone.
 
-    Differentiable almost everywhere in photo and fit: the choice of triangles and the thresholds
-    of the skin mask have no gradient.
+    Differentiable in photo and fit, except through which texels are seen and show skin.
 
     Args:
         photo_srgb: 0..1.
@@ -129,9 +128,8 @@ def unwrap(
     # Texels in deep shadow or burnt out say nothing about albedo.
     level = luminance(radiance)
     legible = _smoothstep(level / 0.004) * _smoothstep((0.995 - level) / 0.03)
-    mask = skin_mask(
-        log_ratio, visibility * person * legible, tolerance, trend_of, reject=config.reject
-    )
+    judged = log_ratio, visibility * person * legible, tolerance
+    mask = skin_mask(*jax.lax.stop_gradient(judged), trend_of, reject=config.reject)
 
     values, weights = at_vertices(log_ratio, mask)
     uneven = _unevenness(values, weights, model)

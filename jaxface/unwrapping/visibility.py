@@ -74,13 +74,13 @@ def project_texels(
     cell = jnp.clip(((texel_xy - low + 1.0) * scale).astype(jnp.int32), 0, window - 1)
     nearest = buffer[cell[..., 1], cell[..., 0]]
     cosine = jnp.clip(facing, 0.1, 1.0)
-    slope = jnp.sqrt(1.0 - cosine**2) / cosine
+    slope = jnp.sqrt(1.0 - cosine**2 + 1e-9) / cosine
     slack = tolerance + slope * texel_depth / (camera.focal * scale)
     unoccluded = (texel_depth <= nearest + slack) & (triangle_ids >= 0) & (facing > 0)
 
     size = triangle_ids.shape[0]
     ratio = _area(xy[triangles]) / jnp.maximum(_area(uvs[uv_triangles] * size), 1e-6)
-    footprint = jnp.sqrt(ratio)[jnp.maximum(triangle_ids, 0)]
+    footprint = jnp.sqrt(ratio + 1e-9)[jnp.maximum(triangle_ids, 0)]
     return Projection(texel_xy, normal, facing, footprint, unoccluded)
 
 
