@@ -147,7 +147,7 @@ def test_cells_see_only_their_place(vgg):
     first, second = (correlate(x, ones, vgg, _SMALL).values[0] for x in (texture, other))
     change = jnp.abs(first - second).max((1, 2)) / jnp.abs(first).max()
     assert change[0] > 0.01
-    assert change[3] < 1e-6
+    assert change[3] < 1e-4  # float32 sums; a cell that saw the change would move by per cents
 
 
 def test_hidden_texels_do_not_count(vgg):

@@ -108,7 +108,7 @@ def _convert(network: str) -> dict[str, np.ndarray]:
 
 def _read(file: Path) -> dict[str, np.ndarray] | None:
     try:
-        with np.load(file, allow_pickle=False) as data:
+        with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as data:
             return {key: data[key] for key in data.files}
     except Exception:  # absent or damaged: it is only a cache, so convert again
         return None
