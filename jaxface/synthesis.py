@@ -272,13 +272,16 @@ def _begin(
     content = vgg_features(vgg, start, (config.content_layer,), pooling=correlation.pooling)
     level = _Level(start, free, content[config.content_layer], target, vgg)
     zero = jnp.zeros(())
+    # Optax divides by the first step's difference from here before it ignores the quotient; a
+    # difference of zero would make the derivative NaN.
+    memory = optax.scale_by_lbfgs(config.memory).init(change)
     state = _State(
         x=change,
         best=change,
         best_loss=zero + jnp.inf,
         direction=jnp.zeros_like(change),
         step=zero + 1.0,
-        memory=optax.scale_by_lbfgs(config.memory).init(change),
+        memory=memory._replace(params=change - 1.0),
     )
     return level, state
 

@@ -88,7 +88,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_reconstruct_writes_a_whole_folder(result: Path) -> None:
     assert {p.name for p in result.iterdir()} >= RESULT_FILES
     parameters = json.loads((result / "parameters.json").read_text())
-    assert parameters["details"]["landmark_error_percent"] < 3
+    assert parameters["landmark_error_percent"] < 3
     texture = np.asarray(Image.open(result / "albedo.png"))
     assert texture.shape == (256, 256, 3) and texture.std() > 10
 

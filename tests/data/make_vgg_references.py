@@ -27,6 +27,6 @@ for pooling, pool in (("max", F.max_pool2d), ("average", F.avg_pool2d)):
         else:
             y = F.relu(y)
         r = y[0].permute(1, 2, 0).numpy()
-        if n in ("relu1_1", "conv2_2", "relu3_3", "conv4_2", "relu5_3"):
+        if n in ("relu1_1", "conv2_2", "relu3_3", "conv4_2", "conv5_3"):
             out[f"{pooling}/{n}"] = r[:: max(1, r.shape[0] // 4), :: max(1, r.shape[1] // 4), ::16]
 np.savez_compressed("tests/data/vgg16_pytorch.npz", **out)

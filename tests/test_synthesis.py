@@ -1,0 +1,148 @@
+"""Composition and synthesis on small textures: what is kept, what is inferred, what stays."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxface.features.correlations import CorrelationConfig, correlate, correlation_distance
+from jaxface.features.weights import load_vgg
+from jaxface.rendering.color import linear_to_srgb
+from jaxface.synthesis import (
+    SynthesisConfig,
+    blended_correlations,
+    blur,
+    compose,
+    soft_mask,
+    synthesize,
+)
+
+SIZE = 64
+CORRELATION = CorrelationConfig(layers=("relu1_1", "relu2_1", "relu3_1"))
+CONFIG = SynthesisConfig(levels=((0.5, 4), (1.0, 8)), tone=24.0)
+
+
+@pytest.fixture(scope="module")
+def vgg():
+    return load_vgg()
+
+
+@pytest.fixture(scope="module")
+def textures() -> jax.Array:
+    """Three database faces of one tone with detail of three scales, sRGB 0..255."""
+    rng = np.random.default_rng(1)
+    noise = rng.standard_normal((3, SIZE, SIZE, 1))
+    faces = [
+        np.asarray(blur(jnp.asarray(n), s)) for n, s in zip(noise, (0.5, 1.0, 2.0), strict=True)
+    ]
+    faces = [150 + 20 * face / face.std() for face in faces]
+    return jnp.asarray(np.clip(np.stack(faces), 0, 255).repeat(3, -1), jnp.uint8)
+
+
+@pytest.fixture(scope="module")
+def problem(textures) -> tuple:
+    """Low-frequency albedo, what the photo shows (with detail), and its mask: the left 60 %."""
+    ramp = np.linspace(0.3, 0.4, SIZE)[:, None, None]
+    low = jnp.asarray(np.broadcast_to(ramp, (SIZE, SIZE, 3)), jnp.float32)
+    detail = np.random.default_rng(2).standard_normal((SIZE, SIZE, 1))
+    mask = jnp.asarray(np.broadcast_to(np.arange(SIZE) < 0.6 * SIZE, (SIZE, SIZE)), jnp.float32)
+    shown = low * jnp.asarray(np.exp(0.1 * detail), jnp.float32) * mask[..., None]
+    return low, shown, mask, textures, jnp.asarray([0.2, 0.7, 0.1])
+
+
+@pytest.fixture(scope="module")
+def result(problem, vgg):
+    return synthesize(*problem, vgg, correlation=CORRELATION, config=CONFIG)
+
+
+def test_the_seen_is_kept(problem, result):
+    _, shown, mask, _, _ = problem
+    known = np.asarray(soft_mask(mask, CONFIG.feather * SIZE / 512)) > 0.999
+    assert known.mean() > 0.5
+    np.testing.assert_allclose(result.texture[known], shown[known], atol=1e-3)
+
+
+def test_what_only_the_mirror_image_shows_is_taken_from_it(problem):
+    low, shown, mask, textures, weights = problem
+    texture, seen = compose(low, shown, mask, textures, weights, CONFIG)
+    column = SIZE - 8  # hidden; its mirror image is well inside the seen half
+    assert seen[0, column] == 0
+    found = np.log(texture[:, column, 0] / low[:, column, 0])
+    expected = np.log(shown[:, 7, 0] / low[:, 7, 0])
+    assert np.corrcoef(found, expected)[0, 1] > 0.95
+
+
+def test_what_neither_half_shows_has_the_nearest_faces_detail(problem):
+    low, shown, mask, textures, _ = problem
+    hidden = jnp.zeros_like(mask)
+    for face in range(3):
+        texture, _ = compose(low, shown, hidden, textures, jax.nn.one_hot(face, 3), CONFIG)
+        found = np.log(texture / low)[..., 0].ravel()
+        match = [np.corrcoef(found, np.asarray(t[..., 0], float).ravel())[0, 1] for t in textures]
+        assert int(np.argmax(match)) == face and match[face] > 0.8
+
+
+def test_optimisation_brings_correlations_nearer_to_the_blend(problem, result, vgg):
+    target = blended_correlations(*problem[3:], vgg, CORRELATION, SIZE, 3)
+    start, _ = compose(*problem, CONFIG)
+
+    def distance(texture):
+        found = correlate(linear_to_srgb(texture), jnp.ones((SIZE, SIZE)), vgg, CORRELATION)
+        return float(correlation_distance(found, target))
+
+    assert distance(result.texture) < 0.9 * distance(start)
+
+
+def test_tone_does_not_drift(problem, result):
+    start, _ = compose(*problem, CONFIG)
+    sigma = CONFIG.tone * SIZE / 512
+    ratio = np.asarray(blur(result.texture, 2 * sigma) / blur(start, 2 * sigma))
+    assert np.abs(ratio - 1).max() < 0.04
+
+
+def test_the_loss_never_rises_within_a_level(result):
+    steps = -(-8 // CONFIG.chunk)
+    assert np.isfinite(result.losses).all()
+    assert (np.diff(result.losses[-steps:]) <= 0).all()
+
+
+def test_same_inputs_same_bits(problem, result, vgg):
+    again = synthesize(*problem, vgg, correlation=CORRELATION, config=CONFIG)
+    np.testing.assert_array_equal(result.texture, again.texture)
+
+
+def test_progress_reaches_one(problem, vgg):
+    reports = []
+    config = SynthesisConfig(levels=((0.5, 4), (1.0, 4)))
+    synthesize(
+        *problem,
+        vgg,
+        correlation=CORRELATION,
+        config=config,
+        callback=lambda loss, done: reports.append((loss, done)),
+    )
+    shares = [done for _, done in reports]
+    assert len(reports) == 2 and shares[0] < shares[1] == pytest.approx(1.0)
+
+
+def test_the_papers_form_changes_seen_texels_too(problem, vgg):
+    config = SynthesisConfig(levels=((1.0, 4),), method="paper", content_layer="relu3_1")
+    found = synthesize(*problem, vgg, correlation=CORRELATION, config=config)
+    change = np.abs(found.texture - problem[0]).max((0, 2))
+    assert (change > 0).mean() > 0.9
+
+
+def test_gradients_reach_the_photo_and_the_weights(problem, vgg):
+    low, shown, mask, textures, weights = problem
+    config = SynthesisConfig(levels=((1.0, 2),), chunk=2, memory=2)
+
+    def total(shown, weights):
+        found = synthesize(
+            low, shown, mask, textures, weights, vgg, correlation=CORRELATION, config=config
+        )
+        return jnp.sum(found.texture[:, -4:])
+
+    for gradient in jax.grad(total, argnums=(0, 1))(shown, weights):
+        assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0
