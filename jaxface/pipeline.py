@@ -47,7 +47,8 @@ from jaxface.types import (
     SynthesisResult,
     UnwrapResult,
 )
-from jaxface.unwrapping import UnwrapConfig, balance_light, unwrap
+from jaxface.unwrapping import UnwrapConfig, balance_light, explain_albedo, unwrap
+from jaxface.unwrapping.skin import grow
 
 Progress = Callable[[str, dict[str, Any]], None]
 Quality = Literal["draft", "standard", "high"]
@@ -56,6 +57,7 @@ SIZES = {"draft": 256, "standard": 512, "high": 512}
 # The face's square of the photo, in sides of the landmarks' region, and its pixels a side.
 HEAD, WORKING_SIZES = 1.7, (512, 1024)
 BLEND_SIZE = 256
+NO_SKIN = ("eyes", "teeth", "tongue", "inner_mouth")
 
 
 @dataclass(frozen=True)
@@ -250,14 +252,16 @@ def reconstruct(
         photo_size=max(height, width) * working.scale,
         config=config.fit,
     )
-    fitted = balance_light(fitted, model)
     error = 100 * float(fitted.landmark_error)
     tell("fit", {"state": "end", "note": f"landmarks {error:.2f} % of the eyes' distance"})
 
     tell("unwrap", {"state": "start"})
-    seen = unwrap(
-        working.srgb, fitted, model, assets.texels, person_mask=person, config=config.unwrap
-    )
+    for _ in range(2):  # first to know which pixels are skin, then with their albedo and light
+        fitted = balance_light(fitted, model)
+        seen = unwrap(
+            working.srgb, fitted, model, assets.texels, person_mask=person, config=config.unwrap
+        )
+        fitted = explain_albedo(fitted, seen, model)
     jax.block_until_ready(seen.partial)
     tell("unwrap", {"state": "end", "note": f"{100 * float(seen.skin_mask.mean()):.0f} % seen"})
     blended, synthesis = infer(seen, assets, config, progress=progress)
@@ -297,6 +301,7 @@ def infer(
         assets.database.textures,
         blended.weights,
         assets.vgg,
+        fixed=_no_skin(assets.model, assets.texels),
         correlation=config.correlation,
         config=config.synthesis,
         callback=lambda loss, done: tell(
@@ -316,6 +321,16 @@ def _blend(seen: UnwrapResult, assets: Assets, config: CorrelationConfig) -> Ble
     photo = correlate(resize(linear_to_srgb(texture), BLEND_SIZE), mask, assets.vgg, config)
     masked, complete = correlate_database(assets.database.textures, mask, assets.vgg, config)
     return blend(photo, masked, complete)
+
+
+@jax.jit
+def _no_skin(model: FaceModel, texels: TexelMap) -> Float[Array, "T T"]:
+    """Returns 1 on eyes and the inside of the mouth, which the albedo model paints whole, and on
+    the gaps around their charts, from which bilinear lookups take a share."""
+    parts = jnp.array([i for i, name in enumerate(model.region_names) if name in NO_SKIN])
+    own = jnp.isin(texels.region_ids, parts) & texels.mask
+    around = grow(own.astype(jnp.float32), max(2, own.shape[0] // 128))
+    return jnp.where(texels.mask, own.astype(jnp.float32), around)
 
 
 def _in_photo(fitted: FitResult, working: WorkingPhoto) -> FitResult:

@@ -46,6 +46,7 @@ class SynthesisConfig:
         content_layer: VGG-16 layer of the content term.
         feather: width of the transition at the border of the seen.
         tone: detail is what is finer than this; tone is what is coarser and may not drift.
+        sharp: as `tone`, on the fixed parts, whose edges are no detail.
         experts: at the finest levels only so many database faces, those of greatest weight.
         chunk: steps between two reports.
         memory: pairs that L-BFGS keeps.
@@ -57,6 +58,7 @@ class SynthesisConfig:
     content_layer: str = "relu3_1"
     feather: float = 4.0
     tone: float = 8.0
+    sharp: float = 1.2
     experts: int = 6
     chunk: int = 4
     memory: int = 8
@@ -102,11 +104,13 @@ def compose(
     textures: UInt8[Array, "K T T 3"],
     weights: Float[Array, " K"],
     config: SynthesisConfig = SynthesisConfig(),
+    fixed: Float[Array, "T T"] | None = None,
 ) -> tuple[Float[Array, "T T 3"], Float[Array, "T T"]]:
     """Returns the texture composed of what is known (linear), and how much the photo counts.
 
     In the logarithm, where shading and pigment are sums: the photo's detail where it is seen, its
-    mirror image's where that is, a database face's elsewhere, on the low-frequency albedo.
+    mirror image's where that is, a database face's elsewhere, on the low-frequency albedo. The
+    `fixed` parts (eyes, mouth) are whole in that already and are only sharpened.
     Differentiable except in the choice of the face of greatest weight.
     """
     scale = low_frequency.shape[0] / 512.0
@@ -120,6 +124,10 @@ def compose(
     fine = own - blur(own * weight, tone) / blur(weight, tone)
     face = jnp.log(srgb_to_linear(textures[jnp.argmax(weights)] / 255.0) + _EPSILON)
     detail = face - blur(face, tone)
+    if fixed is not None:
+        sharper = face - blur(face, config.sharp * scale)
+        detail = detail + fixed[..., None] * (sharper - detail)
+        mirrored = mirrored * (1 - fixed)
     inferred = mirrored[..., None] * fine[:, ::-1] + (1 - mirrored)[..., None] * detail
     log = low + seen[..., None] * own + (1 - seen)[..., None] * inferred
     return jnp.clip(jnp.exp(log) - _EPSILON, 0.0, 1.0), seen
@@ -133,6 +141,7 @@ def synthesize(
     weights: Float[Array, " K"],
     vgg: Mapping[str, Any],
     *,
+    fixed: Float[Array, "T T"] | None = None,
     correlation: CorrelationConfig = CorrelationConfig(),
     config: SynthesisConfig = SynthesisConfig(),
     callback: Callback | None = None,
@@ -150,6 +159,7 @@ def synthesize(
         textures: the database, sRGB 0..255.
         weights: on the simplex, from `blend`.
         vgg: weights of VGG-16.
+        fixed: 1 on parts that are no skin (eyes, mouth) and stay as composed.
         correlation: as used by `correlate`.
         config: static settings.
         callback: called on the host with the loss and the share that is done.
@@ -160,7 +170,8 @@ def synthesize(
     if config.method == "paper":
         start, seen = low_frequency, jnp.zeros_like(mask)
     else:
-        start, seen = compose(low_frequency, partial_linear, mask, textures, weights, config)
+        start, seen = compose(low_frequency, partial_linear, mask, textures, weights, config, fixed)
+    free = 1.0 - seen if fixed is None else (1.0 - seen) * (1.0 - fixed)
     start = linear_to_srgb(start)
     change = jnp.zeros((8, 8, 3))
     total = sum(steps * share**2 for share, steps in config.levels)
@@ -171,7 +182,7 @@ def synthesize(
         target = blended_correlations(textures, weights, vgg, correlation, side, experts)
         level, state = _begin(
             resize(start, side),
-            1.0 - resize(seen[..., None], side),
+            resize(free[..., None], side),
             jax.image.resize(change, (side, side, 3), "linear"),
             target,
             vgg,

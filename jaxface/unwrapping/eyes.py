@@ -59,6 +59,6 @@ def tint_iris(
         ratio.append(jnp.log(jnp.maximum(seen, 5e-3)) - jnp.log(jnp.maximum(own, 5e-3)))
     change = jnp.clip(jnp.stack(ratio), -1.2, 1.2)
     iris_pixels = jnp.sqrt(jnp.sum(weights)) * footprint
-    trust = jnp.clip(iris_pixels / 12.0, 0.0, 1.0) * (jnp.sum(weights) > 0)
+    trust = jnp.clip(iris_pixels / 6.0, 0.0, 1.0) * (jnp.sum(weights) > 0)
     rim = jnp.clip((angle - _PUPIL) / 2.0, 0.0, 1.0) * jnp.clip((_IRIS + 1 - angle) / 2.0, 0.0, 1.0)
     return jnp.clip(albedo * jnp.exp((trust * rim)[..., None] * change), 0.0, 1.0)
