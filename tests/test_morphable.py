@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import trimesh
+from scipy.spatial.distance import pdist
 
 from jaxface import assets
 from jaxface.errors import InputError
@@ -31,6 +32,13 @@ def expression(model: FaceModel, **values: float) -> np.ndarray:
     for name, value in values.items():
         weights = weights.at[model.expression_names.index(name)].set(value)
     return np.asarray(shape(model, jnp.zeros(len(model.identity_names)), weights))
+
+
+def random_heads(model: FaceModel, count: int) -> list[np.ndarray]:
+    """Returns heads without expression, their coefficients within two standard deviations."""
+    key, rest = np.random.default_rng(0), jnp.zeros(ARKIT)
+    draws = np.clip(key.standard_normal((count, len(model.identity_names))), -2, 2)
+    return [np.asarray(shape(model, jnp.asarray(draw, jnp.float32), rest)) for draw in draws]
 
 
 def test_mean_is_symmetric_and_to_scale(model: FaceModel) -> None:
@@ -122,6 +130,63 @@ def test_jaw_opens_with_teeth_and_tongue(model: FaceModel) -> None:
     assert np.isclose(teeth, 0, atol=1e-4).sum() == len(teeth) / 2  # the upper teeth stay
     assert moved[region(model, "tongue")][:, 1].min() < -0.015
     assert abs(moved[region(model, "eyes", "scalp")]).max() < 0.001
+
+
+def test_teeth_and_tongue_are_rigid(model: FaceModel) -> None:
+    teeth, tongue = (np.flatnonzero(region(model, name)) for name in ("teeth", "tongue"))
+    lower, upper = np.split(teeth, 2)
+    basis = dict(zip(model.expression_names, np.asarray(model.expression_basis), strict=True))
+    jaw = {name for name in basis if name.startswith("jaw")}
+    assert len(jaw) == 4
+    for name, moved in basis.items():
+        assert not moved[upper].any()
+        assert moved[lower].any() == (name in jaw)
+        assert moved[tongue].any() == (name in jaw or name == "tongueOut")
+        if name in jaw:
+            carried = np.asarray(model.mean)[np.concatenate([lower, tongue])]
+            lengths = pdist(carried + moved[np.concatenate([lower, tongue])])
+            np.testing.assert_allclose(lengths, pdist(carried), atol=1e-4)
+
+
+def test_everybodys_teeth_have_the_same_shape(model: FaceModel) -> None:
+    mouth = region(model, "teeth", "tongue")
+    mean = pdist(np.asarray(model.mean)[mouth])
+    for vertices in random_heads(model, 5):
+        growth = pdist(vertices[mouth])[mean > 0.005] / mean[mean > 0.005]
+        assert np.std(growth) < 0.03 and 0.7 < growth.mean() < 1.4
+
+
+EXPRESSIONS_OF_THE_MOUTH = (
+    ("mouthSmileLeft", "mouthSmileRight"),
+    ("mouthSmileLeft", "mouthSmileRight", "mouthUpperUpLeft", "mouthUpperUpRight"),
+    ("mouthLowerDownLeft", "mouthLowerDownRight", "mouthUpperUpLeft", "mouthUpperUpRight"),
+    *(("mouthFunnel",), ("mouthPucker",), ("mouthRollLower", "mouthRollUpper"), ("jawOpen",)),
+    *(("jawForward",), ("jawLeft",), ("mouthClose", "jawOpen"), ("mouthShrugLower",)),
+    ("mouthFrownLeft", "mouthFrownRight", "mouthStretchLeft", "mouthStretchRight"),
+)
+
+
+def test_teeth_stay_behind_the_lips(model: FaceModel) -> None:
+    """No point of teeth or tongue lies in front of skin or lips, seen from the front."""
+    triangles = np.asarray(model.triangles)
+    own, inner = region(model, "teeth", "tongue"), region(model, "inner_mouth")
+    body = triangles[~(own | region(model, "eyes"))[triangles].all(1)]
+    outside = ~inner[body].any(1)
+    inside = triangles[own[triangles].all(1)]
+    basis = np.asarray(model.expression_basis)
+    deepest = 0.0
+    for head in [np.asarray(model.mean), *random_heads(model, 5)]:
+        for names in EXPRESSIONS_OF_THE_MOUTH:
+            shown = basis[[model.expression_names.index(name) for name in names]].sum(0)
+            vertices = 1000 * (head + shown).astype(float)
+            mesh = trimesh.Trimesh(vertices, body, process=False)
+            points = np.concatenate([vertices[own], vertices[inside].mean(1)])
+            back = np.tile([0.0, 0.0, -1.0], (len(points), 1))
+            exposed = ~mesh.ray.intersects_any(points, -back)
+            hits, ray, face = mesh.ray.intersects_location(points, back, multiple_hits=False)
+            through = exposed[ray] & outside[face] & (mesh.face_normals[face, 2] > 0.2)
+            deepest = max([deepest, *(points[ray, 2] - hits[:, 2])[through]])
+    assert deepest < 0.3  # millimetres
 
 
 def test_gaze_turns_the_eyeball_about_its_centre(model: FaceModel) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from jaxface import assets
-from jaxface.building import skins
+from jaxface.building import mouth_colours, skins
 from jaxface.building.skins import Layout
 from jaxface.database import save_database
 from jaxface.morphable.model import load_model
@@ -63,7 +63,7 @@ def fields(package: Path, where: Layout) -> dict[str, np.ndarray]:
     x, y, z = np.moveaxis(where.place, -1, 0)
     x = np.abs(x)
 
-    own = where.part("eyes", *skins.mouth_colours())
+    own = where.part("eyes", *mouth_colours.PARTS)
 
     def soft(mask: np.ndarray, sigma: float) -> np.ndarray:
         # Normalised on the charts, so that nothing fades at the lids, the ears or the seam.
@@ -120,13 +120,12 @@ def build(package: Path) -> None:
         smooth = blur_on_charts(density(skins.resample(skin, where)), where, _SIZE / 100)
         samples += [smooth, smooth[:, ::-1]]
     mean, components = principal_components(np.stack(samples), _COMPONENTS)
-    own = where.part("eyes", *skins.mouth_colours())  # no skin: the same for everybody
+    own = where.part("eyes", *mouth_colours.PARTS)  # no skin: the same for everybody
     inner = skins.dilate(np.where(own[..., None], 1.0, 0.0), where)
     components = components * (1 - inner)
     extra = fields(package, where)
     mean = mean + 1.3 * extra["brows"]
-    for part, colour in skins.mouth_colours().items():
-        mean[where.part(part)] = np.log(colour)
+    mean = np.log(np.maximum(mouth_colours.lay_over(np.exp(mean), where), 4e-3))
     eyes = where.part("eyes")
     mean[eyes] = density(skins.paint_eyes(package, "brown", where))[eyes]
     mean = skins.dilate(mean, where)

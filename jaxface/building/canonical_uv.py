@@ -12,6 +12,7 @@ mouth, eyeballs, teeth and tongue have charts of their own in a strip below.
 from __future__ import annotations
 
 import argparse
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,11 @@ from jaxface.building.parametrization import (
 
 STRIP = 0.125  # share of the height that the small charts take
 OUTER = ("skin", "lips", "brows", "lids", "nose", "scalp", "neck")
+# Cells of the teeth, whole texels of a texture of 256: their rows follow the texels'.
+UPPER_TEETH = (95 / 256, 14 / 256, 161 / 256, 20 / 256)
+LOWER_TEETH = (95 / 256, 1 / 256, 161 / 256, 7 / 256)
+# The teeth's rows from the gums over crown and edge to the back: share of the cell's height.
+TEETH_ROWS = (0.0, 0.4, 0.75, 1.0)
 CHARTS = ("main", "ears", "sockets", "inner_mouth", "eyes", "teeth", "tongue")
 FACE = ("skin", "lips", "brows", "lids", "nose")
 
@@ -39,6 +45,7 @@ class _Builder:
     def __init__(self, model: dict[str, np.ndarray]) -> None:
         self.mean, self.triangles = model["mean"].astype(float), model["triangles"]
         self.mirror, region = model["mirror"], model["vertex_region"]
+        self.quads = model["quads"]
         self.names = [str(x) for x in model["region_names"]]
         self.region = region
         self.uvs: list[np.ndarray] = []
@@ -106,9 +113,6 @@ class _Builder:
         if side:
             which &= np.sign(self.mean[self.triangles].mean(1)[:, 0]) == side
         triangles = self.triangles[which]
-        if part in ("teeth", "tongue"):
-            which &= self._piece(part, cell)
-            triangles = self.triangles[which]
         (border,) = border_loops(triangles)
         points = self.mean
         middle = points[border] - points[border].mean(0)
@@ -127,11 +131,18 @@ class _Builder:
             other = self._mirrored(which)
             self.add(other, self.triangles[other], uv[self.mirror] * [-1, 1] + [1, 0], part)
 
-    def _piece(self, part: str, cell: tuple) -> np.ndarray:
-        y = self.mean[self.triangles].mean(1)[:, 1]
-        inside = self.parts[part]
-        upper = y > np.median(y[inside])
-        return upper if cell[1] > 0.03 else ~upper
+    def teeth(self, upper: bool, cell: tuple[float, float, float, float]) -> None:
+        """Maps the teeth of one jaw, a grid of quads, into a cell: u runs along the arch."""
+        teeth = np.unique(self.triangles[self.parts["teeth"]])  # the lower jaw's come first
+        which = self.parts["teeth"] & ((self.triangles[:, 0] >= teeth[len(teeth) // 2]) == upper)
+        rows = _teeth_rows(self.quads[which[::2]], self.mean)
+        uv = np.zeros((len(self.mean), 2))
+        for row, height in zip(rows, TEETH_ROWS, strict=True):
+            uv[row, 0] = _along(self.mean[rows[2]])
+            uv[row, 1] = 1 - height if upper else height
+        uv = (uv + uv[self.mirror] * [-1, 1] + [1, 0]) / 2
+        uv = uv * (np.array(cell[2:]) - cell[:2]) + cell[:2]
+        self.add(which, self.triangles[which], uv, "teeth")
 
     def _mirrored(self, which: np.ndarray) -> np.ndarray:
         keys = {tuple(sorted(t)): i for i, t in enumerate(self.triangles.tolist())}
@@ -183,13 +194,55 @@ class _Builder:
         self.add(other, mirrored, uv * [-1, 1] + [1, 0], "eyes")
 
     def tongue(self, model: dict[str, np.ndarray], cell: tuple) -> None:
-        """Scales MakeHuman's own map of the tongue, which is symmetric, into a cell."""
+        """Scales MakeHuman's own map of the tongue, which is symmetric, into a cell.
+
+        Its underside comes first; the tip and the upper side, which are seen, get most of it.
+        """
         which = self.parts["tongue"]
         corners = model["makehuman_uv_triangles"][which]
         uv = model["makehuman_uvs"].astype(float)
         low, high = uv[corners].min((0, 1)), uv[corners].max((0, 1))
-        uv = (uv - low) / (high - low) * (np.array(cell[2:]) - cell[:2]) + cell[:2]
+        uv = (uv - low) / (high - low)
+        uv[:, 1] = np.interp(uv[:, 1], (0, 0.35, 0.6, 1), (0, 0.15, 0.3, 1))
+        uv = uv * (np.array(cell[2:]) - cell[:2]) + cell[:2]
         self.add(which, corners, uv, "tongue")
+
+
+def _teeth_rows(quads: np.ndarray, mean: np.ndarray) -> list[np.ndarray]:
+    """Returns the rows of one jaw's grid from the gums to the back, each from right to left."""
+    sides = np.stack([quads, np.roll(quads, -1, axis=1)], -1).reshape(-1, 2)
+    edges = np.unique(np.sort(sides, axis=1), axis=0)
+    ends = {int(v) for v in quads.ravel() if (quads == v).sum() == 1}
+    edge_uses = Counter(map(tuple, np.sort(sides, axis=1).tolist()))
+    neighbours: dict[int, set[int]] = defaultdict(set)
+    border: dict[int, set[int]] = defaultdict(set)
+    for a, b in edges.tolist():
+        for links in (neighbours, border) if edge_uses[a, b] == 1 else (neighbours,):
+            links[a].add(b)
+            links[b].add(a)
+
+    def walk(first: int, second: int) -> list[int]:
+        path = [first, second]
+        while path[-1] not in ends:
+            (after,) = border[path[-1]] - {path[-2]}
+            path.append(after)
+        return path
+
+    paths = [walk(end, second) for end in sorted(ends) for second in sorted(border[end])]
+    longest = max(map(len, paths))
+    whole = [path for path in paths if len(path) == longest and mean[path[0], 0] < 0]
+    rows = [max(whole, key=lambda path: mean[path, 2].mean())]  # gums are in front of the back
+    seen = set(rows[0])
+    while len(seen) < len(np.unique(quads)):
+        rows.append([(neighbours[v] - seen).pop() for v in rows[-1]])
+        seen |= set(rows[-1])
+    return [np.array(row) for row in rows]
+
+
+def _along(points: np.ndarray) -> np.ndarray:
+    """Returns the share of the length of a path at each of its points."""
+    step = np.linalg.norm(np.diff(points, axis=0), axis=1)
+    return np.concatenate([[0], np.cumsum(step)]) / step.sum()
 
 
 def _back_angle(points: np.ndarray) -> np.ndarray:
@@ -214,10 +267,10 @@ def build(model: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     builder.disc("ears", 1, (1 - s, 0.002, 0.998, s - 0.004))
     builder.sphere((1 - 2 * s, 0.002, 1 - s - 0.004, s - 0.004))
     builder.disc("sockets", 1, (1 - 2.9 * s, 0.01, 1 - 2 * s - 0.006, s - 0.012))
-    builder.disc("inner_mouth", 0, (0.37, 0.072, 0.63, s - 0.004))
-    builder.disc("teeth", 0, (0.39, 0.054, 0.61, 0.07))
-    builder.disc("teeth", 0, (0.39, 0.002, 0.61, 0.018))
-    builder.tongue(model, (0.44, 0.02, 0.56, 0.052))
+    builder.disc("inner_mouth", 0, (0.37, 0.0815, 0.63, s - 0.004))
+    builder.teeth(True, UPPER_TEETH)
+    builder.teeth(False, LOWER_TEETH)
+    builder.tongue(model, (0.43, 0.0297, 0.57, 0.0523))
     triangles = builder.uv_triangles
     quads, vertex = model["quads"], model["triangles"]
     uv_quads = np.full_like(quads, -1)

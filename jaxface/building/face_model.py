@@ -17,6 +17,7 @@ from jaxface.building import (
     head_topology,
     identity,
     makehuman,
+    mouth,
 )
 from jaxface.building.head_topology import REGIONS
 from jaxface.building.makehuman import Base
@@ -66,9 +67,16 @@ def build(data: Path) -> dict[str, np.ndarray]:
     smooth = gaussian_process.build(mean, modes, weight, eyes)
     names, faces = expressions.build(data, placement, topology, mean)
     choice = split(topology.quads, mean, topology.mirror)
+    basis = np.concatenate([modes, smooth])
+    # Last, so that the modes of the skin do not depend on where the teeth stand.
+    which = mouth.parts(topology, mean)
+    data_mean, mean = mean, mouth.seat(mean, which).astype(np.float32)
+    mean = (mean + mean[topology.mirror] * np.array([-1, 1, 1], np.float32)) / 2
+    basis = mouth.follow(basis, mean, which)
+    faces = mouth.move_with_jaw(names, faces, data_mean, mean, which)
     return {
         "mean": mean,
-        "identity_basis": np.concatenate([modes, smooth]).astype(np.float16),
+        "identity_basis": basis.astype(np.float16),
         "identity_names": np.array(
             [f"principal_{i}" for i in range(len(modes))]
             + [f"gaussian_process_{i}" for i in range(len(smooth))]

@@ -14,6 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from jaxface import assets
+from jaxface.building import mouth_colours
 from jaxface.errors import AssetError
 from jaxface.morphable.texels import texel_map
 from jaxface.types import FaceModel
@@ -36,12 +37,14 @@ class Skin:
 
 @dataclass(frozen=True)
 class Layout:
-    """Each texel's place: `[T, T, 3]` on the mean face, MakeHuman UV, region, chart mask, and
-    `[T, T]` the nearest texel that lies on a chart, as row and column."""
+    """Each texel's place: `[T, T, 3]` on the mean face, MakeHuman UV, region, `[T, T, R]` share
+    of each region among its triangle's corners, chart mask, and `[T, T]` the nearest texel that
+    lies on a chart, as row and column."""
 
     place: np.ndarray
     makehuman_uv: np.ndarray
     region: np.ndarray
+    shares: np.ndarray
     mask: np.ndarray
     nearest: tuple[np.ndarray, np.ndarray]
     names: tuple[str, ...]
@@ -75,10 +78,13 @@ def layout(model: FaceModel, size: int) -> Layout:
     triangle = np.maximum(np.asarray(texels.triangle_ids), 0)
     mask = np.asarray(texels.mask)
     nearest = ndimage.distance_transform_edt(~mask, return_distances=False, return_indices=True)
+    of_region = np.eye(len(model.region_names))[np.asarray(model.vertex_region)]
+    shares = np.einsum("tuk,tukr->tur", weights, of_region[texels.vertex_ids])
     return Layout(
         place=np.einsum("tuk,tukc->tuc", weights, np.asarray(model.mean)[texels.vertex_ids]),
         makehuman_uv=np.einsum("tuk,tukc->tuc", weights, corners[triangle]),
         region=np.asarray(texels.region_ids),
+        shares=shares * mask[..., None],
         mask=mask,
         nearest=tuple(nearest),
         names=model.region_names,
@@ -181,20 +187,9 @@ def finish(
     hair = brow_density(package, BROWS[index % len(BROWS)], where)[..., None]
     hair = np.clip(hair * rng.uniform(0.8, 1.0), 0, 0.95)
     linear = linear * (1 - hair) + np.minimum(tint, 0.5 * linear) * hair
-    for part, colour in mouth_colours().items():
-        linear[where.part(part)] = colour
+    linear = mouth_colours.lay_over(linear, where)
     texture = np.where(linear < 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
     colour = "brown" if skin.dark else _IRISES[index % len(_IRISES)]
     eyes = where.part("eyes")
     texture[eyes] = paint_eyes(package, colour, where)[eyes]
     return dilate(np.clip(texture, 0, 1).astype(np.float32), where)
-
-
-def mouth_colours() -> dict[str, np.ndarray]:
-    """Returns linear RGB of what the skins do not show: teeth, tongue, mouth and eye sockets."""
-    return {
-        "teeth": np.array([0.62, 0.55, 0.44]),
-        "tongue": np.array([0.30, 0.09, 0.08]),
-        "inner_mouth": np.array([0.16, 0.045, 0.04]),
-        "sockets": np.array([0.28, 0.10, 0.08]),
-    }

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from jaxface.building import albedo_model, skins
+from jaxface.building import albedo_model, mouth_colours, skins
 from jaxface.database import Database
 from jaxface.errors import DetectionError
 from jaxface.evaluation import scene
@@ -35,7 +35,7 @@ from jaxface.landmarks.detector import detect
 from jaxface.morphable.model import shape
 from jaxface.pipeline import Assets, ReconstructConfig, load_assets, reconstruct
 from jaxface.types import Camera, FaceModel, FaceParameters, FitResult, Lighting
-from jaxface.unwrapping import unwrap
+from jaxface.unwrapping import explain_albedo, unwrap
 
 _CORNER, _FULL = (360, 1296), 2048  # row and column of the crops in the whole skin
 _PAINTED = "special_suit"  # make-up and hair painted on
@@ -90,8 +90,7 @@ def dress(
     hair = np.clip(hair, 0, 0.95)[..., None]
     tint = 0.15 if skin.old else 0.03 * rng.uniform(0.4, 1.5)
     linear = linear * (1 - hair) + np.minimum(tint, 0.5 * linear) * hair
-    for part, colour in skins.mouth_colours().items():
-        linear[where.part(part)] = colour
+    linear = mouth_colours.lay_over(linear, where)
     eyes = where.part("eyes")
     linear[eyes] = scene.decode_srgb(skins.paint_eyes(package, "brown", where))[eyes]
     return skins.dilate(linear, where)
@@ -109,7 +108,7 @@ def without(
     everybody = np.concatenate(list(samples.values()))
     kept = np.concatenate([s for other, s in samples.items() if not related(name, other)])
     mean, basis = albedo_model.principal_components(kept, count)
-    own = where.part("eyes", *skins.mouth_colours())
+    own = where.part("eyes", *mouth_colours.PARTS)
     outer = 1 - skins.dilate(np.where(own[..., None], 1.0, 0.0), where)
     change = (mean - everybody.mean(0)) * outer
     basis = np.concatenate([basis * outer, np.asarray(model.albedo_basis)[count:]])
@@ -180,20 +179,6 @@ def make_truth(
     return Truth(name, yaw, texture, photo, fit)
 
 
-def explain(seen: Any, model: FaceModel, ridge: float = 1.0) -> jax.Array:
-    """Returns the albedo model's coefficients that explain the seen texels best (prior N(0, 1))."""
-    size = model.albedo_mean.shape[0]
-    goal = jax.image.resize(seen.partial, (size, size, 3), "linear")
-    weight = jax.image.resize(seen.skin_mask, (size, size), "linear") > 0.9
-    rows = np.asarray(model.albedo_basis[:, weight]).reshape(len(model.albedo_basis), -1)
-    rest = np.log(np.maximum(np.asarray(goal[weight]), 2e-3)) - np.asarray(
-        model.albedo_mean[weight]
-    )
-    sigma = 0.1 * np.sqrt(rows.shape[1] / 300)  # neighbours are not independent
-    normal = rows @ rows.T / sigma**2 + ridge * np.eye(len(rows))
-    return jnp.asarray(np.linalg.solve(normal, rows @ rest.ravel() / sigma**2), jnp.float32)
-
-
 def stages(
     truth: Truth, assets: Assets, config: ReconstructConfig, end_to_end: bool
 ) -> tuple[Any, FitResult]:
@@ -210,8 +195,7 @@ def stages(
         return result.unwrapped, result.fit
     photo = jnp.asarray(truth.photo_srgb)
     seen = unwrap(photo, truth.fit, assets.model, assets.texels, config=config.unwrap)
-    parameters = truth.fit.parameters.replace(albedo=explain(seen, assets.model))
-    fit = truth.fit.replace(parameters=parameters)
+    fit = explain_albedo(truth.fit, seen, assets.model)
     return unwrap(photo, fit, assets.model, assets.texels, config=config.unwrap), fit
 
 
