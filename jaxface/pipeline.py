@@ -246,7 +246,7 @@ def reconstruct(
         model,
         blendshapes=blendshapes,
         focal=None if focal is None else focal * working.scale,
-        noise=None,
+        noise=assets.noise if len(landmarks) == 478 else None,
         person_mask=person,
         principal=(jnp.array([width / 2.0, height / 2.0]) - working.corner) * working.scale,
         photo_size=max(height, width) * working.scale,

@@ -24,7 +24,7 @@ from jaxface.morphable.model import load_model, shape
 from jaxface.rendering.camera import look_at, project, rotation_matrix
 from jaxface.types import FaceModel
 
-LANDMARKS_ONLY = FitConfig(photometric=False)
+LANDMARKS_ONLY = FitConfig(photometric=False, landmark_sigma=0.01)  # exact landmarks
 TIMES = np.linspace(0.0, 2.0, 25)
 DATA = 2.0 * np.exp(-1.3 * TIMES) + 0.5 + 0.02 * np.sin(40 * TIMES)
 DATA[7] += 1.5  # an outlier, for the robust loss
@@ -165,7 +165,7 @@ def test_gradients_of_both_terms_are_finite_differences_of_their_cost(model):
     noise = noise.replace(
         factors=jnp.asarray(0.01 * rng.standard_normal((1, 3, len(landmarks), 2)), jnp.float32)
     )
-    terms = LandmarkTerms(landmarks, jnp.ones(len(landmarks)), model, basis, noise, layout, 1.0)
+    terms = LandmarkTerms(landmarks, jnp.ones(len(landmarks)), model, basis, noise, layout)
     points = terms.at(x, frame)
     samples = make_samples(model, basis)
     ramp = jnp.linspace(0.2, 0.8, 400)
@@ -178,7 +178,7 @@ def test_gradients_of_both_terms_are_finite_differences_of_their_cost(model):
         frame=frame,
     )
     for system in (
-        lambda p: points.system(p, layout, 1.0),
+        lambda p: points.system(p, layout),
         lambda p: pixels.system(p, layout, 0.06),
     ):
         compiled = jax.jit(system)

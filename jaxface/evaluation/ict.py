@@ -1,6 +1,6 @@
 """Shape against scans: ICT-FaceKit's faces, fitted in 3D and from rendered photos.
 
-python -m jaxface.evaluation.ict --data FOLDER [--faces 20] [--out FOLDER]
+python -m jaxface.evaluation.ict --data FOLDER [--faces 20] [--modes 190] [--out FOLDER]
 
 ICT-FaceKit (Li et al. 2020, MIT) holds 100 identity modes of scanned heads. Random faces of it
 wear a texture of ours through a registration of the two neutral heads, are rendered by
@@ -277,10 +277,20 @@ def main() -> None:
     parser.add_argument("--faces", type=int, default=20)
     parser.add_argument("--sigma", type=float, default=0.7e-3)
     parser.add_argument("--yaws", type=float, nargs="*", default=[0, 30, 45])
+    parser.add_argument(
+        "--modes",
+        type=int,
+        help="use so many identity modes; 80 leaves out the Gaussian-process modes, whose scale was"
+        " chosen on ICT faces",
+    )
     parser.add_argument("--surface-only", action="store_true")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     ict, model = load_ict(args.data), load_model()
+    model = model.replace(
+        identity_basis=model.identity_basis[: args.modes],
+        identity_names=model.identity_names[: args.modes],
+    )
     if args.surface_only or not args.yaws:
         print(json.dumps(surface_table(ict, model, args.faces, args.sigma)))
         return

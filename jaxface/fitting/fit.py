@@ -45,10 +45,11 @@ class FitConfig:
 
     photometric: bool = True
     """Also fit the pixels; without it albedo is the mean and light is uniform."""
-    landmark_sigma: float = 0.015
-    """Of a landmark, in inter-ocular distances, where no noise model is given."""
-    landmark_weight: float = 0.05
-    """Below 1 because neighbouring landmarks err together; 1 would fit the detector's errors."""
+    landmark_sigma: float = 0.045
+    """Of a landmark, in inter-ocular distances, besides the detector's noise. Large, because
+    neighbouring landmarks err together and the model's landmarks are not quite the detector's."""
+    noise_trust: float = 0.3
+    """Share of the detector's measured noise that is believed: rendered faces are not photos."""
     identity_weight: float = 1.0
     """Precision of the prior N(0, 1) on identity."""
     expression_sigma: float = 0.25
@@ -62,7 +63,7 @@ class FitConfig:
     known_focal_factor: float = 1.03
     usual_focal: float = 1.5
     """Focal length, in units of the photo's longer side."""
-    pixel_weight: float = 100.0
+    pixel_weight: float = 150.0
     """How many independent pixels the face's surface counts for."""
     pixel_sigma: float = 0.06
     """Of a pixel's colour, sRGB."""
@@ -201,8 +202,10 @@ def _fit_crop(
     focal_known: bool,
 ) -> FitResult:
     """Returns the fit in the crop's pixels. The image's fourth channel weighs its pixels."""
-    weight = config.landmark_weight if noise is None else 1.0
-    noise = plain_noise(len(landmarks), config.landmark_sigma) if noise is None else noise
+    if noise is None:
+        noise = plain_noise(len(landmarks), config.landmark_sigma)
+    else:
+        noise = noise.tempered(config.noise_trust, config.landmark_sigma)
     modes = len(model.albedo_basis)
     layout = Layout(
         identity=len(model.identity_basis),
@@ -215,7 +218,7 @@ def _fit_crop(
         log_focal=log_focal, focal_precision=jnp.asarray(math.log(factor) ** -2)
     )
     basis = shape_basis(model)
-    terms = LandmarkTerms(landmarks, present, model, basis, noise, layout, weight)
+    terms = LandmarkTerms(landmarks, present, model, basis, noise, layout)
     state = fit_landmarks(prior.mean.at[:POSE].set(pose), frame, terms, prior, config.solver)
     photometric_error = jnp.zeros(())
     if config.photometric:

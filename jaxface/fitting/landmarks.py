@@ -1,7 +1,7 @@
 """Shape and pose from landmarks: closed-form start, then Levenberg-Marquardt.
 
 A landmark's measured position is its true projection plus what the detector does to it:
-`mean(yaw) + factors(yaw) z + sigma(yaw) noise`, in units of the inter-ocular distance. The
+`bias(yaw) + factors(yaw) z + sigma(yaw) noise`, in units of the inter-ocular distance. The
 correlated part has its own unknowns z ~ N(0, 1), which is the same as whitening by the full
 covariance and keeps every landmark's own robust weight.
 """
@@ -31,7 +31,7 @@ from jaxface.types import FaceModel
 
 OUTER_ITERATIONS = 3
 _CANDIDATES = 12
-_ROBUST = 3.0
+_ROBUST = 1.0
 _START_DISTANCE = 1.3
 _START_ROUNDS = 4
 
@@ -56,6 +56,19 @@ class LandmarkNoise:
             jnp.tensordot(weight, part, 1) for part in (self.bias, self.factors, self.sigma)
         )
         return bias, factors, sigma
+
+    def tempered(self, trust: float, sigma: float) -> LandmarkNoise:
+        """Returns a share of this noise, plus independent noise of what the model cannot express.
+
+        Args:
+            trust: factor of bias and standard deviations.
+            sigma: standard deviation to add, in the same units.
+        """
+        return self.replace(
+            bias=trust * self.bias,
+            factors=trust * self.factors,
+            sigma=jnp.sqrt((trust * self.sigma) ** 2 + sigma**2),
+        )
 
 
 def plain_noise(count: int, sigma: float) -> LandmarkNoise:
@@ -87,7 +100,7 @@ class LandmarkTerm:
     unit: Float[Array, ""]
     frame: Frame
 
-    def system(self, x: Float[Array, " P"], layout: Layout, weight: float | Array) -> System:
+    def system(self, x: Float[Array, " P"], layout: Layout) -> System:
         """Returns the landmarks' part of value, gradient and matrix."""
         points = self.mean + jnp.tensordot(x[layout.shape], self.basis, 1)
         nuisance = x[layout.shape.stop :][: len(self.factors)]
@@ -113,11 +126,11 @@ class LandmarkTerm:
         jacobian *= whiten[..., None]
         # Pseudo-Huber on each landmark's length: quadratic up to about `_ROBUST` sigma.
         root = jnp.sqrt(1.0 + jnp.sum(value**2, axis=1) / _ROBUST**2)
-        pull = weight * self.present / root
+        pull = self.present / root
         flat = jacobian.reshape(-1, layout.size)
         weighted = (jacobian * pull[:, None, None]).reshape(-1, layout.size)
         return System(
-            cost=weight * _ROBUST**2 * jnp.sum(self.present * (root - 1.0)),
+            cost=_ROBUST**2 * jnp.sum(self.present * (root - 1.0)),
             gradient=weighted.T @ value.reshape(-1),
             normal=weighted.T @ flat,
         )
@@ -253,7 +266,7 @@ def correspondences(
 
 @struct.dataclass
 class LandmarkTerms:
-    """What stays the same in all rounds: measured landmarks, model, noise, weight."""
+    """What stays the same in all rounds: measured landmarks, model, noise."""
 
     target: Float[Array, "L 2"]
     present: Float[Array, " L"]
@@ -261,7 +274,6 @@ class LandmarkTerms:
     basis: Float[Array, "S V 3"]
     noise: LandmarkNoise
     layout: Layout
-    weight: float | Float[Array, ""]
 
     def at(self, x: Float[Array, " P"], frame: Frame) -> LandmarkTerm:
         """Returns the term with correspondences and noise for the present estimate."""
@@ -314,7 +326,7 @@ def fit_landmarks(
     def advance(x: Array, _: None) -> tuple[Array, State]:
         term = terms.at(x, frame)
         state = solve(
-            lambda p: term.system(p, terms.layout, terms.weight) + prior.system(p),
+            lambda p: term.system(p, terms.layout) + prior.system(p),
             x,
             lower=lower,
             upper=upper,

@@ -305,7 +305,7 @@ def fit_pixels(
 
         def system(p: Array) -> System:
             shown = pixels.system(p, layout, sigma)
-            return shown + points.system(p, layout, terms.weight) + prior.system(p)
+            return shown + points.system(p, layout) + prior.system(p)
 
         state = solve(system, x, lower=lower, upper=upper, config=config)
         return state.x, (state, pixels.error(state.x, layout))
