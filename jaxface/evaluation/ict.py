@@ -227,7 +227,9 @@ def surface_table(ict: Ict, model: FaceModel, faces: int, sigma: float) -> dict:
             "each": medians, "greatest_sigma": max(greatest)}  # fmt: skip
 
 
-def photo_table(ict: Ict, model: FaceModel, faces: int, yaws: tuple, out: Path | None) -> list:
+def photo_table(
+    ict: Ict, model: FaceModel, faces: int, yaws: tuple, seed: int, out: Path | None
+) -> list:
     """Returns, per yaw, the errors of the mean face, of landmarks alone and with pixels."""
     networks, noise = load_networks(), load_noise()
     error, wardrobe = FaceError(ict, model), Wardrobe(ict, model)
@@ -237,7 +239,7 @@ def photo_table(ict: Ict, model: FaceModel, faces: int, yaws: tuple, out: Path |
         "landmarks + pixels": FitConfig(photometric=True),
     }
     rows = {yaw: {name: [] for name in ("mean face", *configs)} for yaw in yaws}
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(seed)
     for number in range(faces):
         face = ict.face(rng)
         parts = wardrobe.dress(face)
@@ -275,6 +277,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--faces", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=3, help="of the photos; 1 and 2 chose settings")
     parser.add_argument("--sigma", type=float, default=0.7e-3)
     parser.add_argument("--yaws", type=float, nargs="*", default=[0, 30, 45])
     parser.add_argument(
@@ -294,7 +297,7 @@ def main() -> None:
     if args.surface_only or not args.yaws:
         print(json.dumps(surface_table(ict, model, args.faces, args.sigma)))
         return
-    table = photo_table(ict, model, args.faces, tuple(args.yaws), args.out)
+    table = photo_table(ict, model, args.faces, tuple(args.yaws), args.seed, args.out)
     print("| yaw | faces | mean face mm | landmarks | better | + pixels | better |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for row in table:

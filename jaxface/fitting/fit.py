@@ -45,10 +45,10 @@ class FitConfig:
 
     photometric: bool = True
     """Also fit the pixels; without it albedo is the mean and light is uniform."""
-    landmark_sigma: float = 0.045
+    landmark_sigma: float = 0.04
     """Of a landmark, in inter-ocular distances, besides the detector's noise. Large, because
     neighbouring landmarks err together and the model's landmarks are not quite the detector's."""
-    noise_trust: float = 0.3
+    noise_trust: float = 0.4
     """Share of the detector's measured noise that is believed: rendered faces are not photos."""
     identity_weight: float = 1.0
     """Precision of the prior N(0, 1) on identity."""
@@ -63,7 +63,7 @@ class FitConfig:
     known_focal_factor: float = 1.03
     usual_focal: float = 1.5
     """Focal length, in units of the photo's longer side."""
-    pixel_weight: float = 150.0
+    pixel_weight: float = 120.0
     """How many independent pixels the face's surface counts for."""
     pixel_sigma: float = 0.06
     """Of a pixel's colour, sRGB."""
