@@ -15,7 +15,7 @@ from jaxface.rendering.color import linear_to_srgb
 from jaxface.rendering.lighting import directional
 from jaxface.rendering.render import render
 from jaxface.types import FaceParameters, FitResult, Lighting
-from jaxface.unwrapping import UnwrapConfig, balance_light, unwrap
+from jaxface.unwrapping import UnwrapConfig, balance_light, explain_albedo, unwrap
 from jaxface.unwrapping.membrane import membrane
 from jaxface.unwrapping.skin import blur, flood, weighted_median
 from jaxface.unwrapping.visibility import project_texels
@@ -144,6 +144,23 @@ def test_balance_puts_the_light_at_a_plausible_level(scene):
         level = balance_light(fit, model).parameters.lighting.coefficients[0]
         assert 0.5 * white < float(level.min()) and float(level.max()) < 1.5 * white
         assert float(level.max() / level.min()) < 1.3
+
+
+def test_albedo_is_explained_by_what_is_seen_alone(scene, result):
+    model, texels, _, camera, light, *_ = scene
+    names = list(model.albedo_names)
+    wanted = jnp.zeros(len(names)).at[names.index("melanin")].set(1.5)
+    wanted = wanted.at[names.index("lips")].set(1.0)
+    # What is not skin shows black: a fringe that must not darken the forehead.
+    shown = albedo_texture(model, wanted, SIZE) * (result.skin_mask > 0.5)[..., None]
+    seen = result.replace(partial=shown)
+    found = explain_albedo(fit_of(model, camera, light), seen, model).parameters.albedo
+    texture, truth = albedo_texture(model, found, SIZE), albedo_texture(model, wanted, SIZE)
+    error = np.abs(np.log(np.asarray(texture) / np.asarray(truth))).mean(-1)
+    face = regions(model, texels, SKIN)
+    assert error[face].mean() < 0.05 and float(jnp.abs(found).max()) < 2
+    untouched = albedo_texture(model, jnp.zeros(len(names)), SIZE)
+    assert np.abs(np.log(np.asarray(untouched / truth))).mean(-1)[face].mean() > 0.3
 
 
 def test_visibility_equals_rays(scene):
