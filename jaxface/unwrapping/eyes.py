@@ -41,7 +41,8 @@ def tint_iris(
     """Returns the albedo with irises of the photo's median colour.
 
     The gaze is known to a few degrees only and lashes darken the upper half, so that the colour
-    is one for both eyes, and the fewer pixels an iris has, the less of the change is applied.
+    is one for both eyes with the model's pattern of light and dark. The fewer pixels an iris has,
+    the less of the change is applied.
 
     Args:
         albedo: the model's own.
@@ -52,12 +53,14 @@ def tint_iris(
     """
     ring = ((angle > _PUPIL + 3) & (angle < _IRIS - 2)).astype(jnp.float32)
     weights = ring * visibility
-    ratio = []
-    for channel in range(3):
-        seen = weighted_median(seen_albedo[..., channel], weights)
-        own = weighted_median(albedo[..., channel], ring)
-        ratio.append(jnp.log(jnp.maximum(seen, 5e-3)) - jnp.log(jnp.maximum(own, 5e-3)))
-    change = jnp.clip(jnp.stack(ratio), -1.2, 1.2)
+    seen = [weighted_median(seen_albedo[..., channel], weights) for channel in range(3)]
+    red, green, blue = jnp.log(jnp.maximum(jnp.stack(seen), 5e-3))
+    # From blue through grey to brown, green lies between red and blue: no iris is magenta.
+    colour = jnp.stack([red, jnp.maximum(green, 0.5 * (red + blue)), blue])
+    light = jnp.log(jnp.maximum(albedo @ jnp.array([0.2126, 0.7152, 0.0722]), 5e-3))
+    pattern = light - weighted_median(light, ring)
+    change = colour + pattern[..., None] - jnp.log(jnp.maximum(albedo, 5e-3))
+    change = jnp.clip(change, -1.5, 1.5)
     iris_pixels = jnp.sqrt(jnp.sum(weights)) * footprint
     trust = jnp.clip(iris_pixels / 6.0, 0.0, 1.0) * (jnp.sum(weights) > 0)
     rim = jnp.clip((angle - _PUPIL) / 2.0, 0.0, 1.0) * jnp.clip((_IRIS + 1 - angle) / 2.0, 0.0, 1.0)
