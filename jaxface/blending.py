@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxface.features.correlations import cell_scales
 from jaxface.types import BlendResult, Correlations
 
 
@@ -149,12 +150,9 @@ def blend(
     """
     count = database_masked.values[0].shape[0]
     quadratic = jnp.zeros((count, count))
-    for value, faces, support in zip(
-        correlations.values, database_masked.values, correlations.support, strict=True
+    for value, faces, scale in zip(
+        correlations.values, database_masked.values, cell_scales(correlations), strict=True
     ):
-        energy = jnp.sum(value**2, (-2, -1))
-        scale = support / (energy + 0.05 * jnp.mean(energy) + 1e-12)
-        scale /= jnp.sum(support) + 1e-12
         apart = (faces - value) * jnp.sqrt(scale + 1e-20)[:, None, None]
         flat = apart.reshape(count, -1)
         quadratic += flat @ flat.T

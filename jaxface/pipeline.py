@@ -15,16 +15,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, UInt8
 
 from jaxface.blending import blend
-from jaxface.database import Database, load_database
+from jaxface.database import Database, Library, open_database
 from jaxface.errors import InputError
 from jaxface.features.correlations import (
     PAPER,
     CorrelationConfig,
     correlate,
     correlate_database,
+    rank_database,
     resize,
 )
 from jaxface.features.weights import load_vgg
@@ -57,6 +58,7 @@ SIZES = {"draft": 256, "standard": 512, "high": 512}
 # The face's square of the photo, in sides of the landmarks' region, and its pixels a side.
 HEAD, WORKING_SIZES = 1.7, (512, 1024)
 BLEND_SIZE = 256
+SHORTLIST = 16  # faces: the weights of the others are zero
 NO_SKIN = ("eyes", "teeth", "tongue", "inner_mouth")
 
 
@@ -118,7 +120,7 @@ class Assets:
 
     model: FaceModel
     texels: TexelMap
-    database: Database
+    database: Database | Library
     networks: Networks
     vgg: Any
     noise: LandmarkNoise | None
@@ -140,7 +142,7 @@ def load_assets(
     return Assets(
         model=face,
         texels=texel_map(face, config.size),
-        database=load_database(database, size=config.size),
+        database=open_database(database, size=config.size),
         networks=load_networks(),
         vgg=load_vgg(),
         noise=load_noise(),
@@ -287,10 +289,12 @@ def infer(
     """
     tell = progress or (lambda stage, info: None)
     tell("blend", {"state": "start"})
-    blended = _blend(seen, assets, config.correlation)
+    database = _faces(seen, assets.database)
+    blended = _blend(seen, database.textures, assets.vgg, config.correlation)
+    blended = blended.replace(faces=database.names)
     largest = int(jnp.argmax(blended.weights))
     share = 100 * float(blended.weights[largest])
-    note = f"most like {assets.database.names[largest]} ({share:.0f} %)"
+    note = f"most like {database.names[largest]} ({share:.0f} %)"
     tell("blend", {"state": "end", "note": note})
 
     tell("synthesize", {"state": "start"})
@@ -298,9 +302,10 @@ def infer(
         seen.low_frequency,
         seen.partial,
         seen.skin_mask,
-        assets.database.textures,
+        database.textures,
         blended.weights,
         assets.vgg,
+        footprint=seen.footprint,
         fixed=_no_skin(assets.model, assets.texels),
         correlation=config.correlation,
         config=config.synthesis,
@@ -312,15 +317,34 @@ def infer(
     return blended, result
 
 
+def _faces(seen: UnwrapResult, database: Database | Library) -> Database:
+    """Returns the faces to blend: all of a small database, of a large one those most alike."""
+    if isinstance(database, Database):
+        return database
+    return database.nearest(np.asarray(linear_to_srgb(seen.partial)), np.asarray(seen.skin_mask))
+
+
 @partial(jax.jit, static_argnames="config")
-def _blend(seen: UnwrapResult, assets: Assets, config: CorrelationConfig) -> BlendResult:
-    """Correlations are compared at 256 texels a side, whatever the texture's size."""
-    mask = resize(seen.skin_mask[..., None], BLEND_SIZE)[..., 0]
+def _blend(
+    seen: UnwrapResult, textures: UInt8[Array, "K T T 3"], vgg: Any, config: CorrelationConfig
+) -> BlendResult:
+    """Correlations are compared at 256 texels a side, whatever the texture's size, with the
+    faces that are nearest at half of that."""
     kept = seen.skin_mask[..., None]
-    texture = kept * seen.partial + (1 - kept) * seen.low_frequency
-    photo = correlate(resize(linear_to_srgb(texture), BLEND_SIZE), mask, assets.vgg, config)
-    masked, complete = correlate_database(assets.database.textures, mask, assets.vgg, config)
-    return blend(photo, masked, complete)
+    texture = linear_to_srgb(kept * seen.partial + (1 - kept) * seen.low_frequency)
+
+    def at(size: int) -> tuple[Array, Array]:
+        return resize(texture, size), resize(kept, size)[..., 0]
+
+    chosen = jnp.arange(len(textures))
+    if len(textures) > SHORTLIST:
+        apart = rank_database(*at(BLEND_SIZE // 2), textures, vgg, config)
+        chosen = jnp.sort(jax.lax.top_k(-apart, SHORTLIST)[1])
+    texture, mask = at(BLEND_SIZE)
+    photo = correlate(texture, mask, vgg, config)
+    masked, complete = correlate_database(textures[chosen], mask, vgg, config)
+    result = blend(photo, masked, complete)
+    return result.replace(weights=jnp.zeros(len(textures)).at[chosen].set(result.weights))
 
 
 @jax.jit

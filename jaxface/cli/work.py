@@ -16,6 +16,7 @@ from jaxface import assets as files
 from jaxface.cli.progress import CompileClock, Reporter, summary
 from jaxface.errors import InputError, JaxfaceError
 from jaxface.export import check_folder, load_result, render_view, write_result
+from jaxface.features.weights import cache_folder
 from jaxface.images import Photo, read_photo, write_png
 from jaxface.landmarks.detector import detect
 from jaxface.landmarks.files import read_landmarks
@@ -23,6 +24,19 @@ from jaxface.pipeline import Assets, ReconstructConfig, load_assets, reconstruct
 from jaxface.types import Reconstruction
 
 MAX_FACES = 16
+
+
+def prepare_jax(device: str | None) -> None:
+    """Chooses the device and keeps compilations in the user's cache between starts."""
+    if device:
+        jax.config.update("jax_platforms", "cuda" if device == "gpu" else device)
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    try:
+        jax.devices()
+    except RuntimeError as error:
+        raise InputError(f"There is no device {device!r} for JAX on this machine.") from error
 
 
 def _versions() -> dict[str, str]:
@@ -173,7 +187,6 @@ def _details(
         "settings": asdict(config),
         "versions": _versions(),
         "device": str(jax.devices()[0]),
-        "database": list(assets.database.names),
         "timings": reporter.timings(),
         "landmark_error_percent": 100 * float(result.fit.landmark_error),
         "seen_percent": 100 * float(result.unwrapped.skin_mask.mean()),

@@ -1,5 +1,24 @@
-"""The texture database: complete face textures in the canonical UV."""
+"""The texture database's format."""
 
-from jaxface.database.store import Database, load_database, save_database
+from jaxface.database.library import Library, open_database
+from jaxface.database.store import (
+    Database,
+    add_face,
+    load_database,
+    read_list,
+    remove_face,
+    save_database,
+    verify_database,
+)
 
-__all__ = ["Database", "load_database", "save_database"]
+__all__ = [
+    "Database",
+    "Library",
+    "add_face",
+    "load_database",
+    "open_database",
+    "read_list",
+    "remove_face",
+    "save_database",
+    "verify_database",
+]

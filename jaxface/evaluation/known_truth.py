@@ -102,7 +102,9 @@ def without(
     """Returns the assets without a skin and its family: database and albedo model."""
     keep = [i for i, other in enumerate(assets.database.names) if not related(name, other)]
     names = tuple(assets.database.names[i] for i in keep)
-    database = Database(textures=assets.database.textures[jnp.array(keep)], names=names)
+    database = Database(
+        assets.database.textures[jnp.array(keep)], assets.database.heights[jnp.array(keep)], names
+    )
     model = assets.model
     count = sum(mode.startswith("skin_") for mode in model.albedo_names)
     everybody = np.concatenate(list(samples.values()))

@@ -56,8 +56,7 @@ def write_result(
         photo: the input.
         reconstruction: whose camera is in pixels of the photo.
         model: the face model that was fitted.
-        details: what else belongs into `parameters.json`: settings, versions, timings, checksums;
-            `database` names the faces of the blend weights.
+        details: what else belongs into `parameters.json`: settings, versions, timings, checksums.
 
     Raises:
         InputError: the folder holds something else, or cannot be written.
@@ -86,7 +85,7 @@ def parameters_json(
     """Returns what `parameters.json` holds: every coefficient by name, and how it came about."""
     fit, parameters = reconstruction.fit, reconstruction.fit.parameters
     weights = _numbers(reconstruction.blend.weights)
-    faces = details.get("database") or [f"face_{index}" for index in range(len(weights))]
+    faces = reconstruction.blend.faces or [f"face_{index}" for index in range(len(weights))]
     return {
         "format": "jaxface-1",
         "model": model.name,

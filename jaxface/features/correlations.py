@@ -120,6 +120,51 @@ def correlate_database(
     return jax.lax.map(one, textures)
 
 
+def rank_database(
+    texture_srgb: Float[Array, "S S 3"],
+    mask: Float[Array, "S S"],
+    textures: UInt8[Array, "K T T 3"],
+    vgg: Mapping[str, Any],
+    config: CorrelationConfig = CorrelationConfig(),
+) -> Float[Array, " K"]:
+    """Returns the squared distance of each face's masked correlations to those of a texture.
+
+    For choosing which faces are worth a closer look: nothing of a face is kept. No derivative.
+
+    Args:
+        texture_srgb: 0..1.
+        mask: what of it is known.
+        textures: sRGB, 0..255; resized to the texture's size.
+        vgg: weights, `jaxface.features.weights.load_vgg()`.
+        config: layers, cells, centring.
+    """
+    texture_srgb, mask = jax.lax.stop_gradient((texture_srgb, mask))
+    photo = correlate(texture_srgb, mask, vgg, config)
+
+    def one(texture: Array) -> Array:
+        face = correlate(resize(texture / 255.0, mask.shape[0]), mask, vgg, config)
+        total = jnp.zeros(())
+        for value, other, scale in zip(photo.values, face.values, cell_scales(photo), strict=True):
+            total += jnp.sum(scale * jnp.sum((other - value) ** 2, (-2, -1)))
+        return total
+
+    return jax.lax.map(one, textures)
+
+
+def cell_scales(correlations: Correlations) -> tuple[Float[Array, " R"], ...]:
+    """Returns by what squared distances count in each layer: every visible cell alike.
+
+    One over the cell's energy (plus a twentieth of the layer's mean, so that flat cells do not
+    dominate), weighted by how much of the cell is visible.
+    """
+    scales = []
+    for value, support in zip(correlations.values, correlations.support, strict=True):
+        energy = jnp.sum(value**2, (-2, -1))
+        scale = support / (energy + 0.05 * jnp.mean(energy) + 1e-12)
+        scales.append(scale / (jnp.sum(support) + 1e-12))
+    return tuple(scales)
+
+
 def resize(image: Float[Array, "T T C"], size: int) -> Float[Array, "S S C"]:
     """Returns a square image at another size (antialiased, linear). Differentiable."""
     if image.shape[0] == size:

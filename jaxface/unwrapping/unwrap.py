@@ -151,6 +151,7 @@ def unwrap(
         partial=jnp.where((visibility > 0)[..., None], radiance / shading, 0.0),
         visibility=visibility,
         skin_mask=mask,
+        footprint=view.footprint,
         low_frequency=low_frequency,
     )
 
