@@ -22,6 +22,7 @@ from jaxface.unwrapping.skin import blur_within, region_tolerance, shrink, skin_
 from jaxface.unwrapping.visibility import Projection, project_texels
 
 _EPSILON = 2e-3
+_LIT = 0.75  # share of the surplus over the probable albedo that is light
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class UnwrapConfig:
         facing: cosines of the viewing angle between which visibility rises from 0 to 1.
         reject: robust standard deviations off the trend beyond which a texel is not skin.
         reach: mesh edges over which the low-frequency albedo follows the photo.
+        albedo_room: log ratio by which skin may be brighter than the albedo model makes it.
         mirror_weight: of what only the mirrored side shows, against 1 for what is seen itself.
     """
 
@@ -42,6 +44,7 @@ class UnwrapConfig:
     facing: tuple[float, float] = (0.2, 0.45)
     reject: float = 3.5
     reach: float = 2.5
+    albedo_room: float = 0.05
     mirror_weight: float = 0.03
 
 
@@ -133,8 +136,10 @@ def unwrap(
 
     values, weights = at_vertices(log_ratio, mask)
     uneven = _unevenness(values, weights, model)
-    shading = shading * jnp.exp(scatter_vertices(uneven, *corners))
-    values = values - uneven
+    trend = membrane(values - uneven, weights, model.triangles, reach=config.reach)
+    surplus = _surplus(trend, config.albedo_room)
+    shading = shading * jnp.exp(scatter_vertices(uneven + surplus, *corners))
+    values = values - uneven - surplus
     other = config.mirror_weight
     both = weights + other * weights[model.mirror]
     mirrored = weights[:, None] * values + other * (weights[:, None] * values)[model.mirror]
@@ -185,6 +190,16 @@ def _unevenness(
     odd = 0.5 * (values - values[model.mirror])
     field = membrane(odd, both, model.triangles, reach=3.0, pull=3e-3)
     return jnp.clip(0.5 * (field - field[model.mirror]), -0.8, 0.8)
+
+
+def _surplus(trend: Float[Array, "V 3"], room: float) -> Float[Array, "V 1"]:
+    """Returns how much of a smooth log ratio is light rather than albedo.
+
+    Brighter than the most probable albedo by more than `room`, skin is lit by what the spherical
+    harmonics lack: a second bounce in the sockets of the eyes, a lamp behind the head, gloss.
+    """
+    over = jnp.maximum(jnp.mean(trend, -1, keepdims=True) - room, 0.0)
+    return _LIT * over
 
 
 def _with_eyes(
