@@ -22,7 +22,7 @@ from scipy.spatial import cKDTree
 
 from jaxface.database import load_database
 from jaxface.errors import DetectionError
-from jaxface.evaluation import scene
+from jaxface.evaluation import light, scene
 from jaxface.fitting.files import load_noise, with_landmarks68
 from jaxface.fitting.fit import FitConfig, fit
 from jaxface.fitting.shape import OUTER, SurfaceFit, fit_surface, similarity
@@ -212,7 +212,7 @@ def photograph(
         focal=size * distance / 0.38,
         principal=(size / 2, size / 2),
     )
-    return scene.render(made, size, size, scene.random_lighting(rng))[0]
+    return scene.render(made, size, size, light.random_lighting(rng))[0]
 
 
 def surface_table(ict: Ict, model: FaceModel, faces: int, sigma: float) -> dict:
