@@ -27,11 +27,6 @@ def evaluate(
     Raises:
         InputError: packages, folders or files that it needs are missing.
     """
-    missing = [name for name in _NEEDED if find_spec(name) is None]
-    if missing:
-        raise InputError(
-            f"jaxface evaluate needs {', '.join(missing)}: pip install 'jaxface[evaluation]'."
-        )
     if (skins is None) != (package is None):
         raise InputError("--skins and --package belong together: skins are dressed from both.")
     for option, path in (("skins", skins), ("package", package), ("ict", ict)):
@@ -39,6 +34,11 @@ def evaluate(
             raise InputError(f"--{option} {path} is no folder.")
     if recogniser is not None and not recogniser.is_file():
         raise InputError(f"--recogniser {recogniser} is no file.")
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"jaxface evaluate needs {', '.join(missing)}: pip install 'jaxface[evaluation]'."
+        )
 
     from jaxface.evaluation import benchmark, sheets, sources, tables
     from jaxface.evaluation.photos import Recogniser

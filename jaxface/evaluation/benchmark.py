@@ -172,7 +172,9 @@ def _judge(
     views = {"truth": view(case, true, truth.texture_linear, truth.turned)}
     write_png(pictures / "view truth.png", views["truth"])
     for method in methods:
+        since = time.monotonic()
         texture = METHODS[method](case)
+        seconds = round(time.monotonic() - since, 2)
         measures = judge(texture)
         measures["face"] |= errors
         picture = view(case, own, texture, truth.turned)
@@ -180,7 +182,7 @@ def _judge(
             measures["face"]["identity"] = identity_distance(recogniser, picture, views["truth"])
         write_png(pictures / f"texture {method}.png", scene.encode_srgb(texture))
         write_png(pictures / f"view {method}.png", picture)
-        _append(folder, [about | {"method": method, "measures": measures}])
+        _append(folder, [about | {"method": method, "seconds": seconds, "measures": measures}])
 
 
 def view(case: Case, vertices: np.ndarray, texture: np.ndarray, turned: float) -> np.ndarray:

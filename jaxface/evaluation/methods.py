@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -64,13 +65,20 @@ class Case:
 
 
 def observe_truth(
-    photo_srgb: np.ndarray, fit: FitResult, assets: Assets, config: ReconstructConfig
+    photo_srgb: np.ndarray,
+    fit: FitResult,
+    assets: Assets,
+    config: ReconstructConfig,
+    *,
+    person_mask: np.ndarray | None = None,
 ) -> Case:
     """Returns the case of a photo whose shape, camera and light are known."""
     photo = jnp.asarray(photo_srgb)
-    seen = unwrap(photo, fit, assets.model, assets.texels, config=config.unwrap)
-    fit = explain_albedo(fit, seen, assets.model)
-    seen = unwrap(photo, fit, assets.model, assets.texels, config=config.unwrap)
+    for _ in range(2):  # first to know which pixels are skin, then with their albedo
+        seen = unwrap(
+            photo, fit, assets.model, assets.texels, person_mask=person_mask, config=config.unwrap
+        )
+        fit = explain_albedo(fit, seen, assets.model)
     return Case(seen, fit, assets, config)
 
 
@@ -192,37 +200,55 @@ def uniform_average(case: Case) -> np.ndarray:
 
 
 def direct(case: Case) -> np.ndarray:
-    """Returns a synthesis for the photo's own masked correlations, without any database.
+    """Returns a synthesis for the photo's own masked correlations, without any database; as the
+    default in all else."""
+    smooth = jnp.round(255 * linear_to_srgb(case.seen.low_frequency)).astype(jnp.uint8)[None]
+    return synthesize_for(case, own_target(case), textures=smooth, weights=jnp.ones(1))
 
-    As the default in all else. What the photo does not show of a cell, the mirror image gives;
-    what neither shows, the mean over the cells.
+
+def synthesize_for(
+    case: Case,
+    target: Callable[[int], Correlations] | None = None,
+    *,
+    textures: Any = None,
+    weights: Any = None,
+) -> np.ndarray:
+    """Returns our synthesis with another target or another database.
+
+    Args:
+        case: what is seen.
+        target: correlations by side; the blended ones if missing.
+        textures: the database's, sRGB 0..255.
+        weights: of them; our simplex weights if missing.
     """
-    seen, config = case.seen, case.config
+    result = synthesize(
+        case.seen.low_frequency,
+        case.seen.partial,
+        case.seen.skin_mask,
+        case.assets.database.textures if textures is None else textures,
+        case.ours[0].weights if weights is None else weights,
+        case.assets.vgg,
+        fixed=skin_free(case.assets.model, case.assets.texels),
+        correlation=case.config.correlation,
+        config=case.config.synthesis,
+        target=target,
+    )
+    return np.asarray(result.texture)
+
+
+def own_target(case: Case) -> Callable[[int], Correlations]:
+    """Returns the photo's own correlations by side; what it does not show of a cell, the mirror
+    image gives, and what neither shows, the mean over the cells."""
+    seen, config = case.seen, case.config.correlation
     kept = seen.skin_mask[..., None]
     composed = linear_to_srgb(kept * seen.partial + (1 - kept) * seen.low_frequency)
 
     def target(side: int) -> Correlations:
         picture, mask = resize(composed, side), resize(kept, side)[..., 0]
-        both = [
-            correlate(x, m, case.assets.vgg, config.correlation)
-            for x, m in ((picture, mask), (picture[:, ::-1], mask[:, ::-1]))
-        ]
-        return fill_cells(*both)
+        own = correlate(picture, mask, case.assets.vgg, config)
+        return fill_cells(own, correlate(picture[:, ::-1], mask[:, ::-1], case.assets.vgg, config))
 
-    smooth = jnp.round(255 * linear_to_srgb(seen.low_frequency)).astype(jnp.uint8)[None]
-    result = synthesize(
-        seen.low_frequency,
-        seen.partial,
-        seen.skin_mask,
-        smooth,
-        jnp.ones(1),
-        case.assets.vgg,
-        fixed=skin_free(case.assets.model, case.assets.texels),
-        correlation=config.correlation,
-        config=config.synthesis,
-        target=target,
-    )
-    return np.asarray(result.texture)
+    return target
 
 
 def fill_cells(own: Correlations, mirrored: Correlations) -> Correlations:
