@@ -22,7 +22,8 @@ from jaxface.building import albedo_model, mouth_colours, skins
 from jaxface.database import Database, load_database
 from jaxface.errors import InputError
 from jaxface.evaluation import scene
-from jaxface.evaluation.ict import Wardrobe, load_ict, register
+from jaxface.evaluation.ict import load_ict, register
+from jaxface.evaluation.wrapping import eyeballs, wrap
 from jaxface.morphable.model import shape
 from jaxface.pipeline import Assets
 from jaxface.types import FaceModel
@@ -156,20 +157,28 @@ class IctFaces:
     def __init__(self, model: FaceModel, folder: Path, wearers: Faces) -> None:
         self.model, self.wearers = model, wearers
         self.ict = load_ict(folder)
-        self.wardrobe = Wardrobe(self.ict, model)
         self.names = [f"ict {name}" for name in wearers.names]
 
     def face(self, name: str) -> Face:
+        """Wrapped face by face: the texture lies where the fitted model has it, so that sliding of
+        the fit along the surface is no error."""
         own = self.ict.face(generator("ict", name))
         fitted = register(own, self.ict, self.model, sigma=0.4e-3)
-        vertices, *rest = self.wardrobe.dress(own)
-        placed = fitted.scale * vertices @ fitted.rotation.T + fitted.translation
+        points = fitted.scale * own @ fitted.rotation.T + fitted.translation
+        uv = wrap(points, self.ict.triangles, fitted.vertices, self.model)
+        eyes, eye_uv = eyeballs(self.model)
+        uvs = np.concatenate([uv, eye_uv])
         return replace(
             self.wearers.face(name.removeprefix("ict ")),
             name=name,
             identity=fitted.identity,
             vertices=fitted.vertices,
-            mesh=(placed, *rest),
+            mesh=(
+                np.concatenate([points, fitted.vertices]),
+                np.concatenate([self.ict.triangles, eyes + len(points)]),
+                uvs,
+                np.arange(len(uvs)).reshape(-1, 3),
+            ),
         )
 
     def without(self, assets: Assets, name: str) -> Assets:
