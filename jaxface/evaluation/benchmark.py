@@ -54,8 +54,8 @@ class Plan:
 
 
 def quick(faces: int | None = None) -> Plan:
-    """Returns a plan of a few minutes."""
-    return Plan(faces or 3, (Condition(yaw=30), Condition(yaw=60, light="shadow")), ())
+    """Returns a plan of a few minutes: half of each face is hidden."""
+    return Plan(faces or 3, (Condition(yaw=60),), ())
 
 
 def full(faces: int | None = None) -> Plan:

@@ -19,7 +19,7 @@ from jaxface.evaluation.tables import Results
 matplotlib.use("Agg")
 _ROWS = 10  # of a sheet
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_COLOURS = {"ours": "#d62728"}
+_COLOURS = {"ours": "black"}
 
 
 def write_sheets(folder: Path, rows: Sequence[dict[str, Any]]) -> list[Path]:
@@ -40,9 +40,9 @@ def write_sheets(folder: Path, rows: Sequence[dict[str, Any]]) -> list[Path]:
     return written
 
 
-def save(figure: Any, file: Path) -> Path:
+def save(figure: Any, file: Path, *, dpi: int = 100) -> Path:
     """Writes a figure of matplotlib and closes it."""
-    figure.savefig(file, dpi=100, bbox_inches="tight")
+    figure.savefig(file, dpi=dpi, bbox_inches="tight")
     pyplot.close(figure)
     return file
 
@@ -164,5 +164,6 @@ def _draw(file: Path, rows: dict[str, list[tuple[Path, str]]]) -> Path:
             if path.exists():
                 at.imshow(iio.imread(path))
             at.set_title(title, fontsize=7)
-        line[0].set_title(name.replace("_", "\n", 2), fontsize=6)
-    return save(figure, file)
+        place = {"transform": line[0].transAxes, "ha": "right", "va": "center"}
+        line[0].text(-0.03, 0.5, name.replace("_", "\n"), fontsize=5, **place)
+    return save(figure, file, dpi=160)
