@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxface.evaluation.measures import bootstrap
 
+FEW = 8  # people below which a bootstrap interval is too narrow
 CLASSES = ("seen", "mirrored", "dark", "face")
 HIGHER = ("PSNR", "PSNR gain free", "SSIM")
 """Measures of which more is better; of energies one is best, of all others less."""
@@ -131,7 +132,10 @@ def write_tables(folder: Path, rows: Sequence[dict[str, Any]]) -> Path:
                 parts += ["", f"### {kind.capitalize()}", "", means_table(results, kind, names)]
         have = {kind: results.measures(kind) for kind in CLASSES}
         columns = [(k, n) for k, names in MAIN.items() for n in names if n in have[k]]
-        parts += ["", "### Differences", "", differences_table(results, columns)]
+        parts += ["", "### Differences", ""]
+        if people < FEW:
+            parts += [f"Only {people} people: read the intervals as their range, no more.", ""]
+        parts += [differences_table(results, columns)]
         for kind in ("mirrored", "dark"):
             for name in ("PSNR", "LPIPS"):
                 parts += ["", f"### {name} of {kind} texels by condition", ""]
