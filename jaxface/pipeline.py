@@ -306,7 +306,7 @@ def infer(
         blended.weights,
         assets.vgg,
         footprint=seen.footprint,
-        fixed=_no_skin(assets.model, assets.texels),
+        fixed=skin_free(assets.model, assets.texels),
         correlation=config.correlation,
         config=config.synthesis,
         callback=lambda loss, done: tell(
@@ -348,7 +348,7 @@ def _blend(
 
 
 @jax.jit
-def _no_skin(model: FaceModel, texels: TexelMap) -> Float[Array, "T T"]:
+def skin_free(model: FaceModel, texels: TexelMap) -> Float[Array, "T T"]:
     """Returns 1 on eyes and the inside of the mouth, which the albedo model paints whole, and on
     the gaps around their charts, from which bilinear lookups take a share."""
     parts = jnp.array([i for i, name in enumerate(model.region_names) if name in NO_SKIN])

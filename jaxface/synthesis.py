@@ -171,6 +171,7 @@ def synthesize(
     correlation: CorrelationConfig = CorrelationConfig(),
     config: SynthesisConfig = SynthesisConfig(),
     callback: Callback | None = None,
+    target: Callable[[int], Correlations] | None = None,
 ) -> SynthesisResult:
     """Returns the complete texture, linear RGB, and the loss after every chunk of steps.
 
@@ -190,6 +191,7 @@ def synthesize(
         correlation: as used by `correlate`.
         config: static settings.
         callback: called on the host with the loss and the share that is done.
+        target: the correlations wanted at a side, instead of the blended ones.
 
     Differentiable through the unrolled steps when no callback is given.
     """
@@ -207,13 +209,16 @@ def synthesize(
     done, losses = 0.0, []
     for share, steps in config.levels:
         side = int(size * share)
-        experts = config.experts if side > 256 else 2 * config.experts
-        target = blended_correlations(textures, weights, vgg, correlation, side, experts)
+        if target is None:
+            experts = config.experts if side > 256 else 2 * config.experts
+            wanted = blended_correlations(textures, weights, vgg, correlation, side, experts)
+        else:
+            wanted = target(side)
         level, state = _begin(
             resize(start, side),
             resize(free[..., None], side),
             jax.image.resize(change, (side, side, 3), "linear"),
-            target,
+            wanted,
             vgg,
             correlation,
             config,

@@ -158,3 +158,17 @@ def test_help_names_the_commands() -> None:
     done = in_a_process("--help")
     for command in ("reconstruct", "demo", "render", "assets"):
         assert command in done.stdout
+
+
+def test_evaluate_says_what_it_lacks(
+    jaxface: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert_one_sentence(jaxface("evaluate"), 2, "--quick or --full")
+    assert_one_sentence(jaxface("evaluate", "--quick", "--skins", tmp_path), 2, "--package")
+    none = tmp_path / "none"
+    assert_one_sentence(jaxface("evaluate", "--quick", "--ict", none), 2, str(none))
+    assert_one_sentence(jaxface("evaluate", "--quick", "--recogniser", none), 2, str(none))
+    from jaxface.cli import evaluation
+
+    monkeypatch.setattr(evaluation, "find_spec", lambda name: None)
+    assert_one_sentence(jaxface("evaluate", "--quick"), 2, "jaxface[evaluation]")

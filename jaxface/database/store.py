@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,12 @@ class Database:
     textures: UInt8[Array, "K T T 3"]
     heights: UInt8[Array, "K T T"]
     names: tuple[str, ...] = struct.field(pytree_node=False)
+
+    def take(self, faces: Sequence[int]) -> Database:
+        """Returns the database of some faces."""
+        index = jnp.asarray(faces)
+        names = tuple(self.names[face] for face in faces)
+        return Database(self.textures[index], self.heights[index], names)
 
 
 def load_database(path: str | Path | None = None, *, size: int = 512) -> Database:

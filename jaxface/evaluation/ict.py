@@ -17,15 +17,15 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
-import trimesh
 from scipy.spatial import cKDTree
 
 from jaxface.database import load_database
 from jaxface.errors import DetectionError
-from jaxface.evaluation import scene
+from jaxface.evaluation import light, scene
+from jaxface.evaluation.wrapping import eyeballs, wrap
 from jaxface.fitting.files import load_noise, with_landmarks68
 from jaxface.fitting.fit import FitConfig, fit
-from jaxface.fitting.shape import OUTER, SurfaceFit, fit_surface, similarity
+from jaxface.fitting.shape import SurfaceFit, fit_surface, similarity
 from jaxface.images import write_png
 from jaxface.landmarks.detector import detect
 from jaxface.landmarks.networks import load_networks
@@ -130,51 +130,15 @@ class FaceError:
         return 1e3 * float(np.median(np.where(distance > 0.004, distance, plane)))
 
 
-def closest_point(
-    mesh: trimesh.Trimesh, points: np.ndarray, candidates: int = 12
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the nearest points of a mesh, distances and triangles, among near triangles."""
-    _, near = cKDTree(mesh.triangles.mean(1)).query(points, k=candidates)
-    repeated = np.repeat(points, candidates, axis=0)
-    closest = trimesh.triangles.closest_point(mesh.triangles[near.ravel()], repeated)
-    closest = closest.reshape(-1, candidates, 3)
-    distance = np.linalg.norm(closest - points[:, None], axis=2)
-    best = distance.argmin(1)
-    row = np.arange(len(points))
-    return closest[row, best], distance[row, best], near[row, best]
-
-
 class Wardrobe:
     """Dresses ICT faces in textures of the canonical UV, with eyeballs of our model."""
 
     def __init__(self, ict: Ict, model: FaceModel) -> None:
         self.ict, self.model = ict, model
         neutral = register(ict.neutral, ict, model, sigma=0.4e-3)
-        self.registration = neutral
         points = neutral.scale * ict.neutral @ neutral.rotation.T + neutral.translation
-        triangles = np.asarray(model.triangles)
-        regions = [model.region_names.index(x) for x in OUTER]
-        kept = np.flatnonzero(np.isin(np.asarray(model.vertex_region), regions)[triangles].all(1))
-        mesh = trimesh.Trimesh(neutral.vertices, triangles[kept], process=False)
-        # UVs by corner: each ICT triangle keeps to one side of the seam, that of its centre.
-        centers = points[ict.triangles].mean(1)
-        _, _, home = closest_point(mesh, centers)
-        corners = points[ict.triangles]
-        near, _, face = closest_point(mesh, corners.reshape(-1, 3))
-        uv = self._uv(mesh, kept, near, face).reshape(-1, 3, 2)
-        center_uv = self._uv(mesh, kept, centers, home)
-        far = np.abs(uv - center_uv[:, None]).max(2) > 0.06
-        self.uv = np.where(far[..., None], center_uv[:, None], uv).reshape(-1, 2)
-        eyes = np.asarray(model.vertex_region) == model.region_names.index("eyes")
-        self.eye_triangles = triangles[eyes[triangles].all(1)]
-        self.eye_uv = np.asarray(model.uvs)[np.asarray(model.uv_triangles)[eyes[triangles].all(1)]]
-
-    def _uv(self, mesh, kept, points, face) -> np.ndarray:
-        weights = trimesh.triangles.points_to_barycentric(mesh.triangles[face], points)
-        weights = np.clip(np.nan_to_num(weights, nan=1 / 3), 0, 1)
-        weights /= weights.sum(1, keepdims=True)
-        corner = np.asarray(self.model.uvs)[np.asarray(self.model.uv_triangles)[kept[face]]]
-        return np.einsum("nk,nkc->nc", weights, corner)
+        self.uv = wrap(points, ict.triangles, neutral.vertices, model)
+        self.eye_triangles, self.eye_uv = eyeballs(model)
 
     def dress(self, face: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Returns vertices, triangles, UVs and UV triangles of an ICT face with eyes (metres)."""
@@ -183,7 +147,7 @@ class Wardrobe:
         offset = len(face)
         vertices = np.concatenate([face, eyes])
         triangles = np.concatenate([self.ict.triangles, self.eye_triangles + offset])
-        uvs = np.concatenate([self.uv, self.eye_uv.reshape(-1, 2)])
+        uvs = np.concatenate([self.uv, self.eye_uv])
         return vertices, triangles, uvs, np.arange(len(uvs)).reshape(-1, 3)
 
 
@@ -212,7 +176,7 @@ def photograph(
         focal=size * distance / 0.38,
         principal=(size / 2, size / 2),
     )
-    return scene.render(made, size, size, scene.random_lighting(rng))[0]
+    return scene.render(made, size, size, light.random_lighting(rng))[0]
 
 
 def surface_table(ict: Ict, model: FaceModel, faces: int, sigma: float) -> dict:

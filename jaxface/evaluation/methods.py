@@ -1,137 +1,281 @@
-"""The methods that complete a texture, side by side, and how they are scored."""
+"""The methods that complete a texture, side by side: ours, the paper's, and what one would try.
+
+Each sees the same seen texels, low-frequency albedo and database, keeps the photo where it is seen
+(but the linear model and the paper's form, which do not), and gets the best that we know to give
+it: database faces take their tone from our low-frequency albedo, which alone they could not have.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxface.evaluation import scene
-from jaxface.features.lpips import lpips
+from jaxface.evaluation.poisson import Poisson
+from jaxface.features.correlations import correlate, resize
+from jaxface.landmarks.detector import detect
 from jaxface.morphable.albedo import albedo_texture
-from jaxface.pipeline import Assets, ReconstructConfig, infer
-from jaxface.rendering.color import srgb_to_linear
-from jaxface.synthesis import blur, soft_mask
-from jaxface.types import FitResult, UnwrapResult
+from jaxface.pipeline import Assets, ReconstructConfig, infer, reconstruct, skin_free
+from jaxface.rendering.color import linear_to_srgb, srgb_to_linear
+from jaxface.synthesis import blur, soft_mask, synthesize
+from jaxface.types import BlendResult, Correlations, FitResult, SynthesisResult, UnwrapResult
+from jaxface.unwrapping import explain_albedo, unwrap
 
-METHODS = (
-    "linear model",
-    "low frequency",
-    "mirror",
-    "weighted average",
-    "weighted average, tone matched",
-    "paper",
-    "default",
-)
-_FACE = ("skin", "lips", "brows", "lids", "nose")
 _EPSILON = 2e-3
+_TONE, _FEATHER, _RADIUS = 8.0, 4.0, 4  # texels of 512: of detail, of the seen's border; OpenCV's
 
-_lpips = jax.jit(lpips)
+
+@dataclass
+class Case:
+    """What every method is given: the stages up to the unwrapped photo, and the assets."""
+
+    seen: UnwrapResult
+    fit: FitResult
+    assets: Assets
+    config: ReconstructConfig
+    done: tuple[BlendResult, SynthesisResult] | None = None
+
+    @cached_property
+    def ours(self) -> tuple[BlendResult, SynthesisResult]:
+        """Our blend and synthesis, made once; several methods use the weights."""
+        return self.done or infer(self.seen, self.assets, self.config)
+
+    @cached_property
+    def keep(self) -> np.ndarray:
+        """How much the photo counts at each texel, `[T, T, 1]`."""
+        size = self.seen.partial.shape[0]
+        return np.asarray(soft_mask(self.seen.skin_mask, _FEATHER * size / 512))[..., None]
+
+    @cached_property
+    def poisson(self) -> Poisson:
+        """Poisson's equation with the photo's texels as boundary; eyes and mouth stay too."""
+        fixed = np.asarray(skin_free(self.assets.model, self.assets.texels)) > 0.5
+        known = (self.keep[..., 0] > 0.9) | fixed
+        return Poisson(known, np.asarray(self.assets.texels.mask))
+
+    @cached_property
+    def known_log(self) -> np.ndarray:
+        """The logarithm of the photo's texels, the low-frequency albedo elsewhere."""
+        return log(np.where(self.keep > 0.5, self.seen.partial, self.seen.low_frequency))
 
 
-def candidates(
-    seen: UnwrapResult,
+def observe_truth(
+    photo_srgb: np.ndarray,
     fit: FitResult,
     assets: Assets,
     config: ReconstructConfig,
-    paper: ReconstructConfig,
-) -> dict[str, np.ndarray]:
-    """Returns each method's complete texture, linear `[T, T, 3]`, from the same seen texels.
-
-    All but the linear model and the paper's form keep the photo where it is seen.
-    """
-    size = seen.partial.shape[0]
-    low = seen.low_frequency
-    blended, synthesis = infer(seen, assets, config)
-    _, plain = infer(seen, assets, paper)
-    keep = soft_mask(seen.skin_mask, 4.0 * size / 512)[..., None]
-    faces = srgb_to_linear(assets.database.textures / 255.0)
-    average = jnp.tensordot(blended.weights, faces, 1)
-    log = jnp.log(average + _EPSILON)
-    detail = log - blur(log, 8.0 * size / 512)
-    matched = jnp.clip(jnp.exp(jnp.log(low + _EPSILON) + detail) - _EPSILON, 0, 1)
-    other = keep[:, ::-1]
-    mirrored = other * seen.partial[:, ::-1] + (1 - other) * low
-    textures = {
-        "linear model": albedo_texture(assets.model, fit.parameters.albedo, size),
-        "low frequency": keep * seen.partial + (1 - keep) * low,
-        "mirror": keep * seen.partial + (1 - keep) * mirrored,
-        "weighted average": keep * seen.partial + (1 - keep) * average,
-        "weighted average, tone matched": keep * seen.partial + (1 - keep) * matched,
-        "paper": plain.texture,
-        "default": synthesis.texture,
-    }
-    return {name: np.asarray(texture) for name, texture in textures.items()}
+    *,
+    person_mask: np.ndarray | None = None,
+) -> Case:
+    """Returns the case of a photo whose shape, camera and light are known."""
+    photo = jnp.asarray(photo_srgb)
+    for _ in range(2):  # first to know which pixels are skin, then with their albedo
+        seen = unwrap(
+            photo, fit, assets.model, assets.texels, person_mask=person_mask, config=config.unwrap
+        )
+        fit = explain_albedo(fit, seen, assets.model)
+    return Case(seen, fit, assets, config)
 
 
-def score(
-    textures: Mapping[str, np.ndarray],
-    seen: UnwrapResult,
-    truth_linear: np.ndarray,
-    assets: Assets,
-    alexnet: Any,
-) -> tuple[dict[str, dict[str, float]], np.ndarray]:
-    """Returns the figures of each method and a picture: truth, seen, then the methods.
-
-    Texels of the face count, without eyes, scalp and neck: seen, unseen, and `neither`, those
-    that the mirror image does not show either. For LPIPS and the detail ratio the truth stands
-    outside the judged texels. `gain free` is PSNR after the factor per channel that fits the seen
-    texels best, since one photo cannot tell a darker skin from a weaker light.
-    """
-    size = seen.partial.shape[0]
-    step = truth_linear.shape[0] // size
-    truth = truth_linear.reshape(size, step, size, step, 3).mean((1, 3))
-    model, texels = assets.model, assets.texels
-    parts = [model.region_names.index(name) for name in _FACE]
-    place = np.einsum("tuk,tuk->tu", texels.barycentrics, model.mean[texels.vertex_ids][..., 2])
-    face = np.isin(texels.region_ids, parts) & np.asarray(texels.mask) & (place > -0.06)
-    mask = np.asarray(seen.skin_mask)
-    regions = {"seen": face & (mask > 0.5), "unseen": face & (mask < 0.05)}
-    regions["neither"] = regions["unseen"] & (mask[:, ::-1] < 0.05)
-    true_srgb = scene.encode_srgb(truth)
-    results, pictures = (
-        {},
-        [true_srgb, scene.encode_srgb(np.asarray(seen.partial)) * face[..., None]],
+def observe_photo(photo_srgb: np.ndarray, assets: Assets, config: ReconstructConfig) -> Case:
+    """Returns the case of a photo of which nothing is known. Raises `DetectionError`."""
+    found = detect(photo_srgb, assets.networks)
+    result = reconstruct(
+        photo_srgb, found.landmarks[0], assets, config, blendshapes=found.blendshapes[0]
     )
-    for name, texture in textures.items():
-        image = scene.encode_srgb(texture)
-        pictures.append(image)
-        row = {
-            f"PSNR {key}": psnr(image[where], true_srgb[where]) for key, where in regions.items()
-        }
-        at = regions["seen"]
-        gain = (texture[at] * truth[at]).sum(0) / np.maximum((texture[at] ** 2).sum(0), 1e-9)
-        free, unseen = scene.encode_srgb(texture * gain), regions["unseen"]
-        row["PSNR unseen, gain free"] = psnr(free[unseen], true_srgb[unseen])
-        for key in ("unseen", "neither"):
-            where = regions[key]
-            enough = where.sum() > 0.005 * face.sum()
-            mixed = np.where(where[..., None], image, true_srgb)
-            judged = jnp.asarray(where, jnp.float32)
-            distance = _lpips(alexnet, jnp.asarray(mixed), jnp.asarray(true_srgb), mask=judged)
-            row[f"LPIPS {key}"] = float(distance) if enough else float("nan")
-        row["detail unseen"] = detail_ratio(image, true_srgb, regions["unseen"])
-        results[name] = row
-    shares = {f"{key} texels %": 100 * float(w.sum() / face.sum()) for key, w in regions.items()}
-    return {name: row | shares for name, row in results.items()}, np.concatenate(pictures, axis=1)
+    return Case(result.unwrapped, result.fit, assets, config, (result.blend, result.synthesis))
 
 
-def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """Returns the peak signal-to-noise ratio, dB, of values 0..1; NaN of nothing."""
-    return float(-10 * np.log10(max(np.mean((a - b) ** 2), 1e-12))) if a.size else float("nan")
+def log(linear: np.ndarray) -> np.ndarray:
+    """Returns the logarithm in which shading and pigment are sums."""
+    return np.log(np.asarray(linear) + _EPSILON)
 
 
-def detail_ratio(image: np.ndarray, truth: np.ndarray, where: np.ndarray) -> float:
-    """Returns the energy of fine detail against the truth's, over some texels."""
-    if not where.any():
-        return float("nan")
-    sigma = 4.0 * image.shape[0] / 512
+def detail(linear: np.ndarray) -> np.ndarray:
+    """Returns what of a texture's logarithm is finer than tone."""
+    values = log(linear)
+    return values - np.asarray(blur(jnp.asarray(values), _TONE * len(values) / 512))
 
-    def energy(x: np.ndarray) -> float:
-        fine = np.asarray(x - blur(jnp.asarray(x), sigma))
-        return float((fine[where] ** 2).mean())
 
-    return energy(image) / max(energy(truth), 1e-12)
+def composite(case: Case, inferred: np.ndarray) -> np.ndarray:
+    """Returns the photo where it is seen, feathered into what was inferred."""
+    return case.keep * np.asarray(case.seen.partial) + (1 - case.keep) * inferred
+
+
+def blended(
+    case: Case,
+    guide_log: np.ndarray,
+    valid: np.ndarray | None = None,
+    other: np.ndarray | None = None,
+) -> np.ndarray:
+    """Returns the photo completed with the gradients of a guide."""
+    solved = case.poisson(case.known_log, guide_log, valid, other)
+    return composite(case, np.clip(np.exp(solved) - _EPSILON, 0, 1))
+
+
+def default(case: Case) -> np.ndarray:
+    """Returns our texture."""
+    return np.asarray(case.ours[1].texture)
+
+
+def paper(case: Case) -> np.ndarray:
+    """Returns the paper's plain form: one correlation matrix a layer, from the smooth albedo."""
+    plain = ReconstructConfig.for_quality(
+        case.config.quality, method="paper", size=case.config.size
+    )
+    return np.asarray(infer(case.seen, case.assets, plain)[1].texture)
+
+
+def linear_albedo(case: Case) -> np.ndarray:
+    """Returns the linear albedo model's texture alone."""
+    size = case.seen.partial.shape[0]
+    return np.asarray(albedo_texture(case.assets.model, case.fit.parameters.albedo, size))
+
+
+def mirror(case: Case) -> np.ndarray:
+    """Returns the photo with its mirror image Poisson-blended where that is seen."""
+    valid = case.keep[:, ::-1, 0] > 0.9
+    return blended(case, case.known_log[:, ::-1], valid, log(case.seen.low_frequency))
+
+
+def inpaint(case: Case, how: str) -> np.ndarray:
+    """Returns OpenCV's inpainting of the photo's texels, `telea` or `navier-stokes`."""
+    import cv2
+
+    flag = {"telea": cv2.INPAINT_TELEA, "navier-stokes": cv2.INPAINT_NS}[how]
+    picture = np.round(255 * scene.encode_srgb(np.asarray(case.seen.partial))).astype(np.uint8)
+    missing = (case.keep[..., 0] < 0.9).astype(np.uint8)
+    radius = max(2, round(_RADIUS * len(picture) / 512))
+    filled = cv2.inpaint(picture[..., ::-1].copy(), missing, radius, flag)[..., ::-1]
+    inferred = scene.decode_srgb(filled / 255.0)
+    fixed = np.asarray(skin_free(case.assets.model, case.assets.texels))[..., None]
+    # An eye cannot be inpainted from skin: everybody gets the same ones.
+    return composite(case, fixed * np.asarray(case.seen.low_frequency) + (1 - fixed) * inferred)
+
+
+def telea(case: Case) -> np.ndarray:
+    """Returns OpenCV's inpainting after Telea 2004."""
+    return inpaint(case, "telea")
+
+
+def navier_stokes(case: Case) -> np.ndarray:
+    """Returns OpenCV's inpainting after Bertalmio et al. 2001."""
+    return inpaint(case, "navier-stokes")
+
+
+def of_database(case: Case, weights: np.ndarray) -> np.ndarray:
+    """Returns the photo completed by weighted database faces, tone matched, Poisson-blended."""
+    faces = srgb_to_linear(case.assets.database.textures / 255.0)
+    mixed = np.asarray(jnp.tensordot(jnp.asarray(weights), faces, 1))
+    return blended(case, log(case.seen.low_frequency) + detail(mixed))
+
+
+def nearest(case: Case) -> np.ndarray:
+    """Returns the completion by the database face of the nearest seen texels.
+
+    Distance is that of the logarithms after each channel's mean is taken out (tone matched).
+    """
+    faces = log(srgb_to_linear(case.assets.database.textures / 255.0))
+    share = np.asarray(case.seen.skin_mask)[..., None] / max(float(case.seen.skin_mask.sum()), 1e-6)
+    apart = faces - case.known_log
+    apart -= (apart * share).sum((1, 2), keepdims=True)
+    best = int(np.argmin((apart**2 * share).sum((1, 2, 3))))
+    return of_database(case, np.eye(len(faces), dtype=np.float32)[best])
+
+
+def weighted_average(case: Case) -> np.ndarray:
+    """Returns the completion by the average of database faces under our simplex weights."""
+    return of_database(case, np.asarray(case.ours[0].weights))
+
+
+def uniform_average(case: Case) -> np.ndarray:
+    """Returns the completion by the plain average of all database faces."""
+    count = len(case.assets.database.names)
+    return of_database(case, np.full(count, 1 / count, np.float32))
+
+
+def direct(case: Case) -> np.ndarray:
+    """Returns a synthesis for the photo's own masked correlations, without any database; as the
+    default in all else."""
+    smooth = jnp.round(255 * linear_to_srgb(case.seen.low_frequency)).astype(jnp.uint8)[None]
+    return synthesize_for(case, own_target(case), textures=smooth, weights=jnp.ones(1))
+
+
+def synthesize_for(
+    case: Case,
+    target: Callable[[int], Correlations] | None = None,
+    *,
+    textures: Any = None,
+    weights: Any = None,
+) -> np.ndarray:
+    """Returns our synthesis with another target or another database.
+
+    Args:
+        case: what is seen.
+        target: correlations by side; the blended ones if missing.
+        textures: the database's, sRGB 0..255.
+        weights: of them; our simplex weights if missing.
+    """
+    result = synthesize(
+        case.seen.low_frequency,
+        case.seen.partial,
+        case.seen.skin_mask,
+        case.assets.database.textures if textures is None else textures,
+        case.ours[0].weights if weights is None else weights,
+        case.assets.vgg,
+        footprint=case.seen.footprint,
+        fixed=skin_free(case.assets.model, case.assets.texels),
+        correlation=case.config.correlation,
+        config=case.config.synthesis,
+        target=target,
+    )
+    return np.asarray(result.texture)
+
+
+def own_target(case: Case) -> Callable[[int], Correlations]:
+    """Returns the photo's own correlations by side; what it does not show of a cell, the mirror
+    image gives, and what neither shows, the mean over the cells."""
+    seen, config = case.seen, case.config.correlation
+    kept = seen.skin_mask[..., None]
+    composed = linear_to_srgb(kept * seen.partial + (1 - kept) * seen.low_frequency)
+
+    def target(side: int) -> Correlations:
+        picture, mask = resize(composed, side), resize(kept, side)[..., 0]
+        own = correlate(picture, mask, case.assets.vgg, config)
+        return fill_cells(own, correlate(picture[:, ::-1], mask[:, ::-1], case.assets.vgg, config))
+
+    return target
+
+
+def fill_cells(own: Correlations, mirrored: Correlations) -> Correlations:
+    """Returns correlations with a value in every cell: its own as far as it is seen, the mirror
+    image's as far as that is, the mean of the seen cells for the rest."""
+    values = []
+    for value, share, other, spare in zip(
+        own.values, own.support, mirrored.values, mirrored.support, strict=True
+    ):
+        mean = jnp.tensordot(share, value, 1) / jnp.maximum(share.sum(), 1e-6)
+        first = jnp.clip(share, 0, 1)[:, None, None]
+        second = (1 - first) * jnp.clip(spare, 0, 1)[:, None, None]
+        values.append(first * value + second * other + (1 - first - second) * mean)
+    return own.replace(values=tuple(values))
+
+
+METHODS: dict[str, Callable[[Case], np.ndarray]] = {
+    "ours": default,
+    "paper": paper,
+    "linear albedo": linear_albedo,
+    "mirror": mirror,
+    "Telea": telea,
+    "Navier-Stokes": navier_stokes,
+    "nearest face": nearest,
+    "weighted average": weighted_average,
+    "uniform average": uniform_average,
+    "direct correlations": direct,
+}
+"""What is compared; the first is judged against each of the others."""

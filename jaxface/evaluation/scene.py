@@ -10,11 +10,27 @@ from dataclasses import dataclass
 
 import numpy as np
 import trimesh
+from scipy import ndimage
+
+from jaxface.evaluation.light import Sun, highlight, irradiance
+
+_OFFSET = 5e-4  # metres: rays start off the surface they left
+
+_SCATTER = np.array([1.0, 0.55, 0.35])  # how far red, green and blue light spread, relative
+
+
+@dataclass(frozen=True)
+class Prop:
+    """A mesh of one colour (linear) that stands in the way, in model space."""
+
+    vertices: np.ndarray
+    triangles: np.ndarray
+    colour: tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A mesh in model space (metres) with a texture by corner, and a pinhole camera."""
+    """A mesh in model space (metres) with a texture by corner, a pinhole camera, and occluders."""
 
     vertices: np.ndarray
     triangles: np.ndarray
@@ -25,6 +41,7 @@ class Scene:
     translation: np.ndarray
     focal: float
     principal: tuple[float, float]
+    props: tuple[Prop, ...] = ()
 
 
 def encode_srgb(linear: np.ndarray) -> np.ndarray:
@@ -36,30 +53,6 @@ def encode_srgb(linear: np.ndarray) -> np.ndarray:
 def decode_srgb(srgb: np.ndarray) -> np.ndarray:
     """Returns linear light of sRGB 0..1."""
     return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-
-
-def irradiance(normals: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
-    """Returns irradiance over pi, by Ramamoorthi and Hanrahan 2001, equation 13 (matrix form).
-
-    Args:
-        normals: unit, camera space, `[N, 3]`.
-        coefficients: radiance in the order L00, L1-1, L10, L11, L2-2 ... L22, `[9, 3]`.
-    """
-    c1, c2, c3, c4, c5 = 0.429043, 0.511664, 0.743125, 0.886227, 0.247708
-    homogeneous = np.concatenate([normals, np.ones((len(normals), 1))], axis=1)
-    result = np.empty((len(normals), 3))
-    for channel in range(3):
-        l00, l1m1, l10, l11, l2m2, l2m1, l20, l21, l22 = coefficients[:, channel]
-        matrix = np.array(
-            [
-                [c1 * l22, c1 * l2m2, c1 * l21, c2 * l11],
-                [c1 * l2m2, -c1 * l22, c1 * l2m1, c2 * l1m1],
-                [c1 * l21, c1 * l2m1, c3 * l20, c2 * l10],
-                [c2 * l11, c2 * l1m1, c2 * l10, c4 * l00 - c5 * l20],
-            ]
-        )
-        result[:, channel] = np.einsum("ni,ij,nj->n", homogeneous, matrix, homogeneous) / np.pi
-    return np.maximum(result, 0.0)
 
 
 def sample(texture: np.ndarray, uv: np.ndarray) -> np.ndarray:
@@ -74,6 +67,58 @@ def sample(texture: np.ndarray, uv: np.ndarray) -> np.ndarray:
     return top * (1 - fy) + (texture[y1, x0] * (1 - fx) + texture[y1, x1] * fx) * fy
 
 
+class _World:
+    """The scene in camera space, ready for rays."""
+
+    def __init__(self, scene: Scene) -> None:
+        def moved(points: np.ndarray) -> np.ndarray:
+            return points @ scene.rotation.T + scene.translation
+
+        self.faces = len(scene.triangles)
+        self.face = trimesh.Trimesh(moved(scene.vertices), scene.triangles, process=False)
+        vertices, triangles = [self.face.vertices], [scene.triangles]
+        colours = []
+        count = len(scene.vertices)
+        for prop in scene.props:
+            vertices.append(moved(prop.vertices))
+            triangles.append(prop.triangles + count)
+            colours += [prop.colour] * len(prop.triangles)
+            count += len(prop.vertices)
+        self.colours = np.array(colours, float).reshape(-1, 3)
+        self.mesh = trimesh.Trimesh(
+            np.concatenate(vertices), np.concatenate(triangles), process=False
+        )
+        self.rays = trimesh.ray.ray_pyembree.RayMeshIntersector(self.mesh, scale_to_box=False)
+
+    def lit(self, points: np.ndarray, normals: np.ndarray, direction: np.ndarray) -> np.ndarray:
+        """Returns whether nothing stands between points and a light far away."""
+        start = points + _OFFSET * (normals + direction)
+        return ~self.rays.intersects_any(start, np.broadcast_to(direction, points.shape))
+
+
+def visible(
+    scene: Scene, points: np.ndarray, normals: np.ndarray, height: int, width: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns whether the camera sees points of the surface, and the cosine of the viewing angle.
+
+    Args:
+        scene: with its occluders.
+        points: `[N, 3]`, model space.
+        normals: unit, model space.
+        height: of the photo.
+        width: of the photo.
+    """
+    world = _World(scene)
+    points = points @ scene.rotation.T + scene.translation
+    normals = normals @ scene.rotation.T
+    view = -points / np.linalg.norm(points, axis=1, keepdims=True)
+    cosine = (normals * view).sum(1)
+    at = scene.focal * points[:, :2] / points[:, 2:] + scene.principal
+    inside = ((at > 0) & (at < [width, height])).all(1)
+    blocked = world.rays.intersects_any(points + _OFFSET * (normals + view), view)
+    return inside & ~blocked & (cosine > 0), cosine
+
+
 def render(
     scene: Scene,
     height: int,
@@ -82,56 +127,78 @@ def render(
     *,
     samples: int = 2,
     background: tuple[float, float, float] = (0.25, 0.27, 0.3),
-    specular: float = 0.0,
-    highlight: tuple[float, float, float] = (-0.5, -0.6, -0.7),
+    sun: Sun | None = None,
+    subsurface: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns an sRGB photo `[H, W, 3]` and the share of each pixel that the mesh covers.
+    """Returns an sRGB photo `[H, W, 3]` and the share of each pixel that anything covers.
 
     Args:
         scene: what to draw.
         height: pixels.
         width: pixels.
-        lighting: SH radiance `[9, 3]`, camera space.
+        lighting: SH radiance `[9, 3]`, camera space, without shadows.
         samples: a side; every pixel is the mean of its square.
         background: linear colour.
-        specular: strength of a Blinn-Phong lobe outside the light model that is fitted.
-        highlight: direction towards its light, camera space.
+        sun: a light besides, with cast shadows and highlights.
+        subsurface: metres by which red light spreads in skin (a blur of the irradiance).
     """
-    camera_vertices = scene.vertices @ scene.rotation.T + scene.translation
-    mesh = trimesh.Trimesh(camera_vertices, scene.triangles, process=False)
-    intersector = trimesh.ray.ray_pyembree.RayMeshIntersector(mesh, scale_to_box=False)
+    world = _World(scene)
     at_x = (np.arange(width * samples) + 0.5) / samples
     at_y = (np.arange(height * samples) + 0.5) / samples
     x, y = np.meshgrid(at_x, at_y)
-    rays = np.stack(
-        [
-            (x - scene.principal[0]) / scene.focal,
-            (y - scene.principal[1]) / scene.focal,
-            np.ones_like(x),
-        ],
-        axis=-1,
-    ).reshape(-1, 3)
-    hit = intersector.intersects_first(np.zeros_like(rays), rays)
+    (cx, cy), one = scene.principal, np.ones_like(x)
+    rays = np.stack([(x - cx) / scene.focal, (y - cy) / scene.focal, one], -1).reshape(-1, 3)
+    hit = world.rays.intersects_first(np.zeros_like(rays), rays)
     seen = np.flatnonzero(hit >= 0)
-    triangle = hit[seen]
-    corners = camera_vertices[scene.triangles[triangle]]
-    weights = _barycentrics(rays[seen], corners)
-    normals = np.einsum("nk,nkc->nc", weights, mesh.vertex_normals[scene.triangles[triangle]])
+    triangle, ray = hit[seen], rays[seen]
+    corners = world.mesh.triangles[triangle]
+    weights = _barycentrics(ray, corners)
+    points = np.einsum("nk,nkc->nc", weights, corners)
+    normals = world.mesh.face_normals[triangle]
+    own = triangle < world.faces
+    smooth = world.face.vertex_normals[scene.triangles[triangle[own]]]
+    normals[own] = np.einsum("nk,nkc->nc", weights[own], smooth)
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-    uv = np.einsum("nk,nkc->nc", weights, scene.uvs[scene.uv_triangles[triangle]])
-    color = sample(scene.texture_linear, uv) * irradiance(normals, lighting)
-    if specular:
-        view = -rays[seen] / np.linalg.norm(rays[seen], axis=1, keepdims=True)
-        half = view + np.asarray(highlight) / np.linalg.norm(highlight)
-        half /= np.linalg.norm(half, axis=1, keepdims=True)
-        color += specular * np.maximum((normals * half).sum(1, keepdims=True), 0) ** 40
+    light = irradiance(normals, lighting)
+    shine = 0.0
+    if sun is not None:
+        # Every sample sees another point of the disc, so that shadows have soft borders.
+        jitter = np.random.default_rng(0).standard_normal(points.shape)
+        direction = sun.direction + sun.radius * jitter
+        direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+        reached = world.lit(points, normals, direction)[:, None] * sun.colour
+        light += reached * np.maximum((normals * sun.direction).sum(1, keepdims=True), 0)
+        if sun.specular:
+            view = -ray / np.linalg.norm(ray, axis=1, keepdims=True)
+            lobe = highlight(normals, view, sun.direction[None], sun.roughness)
+            shine = sun.specular * reached * (lobe * own)[:, None]
+    if subsurface:
+        pixels = subsurface * samples * scene.focal / np.median(points[:, 2])
+        light[own] = _scatter(light[own], seen[own], x.shape, pixels)
+    albedo = np.empty_like(light)
+    uv = np.einsum("nk,nkc->nc", weights[own], scene.uvs[scene.uv_triangles[triangle[own]]])
+    albedo[own] = sample(scene.texture_linear, uv)
+    albedo[~own] = world.colours[triangle[~own] - world.faces]
     image = np.tile(np.asarray(background, float), (len(rays), 1))
-    image[seen] = color
-    cover = np.zeros(len(rays))
-    cover[seen] = 1.0
+    image[seen] = albedo * light + shine
     shape = (height, samples, width, samples)
     photo = image.reshape(*shape, 3).mean((1, 3))
-    return encode_srgb(photo).astype(np.float32), cover.reshape(shape).mean((1, 3))
+    return encode_srgb(photo).astype(np.float32), (hit >= 0).reshape(shape).mean((1, 3))
+
+
+def _scatter(
+    light: np.ndarray, pixels: np.ndarray, shape: tuple[int, int], sigma: float
+) -> np.ndarray:
+    """Returns the irradiance of skin pixels blurred among themselves, red the most."""
+    cover = np.zeros(shape)
+    cover.flat[pixels] = 1
+    result = np.empty_like(light)
+    for channel, width in enumerate(sigma * _SCATTER):
+        plane = np.zeros(shape)
+        plane.flat[pixels] = light[:, channel]
+        both = ndimage.gaussian_filter(plane, width), ndimage.gaussian_filter(cover, width)
+        result[:, channel] = (both[0] / np.maximum(both[1], 1e-9)).flat[pixels]
+    return result
 
 
 def _barycentrics(rays: np.ndarray, corners: np.ndarray) -> np.ndarray:
@@ -157,16 +224,3 @@ def head_rotation(yaw: float, pitch: float = 0.0, roll: float = 0.0) -> np.ndarr
     nod = np.array([[1, 0, 0], [0, np.cos(p), np.sin(p)], [0, -np.sin(p), np.cos(p)]])
     tilt = np.array([[np.cos(r), -np.sin(r), 0], [np.sin(r), np.cos(r), 0], [0, 0, 1]])
     return tilt @ np.diag([1.0, -1.0, -1.0]) @ nod @ turn
-
-
-def random_lighting(rng: np.random.Generator, contrast: float = 0.35) -> np.ndarray:
-    """Returns SH radiance of a random, nearly white light that shades a face to about 0.8."""
-    coefficients = np.zeros((9, 3))
-    tint = 1 + 0.06 * rng.standard_normal(3)
-    coefficients[0] = np.sqrt(4 * np.pi) * 0.75 * tint
-    direction = rng.standard_normal(3) * [1, 0.7, 0.4] + [0, -0.5, -1.0]
-    direction /= np.linalg.norm(direction)
-    # L1 in the order y, z, x.
-    coefficients[1:4] = (contrast * 2.2 * direction[[1, 2, 0]])[:, None] * tint
-    coefficients[4:] = 0.12 * rng.standard_normal((5, 1)) * tint
-    return coefficients

@@ -19,7 +19,7 @@ from scipy import ndimage
 from jaxface.building import skins
 from jaxface.database import load_database
 from jaxface.evaluation import scene
-from jaxface.evaluation.known_truth import family, read_originals
+from jaxface.evaluation.sources import family, read_originals
 from jaxface.features.lpips import lpips
 from jaxface.features.weights import load_alexnet
 from jaxface.images import write_png

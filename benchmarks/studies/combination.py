@@ -1,0 +1,35 @@
+"""Convex combination of the database's correlations against the nearest face's and the photo's own.
+
+All else, the start included, is the same (Saito et al. 2017, figures 6 and 7).
+"""
+
+from functools import partial
+
+import numpy as np
+from common import Known, arguments, report, srgb
+
+from jaxface.evaluation.methods import own_target, synthesize_for
+from jaxface.evaluation.truth import Condition
+from jaxface.synthesis import blended_correlations
+
+args = arguments(__doc__)
+known = Known(args.quality)
+rows: dict[str, list] = {"convex": [], "nearest": [], "direct": []}
+for number in range(args.faces):
+    truth, case = known.case(number, Condition(yaw=60))
+    weights, config = case.ours[0].weights, case.config.correlation
+    # With all the weight on the face that counts most, the combination is that face alone.
+    one = np.eye(len(weights), dtype=np.float32)[int(weights.argmax())]
+    textures, vgg = case.assets.database.textures, case.assets.vgg
+    nearest = partial(blended_correlations, textures, one, vgg, config, experts=1)
+    made = {
+        "convex": np.asarray(case.ours[1].texture),
+        "nearest": synthesize_for(case, nearest),
+        "direct": synthesize_for(case, own_target(case)),
+    }
+    for name, texture in made.items():
+        rows[name].append(known.score(truth, texture))
+    if number == 0:
+        pictures = {"photo": truth.photo_srgb, "truth": srgb(truth.texture_linear)}
+        pictures |= {name: srgb(texture) for name, texture in made.items()}
+report(args.out / "combination.png", rows, pictures, label="correlations of")

@@ -1,0 +1,30 @@
+"""How much of the face must be seen: a growing part of the photo from the forehead down is hidden.
+
+All are judged on the texels that the whole photo hides.
+"""
+
+import numpy as np
+from common import Known, arguments, report, srgb
+
+from jaxface.evaluation.methods import observe_truth
+from jaxface.evaluation.truth import Condition
+from jaxface.pipeline import infer
+
+args = arguments(__doc__)
+known = Known(args.quality)
+rows: dict[str, list] = {}
+for number in range(args.faces):
+    truth, assets = known.truth(number, Condition(yaw=60))
+    if number == 0:
+        pictures = {"truth": srgb(truth.texture_linear)}
+    height, width = truth.photo_srgb.shape[:2]
+    for share in (0.0, 0.3, 0.45, 0.55, 0.65):
+        shown = np.ones((height, width), np.float32)
+        shown[: int(share * height)] = 0
+        case = observe_truth(truth.photo_srgb, truth.fit, assets, known.config, person_mask=shown)
+        texture = np.asarray(infer(case.seen, assets, known.config)[1].texture)
+        face = sum(truth.classes.values()).astype(bool)
+        percent = f"{100 * float(np.asarray(case.seen.skin_mask)[face].mean()):.0f} %"
+        rows.setdefault(percent, []).append(known.score(truth, texture))
+        pictures.setdefault(f"{percent} seen", srgb(texture))
+report(args.out / "visible_texels.png", rows, pictures, label="seen of face")

@@ -1,0 +1,62 @@
+"""What `jaxface evaluate` does: truths from what was given, the benchmark, tables and sheets."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from jaxface.errors import InputError
+
+_NEEDED = ("embreex", "cv2", "matplotlib")
+
+
+def evaluate(
+    output: Path,
+    *,
+    full: bool,
+    faces: int | None,
+    quality: str | None,
+    skins: Path | None,
+    package: Path | None,
+    ict: Path | None,
+    recogniser: Path | None,
+    database: Path | None,
+) -> None:
+    """Runs or continues the benchmark in a folder and writes its tables and pictures.
+
+    Raises:
+        InputError: packages, folders or files that it needs are missing.
+    """
+    if (skins is None) != (package is None):
+        raise InputError("--skins and --package belong together: skins are dressed from both.")
+    for option, path in (("skins", skins), ("package", package), ("ict", ict)):
+        if path is not None and not path.is_dir():
+            raise InputError(f"--{option} {path} is no folder.")
+    if recogniser is not None and not recogniser.is_file():
+        raise InputError(f"--recogniser {recogniser} is no file.")
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"jaxface evaluate needs {', '.join(missing)}: pip install 'jaxface[evaluation]'."
+        )
+
+    from jaxface.evaluation import benchmark, sheets, sources, tables
+    from jaxface.evaluation.photos import Recogniser
+    from jaxface.pipeline import ReconstructConfig, load_assets
+
+    config = ReconstructConfig.for_quality(quality or ("standard" if full else "draft"))
+    assets = load_assets(config, database=str(database or "") or None)
+    truths: sources.Faces = (
+        sources.SkinFaces(assets.model, skins, package)
+        if skins and package
+        else sources.DatabaseFaces(assets.model, database)
+    )
+    every = [truths] if ict is None else [truths, sources.IctFaces(assets.model, ict, truths)]
+    plan = benchmark.full(faces) if full else benchmark.quick(faces)
+    judge = Recogniser(recogniser, assets) if recogniser else None
+    output.mkdir(parents=True, exist_ok=True)
+    for source in every:
+        benchmark.run(output, plan, source, assets, config, recogniser=judge)
+    rows = benchmark.read_journal(output)
+    written = [tables.write_tables(output, rows), *sheets.write_sheets(output, rows)]
+    print("\n".join(f"wrote {file}" for file in written))
