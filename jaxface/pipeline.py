@@ -35,6 +35,7 @@ from jaxface.landmarks.detector import pad_photo
 from jaxface.landmarks.mesh import landmark_region
 from jaxface.landmarks.networks import Networks, load_networks
 from jaxface.landmarks.segmentation import segment_padded
+from jaxface.materials import materials
 from jaxface.morphable.model import load_model
 from jaxface.morphable.texels import TexelMap, texel_map
 from jaxface.rendering.color import linear_to_srgb
@@ -266,9 +267,16 @@ def reconstruct(
         fitted = explain_albedo(fitted, seen, model)
     jax.block_until_ready(seen.partial)
     tell("unwrap", {"state": "end", "note": f"{100 * float(seen.skin_mask.mean()):.0f} % seen"})
+    assets = assets.replace(database=_faces(seen, assets.database))
     blended, synthesis = infer(seen, assets, config, progress=progress)
+    nearest = assets.database.heights[jnp.argmax(blended.weights)]
+    surface = materials(synthesis.texture, seen.skin_mask, nearest, model, assets.texels)
     return Reconstruction(
-        fit=_in_photo(fitted, working), unwrapped=seen, blend=blended, synthesis=synthesis
+        fit=_in_photo(fitted, working),
+        unwrapped=seen,
+        blend=blended,
+        synthesis=synthesis,
+        materials=surface,
     )
 
 

@@ -151,6 +151,20 @@ class SynthesisResult:
 
 
 @struct.dataclass
+class Materials:
+    """What light needs to know of the surface, in the canonical UV.
+
+    `height` in millimetres; `normal` in the tangent space of glTF (x along u, y along v, z out),
+    unit length; `roughness` 0..1; `specular` is glTF's factor on a reflectance of 0.04.
+    """
+
+    height: Float[Array, "T T"]
+    normal: Float[Array, "T T 3"]
+    roughness: Float[Array, "T T"]
+    specular: Float[Array, "T T"]
+
+
+@struct.dataclass
 class Reconstruction:
     """One photo's result: every stage's output."""
 
@@ -158,3 +172,4 @@ class Reconstruction:
     unwrapped: UnwrapResult
     blend: BlendResult
     synthesis: SynthesisResult
+    materials: Materials

@@ -27,6 +27,11 @@ RESULT_FILES = {
     "visibility.png",
     "skin_mask.png",
     "preview.png",
+    "normal.png",
+    "roughness.png",
+    "specular.png",
+    "turntable.mp4",
+    "viewer.html",
     "parameters.json",
     "report.md",
 }

@@ -16,6 +16,7 @@ import trimesh
 from jaxface.errors import InputError
 from jaxface.export import load_result, render_view, write_result
 from jaxface.export.glb import encode_glb
+from jaxface.export.mesh import Corners, tangents
 from jaxface.images import Photo
 from jaxface.morphable.model import load_model, shape
 from jaxface.rendering.camera import look_at
@@ -26,6 +27,7 @@ from jaxface.types import (
     Correlations,
     FaceParameters,
     FitResult,
+    Materials,
     Reconstruction,
     SynthesisResult,
     UnwrapResult,
@@ -63,7 +65,10 @@ def case() -> SimpleNamespace:
     blend = BlendResult(
         jnp.array([0.25, 0.75]), correlations, zero, jnp.array(3), faces=("ann", "bob")
     )
-    result = Reconstruction(fit, unwrapped, blend, SynthesisResult(texture, jnp.array([2.0, 1.0])))
+    flat = jnp.broadcast_to(jnp.array([0.0, 0.0, 1.0]), (SIDE, SIDE, 3))
+    surface = Materials(0 * mask, flat, 0.5 * mask, 0.7 * mask)
+    synthesis = SynthesisResult(texture, jnp.array([2.0, 1.0]))
+    result = Reconstruction(fit, unwrapped, blend, synthesis, surface)
     photo = Photo(key.uniform(0, 1, (120, 100, 3)).astype(np.float32), None, "face.jpg")
     details = {"timings": {"fit": 1.5}}
     return SimpleNamespace(model=model, result=result, photo=photo, details=details)
@@ -89,7 +94,9 @@ def write(case: SimpleNamespace, target: Path) -> None:
 def test_folder_is_complete(folder: Path) -> None:
     names = {file.name for file in folder.iterdir()}
     pictures = ("albedo", "albedo_lowfreq", "partial", "visibility", "skin_mask", "preview")
+    pictures += ("normal", "roughness", "specular")
     files = {"face.glb", "face.obj", "face.mtl", "parameters.json", "report.md"}
+    files |= {"viewer.html", "turntable.mp4"}
     assert names == files | {f"{name}.png" for name in pictures}
     assert [path.name for path in folder.parent.iterdir()] == ["result"]
 
@@ -145,6 +152,16 @@ def test_khronos_validator_finds_nothing(folder: Path, tmp_path: Path) -> None:
     assert (issues["numErrors"], issues["numWarnings"]) == (0, 0), issues["messages"]
 
 
+def test_tangents_follow_the_uv_axes(case: SimpleNamespace) -> None:
+    """On a sheet whose u runs along y and v along -x, tangents are y and the hand is right."""
+    uvs = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
+    sheet = Corners(np.arange(4), uvs, np.array([[0, 1, 2], [0, 2, 3]], np.uint32))
+    points = np.stack([-uvs[:, 1], uvs[:, 0], 0 * uvs[:, 0]], 1)
+    out = np.tile([0.0, 0.0, 1.0], (4, 1))
+    np.testing.assert_allclose(tangents(sheet, points, out), [[0, 1, 0, 1]] * 4, atol=1e-6)
+    np.testing.assert_allclose(tangents(sheet, points, -out), [[0, 1, 0, -1]] * 4, atol=1e-6)
+
+
 def test_result_reads_back(folder: Path, case: SimpleNamespace) -> None:
     stored = load_result(folder)
     parameters = stored.parameters
@@ -181,5 +198,6 @@ def test_nothing_is_left_when_writing_fails(
 
 
 def test_glb_is_deterministic(case: SimpleNamespace) -> None:
-    arguments = case.model, np.asarray(case.model.mean), np.zeros(52), np.zeros((4, 4, 3))
+    rest, surface = np.asarray(case.model.mean), case.result.materials
+    arguments = case.model, rest, np.zeros(52), np.zeros((4, 4, 3)), surface
     assert encode_glb(*arguments) == encode_glb(*arguments)

@@ -27,6 +27,7 @@ LAYERS = {
     "unwrapping": 3,
     "blending": 3,
     "synthesis": 4,
+    "materials": 4,
     "pipeline": 5,
     "export": 6,
     "": 6,
@@ -36,7 +37,16 @@ LAYERS = {
 }
 HOST = {"PIL", "imageio", "pathlib", "os", "json", "typer", "rich", "trimesh", "io", "tempfile"}
 # What runs under jit: no file, no image codec, no terminal.
-JITTED = ("rendering", "fitting", "unwrapping", "blending", "synthesis", "types", "features")
+JITTED = (
+    "rendering",
+    "fitting",
+    "unwrapping",
+    "blending",
+    "synthesis",
+    "types",
+    "features",
+    "materials",
+)
 # Named for what they do: they read assets for the modules beside them.
 LOADERS = {"files.py", "weights.py"}
 

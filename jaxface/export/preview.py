@@ -1,4 +1,4 @@
-"""A picture of the result: photo, overlay, three views under studio light. Host code."""
+"""Pictures of the result: photo, overlay, views under studio light, a turning head. Host code."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ from jaxtyping import Array, Float
 
 from jaxface.export.mesh import smooth
 from jaxface.export.stored import StoredResult
-from jaxface.images import Photo
+from jaxface.images import Photo, to_bytes
 from jaxface.morphable.model import load_model, shape
 from jaxface.rendering.camera import look_at, project
 from jaxface.rendering.color import linear_to_srgb
 from jaxface.rendering.lighting import studio
 from jaxface.rendering.render import render
-from jaxface.types import Camera, FaceModel, Lighting, Reconstruction
+from jaxface.types import Camera, FaceModel, Lighting, Materials, Reconstruction
 
-TILE = 384
+TILE = 512
 _VIEWS = (-35.0, 0.0, 35.0)  # degrees of yaw
 _TARGET, _EXTENT = (0.0, -0.02, -0.05), 0.3  # metres: the head with some of its neck
-_BACKDROP = 0.03
+_GLOW, _CORNERS = (0.085, 0.088, 0.095), 0.25  # linear colour behind the head, share in corners
+_TURN, _NOD = 65.0, 6.0  # degrees
+_FILM, _FRAMES = 400, 24  # pixels a side, pictures from side to side
+FILM_RATE = 24  # frames a second
 
 
 def preview(photo: Photo, reconstruction: Reconstruction, model: FaceModel) -> np.ndarray:
@@ -39,8 +42,36 @@ def preview(photo: Photo, reconstruction: Reconstruction, model: FaceModel) -> n
     over, alpha = _render(model, fit.vertices, texture, camera, fit.parameters.lighting)
     overlay = over * alpha + crop * (1 - alpha)
     finer, vertices = smooth(model, np.asarray(fit.vertices))
-    views = [_studio_view(finer, vertices, texture, yaw) for yaw in _VIEWS]
+    views = [
+        _studio_view(finer, vertices, texture, reconstruction.materials, yaw) for yaw in _VIEWS
+    ]
     return np.concatenate([crop, overlay, *views], axis=1)
+
+
+def turntable(reconstruction: Reconstruction, model: FaceModel) -> np.ndarray:
+    """Returns the frames `[N, S, S, 3]` (sRGB bytes, 24 a second) of a head that turns from side
+    to side, for an endless film.
+
+    Args:
+        reconstruction: of a photo.
+        model: the face model that was fitted.
+    """
+    finer, vertices = smooth(model, np.asarray(reconstruction.fit.vertices))
+    texture, surface = reconstruction.synthesis.texture, reconstruction.materials
+    frames = []
+    for step in range(_FRAMES + 1):
+        phase = math.pi * (step / _FRAMES - 0.5)
+        view = _studio_view(
+            *(finer, vertices, texture, surface),
+            _TURN * math.sin(phase),
+            pitch=_NOD * math.cos(phase),
+            size=_FILM,
+            supersample=1,
+        )
+        # Each frame is used twice, there and back, and stands for two of the film.
+        frames.append(to_bytes(view))
+    turn = frames + frames[-2:0:-1]
+    return np.repeat(np.stack(turn), 2, axis=0)
 
 
 def render_view(
@@ -70,7 +101,9 @@ def render_view(
     if light == "photo":
         lighting = parameters.lighting
         return _render(finer, vertices, stored.texture_linear, camera, lighting, size)[0]
-    return _render(finer, vertices, stored.texture_linear, camera, studio(), size, gloss=1.0)[0]
+    return _studio_view(
+        *(finer, vertices, stored.texture_linear, stored.surface, yaw), pitch=pitch, size=size
+    )
 
 
 def _studio_camera(yaw: float, pitch: float, size: int) -> Camera:
@@ -83,10 +116,28 @@ def _studio_view(
     model: FaceModel,
     vertices: Float[Array, "V 3"],
     texture_linear: Float[Array, "T T 3"],
+    surface: Materials,
     yaw: float,
+    *,
+    pitch: float = 0.0,
+    size: int = TILE,
+    supersample: int = 2,
 ) -> np.ndarray:
-    camera = _studio_camera(yaw, 0.0, TILE)
-    return _render(model, vertices, texture_linear, camera, studio(), gloss=1.0)[0]
+    camera = _studio_camera(yaw, pitch, size)
+    return _render(
+        *(model, vertices, texture_linear, camera, studio(), size),
+        surface=surface,
+        background=_backdrop(size),
+        supersample=supersample,
+    )[0]
+
+
+def _backdrop(size: int) -> Float[Array, "S S 3"]:
+    """Returns a soft glow behind the head, linear."""
+    at = (jnp.arange(size) + 0.5) / size - 0.5
+    off = (at[None, :] ** 2 + (at[:, None] + 0.05) ** 2)[..., None]
+    glow = _CORNERS + (1 - _CORNERS) * jnp.exp(-off / 0.12)
+    return glow * jnp.asarray(_GLOW)
 
 
 def _render(
@@ -96,13 +147,16 @@ def _render(
     camera: Camera,
     lighting: Lighting,
     size: int = TILE,
-    gloss: float = 0.0,
+    surface: Materials | None = None,
+    background: Float[Array, "..."] | float = 0.0,
+    supersample: int = 2,
 ) -> tuple[np.ndarray, np.ndarray]:
     image, alpha = render(
         *(model, vertices, texture_linear, camera, lighting, size, size),
-        supersample=2,
-        specular=gloss,
-        background=_BACKDROP,
+        supersample=supersample,
+        specular=0.0 if surface is None else 1.0,
+        surface=surface,
+        background=background,
     )
     return np.asarray(linear_to_srgb(image)), np.asarray(alpha)[..., None]
 

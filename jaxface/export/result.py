@@ -9,15 +9,17 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import imageio.v3 as iio
 import jax.numpy as jnp
 import numpy as np
 
 from jaxface.errors import InputError
 from jaxface.export.glb import encode_glb
 from jaxface.export.obj import encode_mtl, encode_obj
-from jaxface.export.preview import preview
+from jaxface.export.preview import FILM_RATE, preview, turntable
 from jaxface.export.report import report
 from jaxface.export.stored import PARAMETERS
+from jaxface.export.viewer import viewer_page
 from jaxface.images import Photo, write_png
 from jaxface.morphable.model import shape
 from jaxface.rendering.color import linear_to_srgb
@@ -124,20 +126,29 @@ def _fill(
     parameters = fit.parameters
     albedo = np.asarray(linear_to_srgb(reconstruction.synthesis.texture))
     neutral = np.asarray(shape(model, parameters.identity, jnp.zeros_like(parameters.expression)))
-    glb = encode_glb(model, neutral, np.asarray(parameters.expression), albedo)
+    surface = reconstruction.materials
+    glb = encode_glb(model, neutral, np.asarray(parameters.expression), albedo, surface)
     (folder / "face.glb").write_bytes(glb)
+    low_frequency = np.asarray(linear_to_srgb(unwrapped.low_frequency))
+    page = viewer_page(photo.name, glb, low_frequency)
+    (folder / "viewer.html").write_text(page, encoding="utf-8")
     (folder / "face.obj").write_text(encode_obj(model, np.asarray(fit.vertices)))
     (folder / "face.mtl").write_text(encode_mtl("albedo.png"))
     images = {
         "albedo": albedo,
-        "albedo_lowfreq": linear_to_srgb(unwrapped.low_frequency),
+        "albedo_lowfreq": low_frequency,
         "partial": linear_to_srgb(unwrapped.partial),
         "visibility": unwrapped.visibility,
         "skin_mask": unwrapped.skin_mask,
+        "normal": 0.5 + 0.5 * surface.normal,
+        "roughness": surface.roughness,
+        "specular": surface.specular,
         "preview": preview(photo, reconstruction, model),
     }
     for name, image in images.items():
         write_png(folder / f"{name}.png", np.asarray(image))
+    film = turntable(reconstruction, model)
+    iio.imwrite(folder / "turntable.mp4", film, plugin="pyav", codec="libx264", fps=FILM_RATE)
     data = parameters_json(reconstruction, model, details)
     (folder / PARAMETERS).write_text(json.dumps(data, indent=1) + "\n")
     (folder / "report.md").write_text(report(photo, reconstruction, data))

@@ -12,18 +12,21 @@ from PIL import Image
 
 from jaxface.errors import InputError
 from jaxface.rendering.color import srgb_to_linear
-from jaxface.types import Camera, FaceParameters, Lighting
+from jaxface.rendering.normals import normalize
+from jaxface.types import Camera, FaceParameters, Lighting, Materials
 
 PARAMETERS = "parameters.json"
 
 
 @dataclass(frozen=True)
 class StoredResult:
-    """A result read back: the model's name, every coefficient, the texture (linear RGB)."""
+    """A result read back: the model's name, every coefficient, the texture (linear RGB), the
+    surface (its height is not stored)."""
 
     model: str
     parameters: FaceParameters
     texture_linear: jnp.ndarray
+    surface: Materials
 
 
 def load_result(folder: str | Path) -> StoredResult:
@@ -35,8 +38,10 @@ def load_result(folder: str | Path) -> StoredResult:
     folder = Path(folder)
     try:
         data = json.loads((folder / PARAMETERS).read_text())
-        with Image.open(folder / "albedo.png") as image:
-            texture = np.asarray(image.convert("RGB"), np.float32) / 255
+        texture, normal = (_picture(folder / f"{name}.png", "RGB") for name in ("albedo", "normal"))
+        roughness, specular = (
+            _picture(folder / f"{name}.png", "L") for name in ("roughness", "specular")
+        )
         camera = {key: jnp.asarray(value, jnp.float32) for key, value in data["camera"].items()}
         vectors = {
             key: jnp.asarray(list(data[key].values()), jnp.float32)
@@ -47,4 +52,16 @@ def load_result(folder: str | Path) -> StoredResult:
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise InputError(f"{folder} holds no complete jaxface result ({error}).") from error
     parameters = FaceParameters(**vectors, camera=Camera(**camera), lighting=lighting)
-    return StoredResult(name, parameters, srgb_to_linear(jnp.asarray(texture)))
+    surface = Materials(
+        height=jnp.zeros_like(roughness),
+        normal=normalize(2 * normal - 1),
+        roughness=roughness,
+        specular=specular,
+    )
+    return StoredResult(name, parameters, srgb_to_linear(texture), surface)
+
+
+def _picture(file: Path, mode: str) -> jnp.ndarray:
+    """Returns a picture, 0..1."""
+    with Image.open(file) as image:
+        return jnp.asarray(np.asarray(image.convert(mode), np.float32) / 255)

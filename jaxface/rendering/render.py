@@ -12,9 +12,9 @@ from jaxface.rendering.camera import project, rotation_matrix, to_camera
 from jaxface.rendering.interpolate import interpolate
 from jaxface.rendering.lighting import STUDIO_LIGHTS, shade
 from jaxface.rendering.normals import normalize, vertex_normals
-from jaxface.rendering.rasterize import rasterize
+from jaxface.rendering.rasterize import rasterize, triangle_ids
 from jaxface.rendering.texture import sample_texture
-from jaxface.types import Camera, FaceModel, Lighting
+from jaxface.types import Camera, FaceModel, Lighting, Materials
 
 _ROUGHNESS = {"eyes": 0.12, "lips": 0.35, "teeth": 0.3, "inner_mouth": 0.4}
 _SKIN_ROUGHNESS = 0.5
@@ -33,6 +33,7 @@ def render(
     *,
     supersample: int = 1,
     specular: float | Float[Array, ""] = 0.0,
+    surface: Materials | None = None,
     background: Float[Array, "..."] | float = 0.0,
 ) -> tuple[Float[Array, "H W 3"], Float[Array, "H W"]]:
     """Returns the rendered picture (linear RGB over the background) and its coverage.
@@ -50,6 +51,7 @@ def render(
         width: of the picture, pixels.
         supersample: each pixel is the mean of `supersample`² samples.
         specular: strength of a highlight from the studio lights' directions; 1 is a dielectric.
+        surface: relief, roughness and reflectance by texel; by region if missing.
         background: linear RGB or grey behind the head.
     """
     factor = supersample
@@ -73,9 +75,17 @@ def render(
     facing = jnp.sum(normals * view, axis=-1, keepdims=True)
     normals = normals * jnp.where(facing < 0, -1.0, 1.0)
 
-    albedo = sample_texture(texture_linear, interpolate(model.uvs, raster, model.uv_triangles))
+    uv = interpolate(model.uvs, raster, model.uv_triangles)
+    albedo = sample_texture(texture_linear, uv)
+    rough, strength = pixel[..., 6], jnp.ones(())
+    if surface is not None:
+        maps = [surface.normal, surface.roughness[..., None], surface.specular[..., None]]
+        sampled = sample_texture(jnp.concatenate(maps, -1), uv)
+        tangents = _tangents(points, model)[jnp.maximum(triangle_ids(raster), 0)]
+        normals = _bumped(normals, tangents, sampled[..., :3])
+        rough, strength = sampled[..., 3], sampled[..., 4:]
     colour = albedo * jnp.maximum(shade(normals, lighting), 0.0)
-    colour = colour + specular * _highlights(normals, view, pixel[..., 6])
+    colour = colour + specular * strength * _highlights(normals, view, rough)
     picture = covered * colour
     picture, coverage = (_box(image, factor) for image in (picture, covered))
     return picture + (1 - coverage) * background, coverage[..., 0]
@@ -105,6 +115,30 @@ def _highlights(
         fresnel = _REFLECTANCE + (1 - _REFLECTANCE) * grazing**5
         total += (jnp.pi * spread * masking * fresnel * cosine)[..., None] * jnp.array(colour)
     return total
+
+
+def _tangents(points: Float[Array, "V 3"], model: FaceModel) -> Float[Array, "F 2 3"]:
+    """Returns the unit directions in which u and v grow on each triangle."""
+    corners, uvs = points[model.triangles], model.uvs[model.uv_triangles]
+    edges, uv_edges = corners[:, 1:] - corners[:, :1], uvs[:, 1:] - uvs[:, :1]
+    (a, b), (c, d) = uv_edges[:, 0].T, uv_edges[:, 1].T
+    sign = jnp.where(a * d - b * c < 0, -1.0, 1.0)[:, None]
+    along_u = sign * (d[:, None] * edges[:, 0] - b[:, None] * edges[:, 1])
+    along_v = sign * (a[:, None] * edges[:, 1] - c[:, None] * edges[:, 0])
+    return jnp.stack([normalize(along_u), normalize(along_v)], 1)
+
+
+def _bumped(
+    normals: Float[Array, "H W 3"], tangents: Float[Array, "H W 2 3"], bump: Float[Array, "H W 3"]
+) -> Float[Array, "H W 3"]:
+    """Returns the normals turned by a tangent-space normal."""
+    across = (
+        tangents
+        - jnp.sum(tangents * normals[..., None, :], -1, keepdims=True) * (normals[..., None, :])
+    )
+    across = normalize(across)
+    turned = jnp.einsum("hwk,hwkc->hwc", bump[..., :2], across) + bump[..., 2:] * normals
+    return normalize(turned)
 
 
 def _box(image: Float[Array, "h w C"], factor: int) -> Float[Array, "H W C"]:
