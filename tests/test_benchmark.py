@@ -14,7 +14,7 @@ from jaxface.errors import InputError
 from jaxface.evaluation import benchmark, measures, sources, truth
 from jaxface.evaluation.measures import bands, bootstrap, energy_ratios
 from jaxface.evaluation.poisson import Poisson
-from jaxface.evaluation.tables import Results, table, write_tables
+from jaxface.evaluation.tables import Results, differences_table, table, write_tables
 from jaxface.evaluation.truth import Condition
 from jaxface.morphable.texels import texel_map
 from jaxface.types import Correlations, FaceModel
@@ -239,6 +239,8 @@ def test_tables_hold_means_and_paired_differences(tmp_path: Path) -> None:
     assert results.difference("ours", "paper", "dark", "PSNR") == (1.5, 1.0, 2.0)
     text = write_tables(tmp_path, rows).read_text()
     assert "| ours - paper | +1.5 [+1, +2] * |" in text
+    worse = differences_table(Results(rows[2:4] + rows[:2]), [("dark", "PSNR")])
+    assert "| paper - ours | -1.5 [-2, -1] - |" in worse
     assert table(["a"], [[float("nan")], [1.23456]]).splitlines()[2:] == ["|  |", "| 1.235 |"]
 
 
