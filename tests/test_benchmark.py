@@ -14,8 +14,9 @@ from jaxface.errors import InputError
 from jaxface.evaluation import benchmark, measures, sources, truth
 from jaxface.evaluation.measures import bands, bootstrap, energy_ratios
 from jaxface.evaluation.poisson import Poisson
-from jaxface.evaluation.tables import Results, table, write_tables
+from jaxface.evaluation.tables import Results, differences_table, table, write_tables
 from jaxface.evaluation.truth import Condition
+from jaxface.morphable.texels import texel_map
 from jaxface.types import Correlations, FaceModel
 
 ALL = np.ones((64, 64), bool)
@@ -121,6 +122,52 @@ def test_conditions_have_their_own_names_and_real_values() -> None:
         Condition(light="candle")
 
 
+@pytest.fixture(scope="module")
+def grey(model: FaceModel) -> sources.Face:
+    """A face of one colour on a random shape."""
+    return sources.on_model(model, "grey", np.full((256, 256, 3), 0.4))
+
+
+def test_a_photo_is_the_same_every_time_and_hides_what_it_should(
+    model: FaceModel, grey: sources.Face
+) -> None:
+    texels = texel_map(model, 64)
+
+    def made(**what: object) -> truth.Truth:
+        return truth.photograph(grey, Condition(height=64, **what), model, texels)  # type: ignore[arg-type]
+
+    def share(of: truth.Truth, kind: str) -> float:
+        return of.classes[kind].sum() / sum(x.sum() for x in of.classes.values())
+
+    front, side = made(yaw=0), made(yaw=80)
+    np.testing.assert_array_equal(front.photo_srgb, made(yaw=0).photo_srgb)
+    assert share(front, "mirrored") < 0.1 and share(side, "mirrored") > 0.3
+    assert abs(side.turned) == 80 and share(side, "seen") < 0.5
+    for thing in ("bars", "glasses", "strands"):
+        hidden = made(yaw=0, occluder=thing)
+        lost = front.classes["seen"] & ~hidden.classes["seen"]
+        assert 0.01 < lost.sum() / front.classes["seen"].sum() < 0.5
+        assert not (hidden.classes["seen"] & ~front.classes["seen"]).any()
+    # A sun from one side makes a grey face uneven; highlights are brighter than any diffuse light.
+    assert made(light="glossy").photo_srgb.max() > made(light="shadow").photo_srgb.max()
+
+
+@pytest.mark.slow
+def test_what_the_pipeline_sees_is_what_the_rays_see(model: FaceModel, grey: sources.Face) -> None:
+    from jaxface.unwrapping import unwrap
+
+    texels = texel_map(model, 128)
+    made = truth.photograph(grey, Condition(occluder="none"), model, texels)
+    seen = unwrap(jnp.asarray(made.photo_srgb), made.fit, model, texels)
+    face = sum(made.classes.values()).astype(bool)
+    sure = face & (np.asarray(seen.visibility) > 0.9)
+    assert sure.sum() > 0.3 * face.sum()
+    assert made.classes["seen"][sure].mean() > 0.99
+    # The light is given exactly, so that what is seen has the colour that was painted.
+    colour = np.asarray(seen.partial)[sure & (np.asarray(seen.skin_mask) > 0.9)]
+    np.testing.assert_allclose(np.median(colour, axis=0), 0.4, rtol=0.05)
+
+
 def test_jpeg_and_noise_change_the_photo_by_what_they_should() -> None:
     photo = np.full((64, 64, 3), 0.5, np.float32)
     noisy = truth.degrade(photo, Condition(noise=0.04), np.random.default_rng(0))
@@ -192,6 +239,8 @@ def test_tables_hold_means_and_paired_differences(tmp_path: Path) -> None:
     assert results.difference("ours", "paper", "dark", "PSNR") == (1.5, 1.0, 2.0)
     text = write_tables(tmp_path, rows).read_text()
     assert "| ours - paper | +1.5 [+1, +2] * |" in text
+    worse = differences_table(Results(rows[2:4] + rows[:2]), [("dark", "PSNR")])
+    assert "| paper - ours | -1.5 [-2, -1] - |" in worse
     assert table(["a"], [[float("nan")], [1.23456]]).splitlines()[2:] == ["|  |", "| 1.235 |"]
 
 

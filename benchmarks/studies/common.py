@@ -88,20 +88,19 @@ def report(
     print(f"| {label} | " + " | ".join(names) + " |\n|" + " --- |" * (len(names) + 1))
     for variant, row in means.items():
         print(f"| {variant} | " + " | ".join(f"{row[name]:.4g}" for name in names) + " |")
-    figure = pyplot.figure(figsize=(2.2 * len(pictures), 5.5))
-    for column, (title, picture) in enumerate(pictures.items(), start=1):
-        at = figure.add_subplot(2, len(pictures), column)
+    figure = pyplot.figure(figsize=(2.2 * len(pictures), 5.5), layout="constrained")
+    upper, lower = figure.subfigures(2, 1)
+    for at, (title, picture) in zip(
+        upper.subplots(1, len(pictures)), pictures.items(), strict=True
+    ):
         at.imshow(np.clip(picture, 0, 1))
         at.set_title(title, fontsize=8)
         at.axis("off")
-    for column, name in enumerate(names, start=1):
-        at = figure.add_subplot(2, len(names), len(names) + column)
+    for at, name in zip(lower.subplots(1, len(names)), names, strict=True):
         at.plot([row[name] for row in means.values()], "o-")
-        at.set_xticks(range(len(means)))
-        at.set_xticklabels(list(means), rotation=30, fontsize=7)
+        at.set_xticks(range(len(means)), list(means), rotation=30, fontsize=7)
         at.set_title(name, fontsize=9)
         at.set_xlabel(label, fontsize=8)
-    figure.tight_layout()
     print(f"wrote {save(figure, file)}")
 
 

@@ -24,7 +24,8 @@ for number in range(args.faces):
         case = observe_truth(truth.photo_srgb, truth.fit, assets, known.config, person_mask=shown)
         texture = np.asarray(infer(case.seen, assets, known.config)[1].texture)
         face = sum(truth.classes.values()).astype(bool)
-        percent = f"{100 * float(np.asarray(case.seen.skin_mask)[face].mean()):.0f} %"
-        rows.setdefault(percent, []).append(known.score(truth, texture))
-        pictures.setdefault(f"{percent} seen", srgb(texture))
-report(args.out / "visible_texels.png", rows, pictures, label="seen of face")
+        percent = 100 * float(np.asarray(case.seen.skin_mask)[face].mean())
+        scores = known.score(truth, texture) | {"seen, % of face": percent}
+        rows.setdefault(f"{100 * share:.0f} %", []).append(scores)
+        pictures.setdefault(f"{percent:.0f} % seen", srgb(texture))
+report(args.out / "visible_texels.png", rows, pictures, label="hidden part of the photo")

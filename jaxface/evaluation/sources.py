@@ -119,7 +119,7 @@ class DatabaseFaces:
 
     def face(self, name: str) -> Face:
         texture = np.asarray(self.database.textures[self.database.names.index(name)]) / 255.0
-        return _on_model(self.model, name, scene.decode_srgb(texture))
+        return on_model(self.model, name, scene.decode_srgb(texture))
 
     def without(self, assets: Assets, name: str) -> Assets:
         return assets.replace(database=without_relatives(assets.database, name))
@@ -140,7 +140,7 @@ class SkinFaces:
     def face(self, name: str) -> Face:
         rng = generator("dress", name)
         texture = dress(self.package, self.originals[name], self.fine, rng)
-        return _on_model(self.model, name, texture)
+        return on_model(self.model, name, texture)
 
     def without(self, assets: Assets, name: str) -> Assets:
         model = without_skin(assets.model, name, self.samples, self.small)
@@ -184,7 +184,8 @@ class IctFaces:
         return self.wearers.without(assets, name.removeprefix("ict "))
 
 
-def _on_model(model: FaceModel, name: str, texture_linear: np.ndarray) -> Face:
+def on_model(model: FaceModel, name: str, texture_linear: np.ndarray) -> Face:
+    """Returns a random shape of the model, the same for the same name, in a texture."""
     identity, vertices = random_shape(model, name)
     mesh = (vertices, *(np.asarray(x) for x in (model.triangles, model.uvs, model.uv_triangles)))
     return Face(name, texture_linear, identity, vertices, mesh)

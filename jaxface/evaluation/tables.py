@@ -87,15 +87,15 @@ def means_table(results: Results, kind: str, names: Sequence[str]) -> str:
 
 def differences_table(results: Results, columns: Sequence[tuple[str, str]]) -> str:
     """Returns the first method minus each other: mean and 95 per cent interval. A star marks an
-    interval without zero that favours the first."""
+    interval without zero that favours the first, a minus one that favours the other."""
     first, *others = results.methods
     rows = []
     for other in others:
         cells = [f"{first} - {other}"]
         for kind, name in columns:
             mean, low, high = results.difference(first, other, kind, name)
-            better = low > 0 if name in HIGHER else high < 0
-            interval = f" [{low:+.3g}, {high:+.3g}]{' *' * bool(better)}"
+            sign = (low > 0) - (high < 0) if name in HIGHER else (high < 0) - (low > 0)
+            interval = f" [{low:+.3g}, {high:+.3g}]{(' -', '', ' *')[int(sign) + 1]}"
             shown = f"{mean:+.3g}" + interval * bool(np.isfinite(low))
             cells.append(shown if np.isfinite(mean) else "")
         rows.append(cells)
