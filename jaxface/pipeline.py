@@ -55,7 +55,7 @@ from jaxface.unwrapping.skin import grow
 Progress = Callable[[str, dict[str, Any]], None]
 Quality = Literal["draft", "standard", "high"]
 Method = Literal["default", "paper"]
-SIZES = {"draft": 256, "standard": 512, "high": 512}
+SIZES = {"draft": 256, "standard": 512, "high": 1024}
 # The face's square of the photo, in sides of the landmarks' region, and its pixels a side.
 HEAD, WORKING_SIZES = 1.7, (512, 1024)
 BLEND_SIZE = 256

@@ -76,7 +76,7 @@ class SynthesisConfig:
         steps = {
             "draft": ((0.5, 8), (1.0, 4)),
             "standard": ((0.25, 16), (0.5, 16), (1.0, 8)),
-            "high": ((0.25, 32), (0.5, 48), (1.0, 32)),
+            "high": ((0.125, 16), (0.25, 24), (0.5, 24), (1.0, 4)),
         }[quality]
         if method == "paper":
             return cls(levels=steps, alpha=10.0, content_layer="relu4_1", method="paper")

@@ -32,6 +32,7 @@
   controls.enablePan = false;
   controls.minDistance = 0.35;
   controls.maxDistance = 2.5;
+  controls.update();
 
   const ambient = new THREE.AmbientLight(0xffffff);
   const rig = new THREE.Group();
