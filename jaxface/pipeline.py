@@ -59,7 +59,7 @@ SIZES = {"draft": 256, "standard": 512, "high": 1024}
 # The face's square of the photo, in sides of the landmarks' region, and its pixels a side.
 HEAD, WORKING_SIZES = 1.7, (512, 1024)
 BLEND_SIZE = 256
-SHORTLIST = 16  # faces: the weights of the others are zero
+SHORTLIST = 12  # faces: the weights of the others are zero
 NO_SKIN = ("eyes", "teeth", "tongue", "inner_mouth")
 
 

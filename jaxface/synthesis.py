@@ -34,6 +34,7 @@ from jaxface.types import Correlations, SynthesisResult
 
 _EPSILON = 2e-3
 _OCTAVES = 5  # blurs of up to 8 texels
+_STRONG, _GAINS = 0.06, (0.4, 1.4)  # log detail beyond which it is no skin; bounds
 Callback = Callable[[float, float], None]
 
 
@@ -58,7 +59,7 @@ class SynthesisConfig:
     """
 
     levels: tuple[tuple[float, int], ...] = ((0.25, 16), (0.5, 16), (1.0, 8))
-    alpha: float = 1.0
+    alpha: float = 0.3
     content_layer: str = "relu3_1"
     feather: float = 4.0
     tone: float = 8.0
@@ -105,6 +106,54 @@ def _finer_than(image: Float[Array, "T T C"], sigma: Float[Array, "T T"]) -> Arr
     return image - kept
 
 
+def _as_strong(
+    face: Float[Array, "T T 3"], fine: Float[Array, "T T 3"], seen: Float[Array, "T T"], tone: float
+) -> Float[Array, "T T 3"]:
+    """Returns a face's detail, in two bands each as strong as the photo's where that is seen.
+
+    Strength is the mean absolute value, bounded, so that brows and the rims of the eyes do not
+    count for more than skin.
+    """
+    middle = tone / 4
+    own = fine - blur(fine, middle)
+    first, second = face - blur(face, middle), blur(face, middle) - blur(face, tone)
+
+    def strength(band: Array) -> Array:
+        level = jnp.minimum(jnp.abs(jnp.mean(band, -1)), _STRONG)
+        return jnp.sum(level * seen) / jnp.maximum(jnp.sum(seen), 1e-6)
+
+    def gain(mine: Array, other: Array) -> Array:
+        ratio = strength(mine) / jnp.maximum(strength(other), 1e-6)
+        return jnp.where(jnp.sum(seen) > 0, jnp.clip(ratio, *_GAINS), 1.0)
+
+    low = gain(fine - own, second)
+    # A photo that is coarser than the texture has less of the finest than its skin.
+    return jnp.maximum(gain(own, first), low) * first + low * second
+
+
+def _extend(values: Float[Array, "T T C"], weights: Float[Array, "T T"]) -> Float[Array, "T T C"]:
+    """Returns weighted values continued smoothly to where there are none: pull and push over a
+    pyramid (Gortler et al., The Lumigraph, SIGGRAPH 1996)."""
+    share = weights[..., None]
+    levels = [(values * share, share)]
+    while levels[-1][0].shape[0] > 4:
+        total, share = levels[-1]
+        levels.append((_halved(total), _halved(share)))
+    total, share = levels[-1]
+    known = total / jnp.maximum(share, 1e-6)
+    for total, share in levels[-2::-1]:
+        side = total.shape[0]
+        wide = jax.image.resize(known, (side, side, known.shape[-1]), "linear")
+        trust = jnp.minimum(share, 1.0)
+        known = trust * total / jnp.maximum(share, 1e-6) + (1 - trust) * wide
+    return known
+
+
+def _halved(image: Float[Array, "T T C"]) -> Float[Array, "t t C"]:
+    side = image.shape[0] // 2
+    return image.reshape(side, 2, side, 2, -1).mean((1, 3))
+
+
 def soft_mask(mask: Float[Array, "T T"], feather: float) -> Float[Array, "T T"]:
     """Returns a mask that falls to 0 before the border of the seen is reached."""
     inner = blur(mask[..., None], feather)[..., 0]
@@ -141,7 +190,7 @@ def compose(
     weight = seen[..., None] + 1e-4
     fine = own - blur(own * weight, tone) / blur(weight, tone)
     face = jnp.log(srgb_to_linear(textures[jnp.argmax(weights)] / 255.0) + _EPSILON)
-    detail = face - blur(face, tone)
+    detail = _as_strong(face, fine, seen, tone)
     if fixed is not None:
         sharper = face - blur(face, config.sharp * scale)
         detail = detail + fixed[..., None] * (sharper - detail)
@@ -154,6 +203,11 @@ def compose(
         finer = config.finest * jnp.tanh(finer / config.finest)
         own, fine = own + finer, fine + finer
     inferred = mirrored[..., None] * fine[:, ::-1] + (1 - mirrored)[..., None] * detail
+    # What the photo is off at the border of the seen goes on beyond it.
+    beyond = _extend(own - inferred, seen)
+    if fixed is not None:
+        beyond = beyond * (1 - fixed[..., None])
+    inferred = inferred + beyond
     log = low + seen[..., None] * own + (1 - seen)[..., None] * inferred
     return jnp.clip(jnp.exp(log) - _EPSILON, 0.0, 1.0), seen
 

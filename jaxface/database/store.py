@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,10 @@ def load_database(path: str | Path | None = None, *, size: int = 512) -> Databas
         raise AssetError(f"The database {folder} needs two or more textures.")
     textures = np.empty((len(names), size, size, 3), np.uint8)
     heights = np.empty((len(names), size, size), np.uint8)
-    for index, name in enumerate(names):
-        textures[index], heights[index] = load_pictures(folder, name, size)
+    with ThreadPoolExecutor() as pool:  # decoding releases Python's lock
+        pictures = pool.map(lambda name: load_pictures(folder, name, size), names)
+        for index, (texture, height) in enumerate(pictures):
+            textures[index], heights[index] = texture, height
     return Database(jnp.asarray(textures), jnp.asarray(heights), tuple(names))
 
 

@@ -137,7 +137,7 @@ def unwrap(
     values, weights = at_vertices(log_ratio, mask)
     uneven = _unevenness(values, weights, model)
     trend = membrane(values - uneven, weights, model.triangles, reach=config.reach)
-    surplus = _surplus(trend, config.albedo_room)
+    surplus = _surplus(trend, weights, config.albedo_room)
     shading = shading * jnp.exp(scatter_vertices(uneven + surplus, *corners))
     values = values - uneven - surplus
     other = config.mirror_weight
@@ -192,14 +192,18 @@ def _unevenness(
     return jnp.clip(0.5 * (field - field[model.mirror]), -0.8, 0.8)
 
 
-def _surplus(trend: Float[Array, "V 3"], room: float) -> Float[Array, "V 1"]:
+def _surplus(
+    trend: Float[Array, "V 3"], weights: Float[Array, " V"], room: float
+) -> Float[Array, "V 1"]:
     """Returns how much of a smooth log ratio is light rather than albedo.
 
-    Brighter than the most probable albedo by more than `room`, skin is lit by what the spherical
-    harmonics lack: a second bounce in the sockets of the eyes, a lamp behind the head, gloss.
+    Skin that is brighter than the most probable albedo by more than `room`, and than the face's
+    skin is on the whole, is lit by what the spherical harmonics lack: a second bounce in the
+    sockets of the eyes, a lamp behind the head, gloss. A face that is brighter everywhere is pale.
     """
-    over = jnp.maximum(jnp.mean(trend, -1, keepdims=True) - room, 0.0)
-    return _LIT * over
+    level = jnp.mean(trend, -1, keepdims=True)
+    whole = jnp.sum(level[:, 0] * weights) / jnp.maximum(jnp.sum(weights), 1e-6)
+    return _LIT * jnp.maximum(level - whole - room, 0.0)
 
 
 def _with_eyes(

@@ -16,7 +16,7 @@ from jaxface.building.synthetic.parameters import SkinParameters
 
 # Log deviation of luminance in octaves of the finest detail (blurs of 0, 1, 2 and 4 texels of a
 # 1024 x 1024 texture) on the cheeks of light skin, measured on photographs of skin.
-_OCTAVES = (0.0060, 0.0070, 0.0080)
+_OCTAVES = (0.0038, 0.0060, 0.0075)
 _FINE_LIGHT, _FINE_DARK = np.array([0.45, 1.0, 1.5]), np.array([0.65, 1.0, 1.35])
 _CAVITY = 1.0  # log luminance lost by a millimetre of depth, before the octaves are set
 

@@ -10,7 +10,7 @@ from jaxface.building.synthetic.parameters import SkinParameters
 
 # Pores a square millimetre, and their depth and radius in millimetres (Igarashi et al. 2007).
 _PORES = {
-    "nose": (0.9, 0.06, 0.13),
+    "nose": (0.9, 0.045, 0.13),
     "cheeks": (0.45, 0.035, 0.12),
     "forehead": (0.30, 0.025, 0.11),
     "chin": (0.45, 0.035, 0.12),
