@@ -21,7 +21,7 @@ from jaxface.synthesis import (
 
 SIZE = 64
 CORRELATION = CorrelationConfig(layers=("relu1_1", "relu2_1", "relu3_1"))
-CONFIG = SynthesisConfig(levels=((0.5, 4), (1.0, 8)), tone=24.0)
+CONFIG = SynthesisConfig(levels=((0.5, 4), (1.0, 8)), alpha=1.0, tone=24.0)
 
 
 @pytest.fixture(scope="module")
@@ -146,3 +146,39 @@ def test_gradients_reach_the_photo_and_the_weights(problem, vgg):
 
     for gradient in jax.grad(total, argnums=(0, 1))(shown, weights):
         assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0
+
+
+def test_the_inferred_is_as_strong_as_the_photo_and_meets_it(problem):
+    """A face of twice the contrast gives detail of the photo's, and no step of tone remains."""
+    low, shown, mask, textures, _ = problem
+    rng = np.random.default_rng(4)
+    noise = rng.normal(size=(SIZE, SIZE, 1))
+    photo = low * np.exp(0.2 + 0.02 * noise)  # lighter than the low-frequency albedo on the whole
+    face = np.clip(128 * np.exp(0.03 * rng.normal(size=(SIZE, SIZE, 1))), 0, 255)
+    faces = jnp.asarray(np.broadcast_to(face, (SIZE, SIZE, 3)), jnp.uint8)[None]
+    texture, seen = compose(low, photo, mask, faces, jnp.ones(1), CONFIG)
+    log = np.log(np.asarray(texture / low))[..., 0]
+    dark = np.asarray(seen + seen[:, ::-1]) == 0
+    known = np.asarray(seen) > 0.99
+    if dark.any():
+        assert abs(log[dark].mean() - 0.2) < 0.03
+    hidden = np.asarray(seen) == 0
+    assert abs(log[hidden].mean() - log[known].mean()) < 0.02
+    assert 0.6 < log[hidden].std() / log[known].std() < 1.4
+
+
+def test_octaves_that_the_photo_lacks_are_filled(problem):
+    """Two texels a pixel of the photo: a smooth photo gets the face's finest detail."""
+    low, _, mask, textures, weights = problem
+    smooth = low * 1.0
+    plain, _ = compose(low, smooth, mask, textures, weights, CONFIG)
+    fine = jnp.full_like(mask, 2.0)
+    coarse = jnp.full_like(mask, 0.15)
+    known = np.asarray(soft_mask(mask, CONFIG.feather * SIZE / 512)) > 0.999
+
+    def detail(footprint):
+        texture, _ = compose(low, smooth, mask, textures, weights, CONFIG, None, footprint)
+        return float(jnp.abs(jnp.log(texture / plain))[known].mean())
+
+    assert detail(fine) < 1e-6
+    assert 0.01 < detail(coarse) < CONFIG.finest

@@ -1,0 +1,145 @@
+"""The start of the synthesis: a texture composed of what is known."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, UInt8
+
+from jaxface.rendering.color import srgb_to_linear
+from jaxface.synthesis.config import SynthesisConfig
+
+_EPSILON = 2e-3
+_OCTAVES = 5  # blurs of up to 8 texels
+_STRONG, _GAINS = 0.06, (0.4, 1.4)  # log detail beyond which it is no skin; bounds
+
+
+def blur(image: Float[Array, "T S C"], sigma: float) -> Float[Array, "T S C"]:
+    """Returns the Gaussian blur, renormalised at the border. Two matrix products: fast in XLA."""
+
+    def matrix(size: int) -> Array:
+        at = np.arange(size)
+        kernel = np.exp(-0.5 * ((at[:, None] - at) / max(sigma, 1e-3)) ** 2)
+        return jnp.asarray(kernel / kernel.sum(1, keepdims=True), jnp.float32)
+
+    rows = jnp.tensordot(matrix(image.shape[0]), image, 1)
+    return jnp.einsum("st,htc->hsc", matrix(image.shape[1]), rows)
+
+
+def _finer_than(image: Float[Array, "T T C"], sigma: Float[Array, "T T"]) -> Array:
+    """Returns what of an image a Gaussian of `sigma` texels (each texel's own) would remove."""
+    level = jnp.clip(jnp.log2(jnp.maximum(2.0 * sigma, 1.0)), 0.0, _OCTAVES - 1.0)[..., None]
+    kept = jnp.maximum(1.0 - level, 0.0) * image  # half a texel and less removes nothing
+    for octave in range(1, _OCTAVES):
+        weight = jnp.maximum(1.0 - jnp.abs(level - octave), 0.0)
+        kept = kept + weight * blur(image, 0.5 * 2**octave)
+    return image - kept
+
+
+def _as_strong(
+    face: Float[Array, "T T 3"], fine: Float[Array, "T T 3"], seen: Float[Array, "T T"], tone: float
+) -> Float[Array, "T T 3"]:
+    """Returns a face's detail, in two bands each as strong as the photo's where that is seen.
+
+    Strength is the mean absolute value, bounded, so that brows and the rims of the eyes do not
+    count for more than skin.
+    """
+    middle = tone / 4
+    own = fine - blur(fine, middle)
+    first, second = face - blur(face, middle), blur(face, middle) - blur(face, tone)
+
+    def strength(band: Array) -> Array:
+        level = jnp.minimum(jnp.abs(jnp.mean(band, -1)), _STRONG)
+        return jnp.sum(level * seen) / jnp.maximum(jnp.sum(seen), 1e-6)
+
+    def gain(mine: Array, other: Array) -> Array:
+        ratio = strength(mine) / jnp.maximum(strength(other), 1e-6)
+        return jnp.where(jnp.sum(seen) > 0, jnp.clip(ratio, *_GAINS), 1.0)
+
+    low = gain(fine - own, second)
+    # A photo that is coarser than the texture has less of the finest than its skin.
+    return jnp.maximum(gain(own, first), low) * first + low * second
+
+
+def _extend(values: Float[Array, "T T C"], weights: Float[Array, "T T"]) -> Float[Array, "T T C"]:
+    """Returns weighted values continued smoothly to where there are none: pull and push over a
+    pyramid (Gortler et al., The Lumigraph, SIGGRAPH 1996)."""
+    share = weights[..., None]
+    levels = [(values * share, share)]
+    while levels[-1][0].shape[0] > 1:  # down to the mean of all that is known
+        total, share = levels[-1]
+        levels.append((_halved(total), _halved(share)))
+    total, share = levels[-1]
+    known = total / jnp.maximum(share, 1e-6)
+    for total, share in levels[-2::-1]:
+        side = total.shape[0]
+        wide = jax.image.resize(known, (side, side, known.shape[-1]), "linear")
+        trust = jnp.minimum(share, 1.0)
+        known = trust * total / jnp.maximum(share, 1e-6) + (1 - trust) * wide
+    return known
+
+
+def _halved(image: Float[Array, "T T C"]) -> Float[Array, "t t C"]:
+    side = image.shape[0] // 2
+    return image.reshape(side, 2, side, 2, -1).mean((1, 3))
+
+
+def soft_mask(mask: Float[Array, "T T"], feather: float) -> Float[Array, "T T"]:
+    """Returns a mask that falls to 0 before the border of the seen is reached."""
+    inner = blur(mask[..., None], feather)[..., 0]
+    inner = jnp.clip(2.0 * inner - 1.0, 0.0, 1.0)
+    return jnp.minimum(inner * inner * (3 - 2 * inner), mask)
+
+
+@partial(jax.jit, static_argnames="config")
+def compose(
+    low_frequency: Float[Array, "T T 3"],
+    partial_linear: Float[Array, "T T 3"],
+    mask: Float[Array, "T T"],
+    textures: UInt8[Array, "K T T 3"],
+    weights: Float[Array, " K"],
+    config: SynthesisConfig = SynthesisConfig(),
+    fixed: Float[Array, "T T"] | None = None,
+    footprint: Float[Array, "T T"] | None = None,
+) -> tuple[Float[Array, "T T 3"], Float[Array, "T T"]]:
+    """Returns the texture composed of what is known (linear), and how much the photo counts.
+
+    In the logarithm, where shading and pigment are sums: the photo's detail where it is seen, its
+    mirror image's where that is, a database face's elsewhere, on the low-frequency albedo. Where
+    the photo is coarser than the texture, the octaves that it cannot show are the database face's
+    as well. The `fixed` parts (eyes, mouth) are whole already and are only sharpened.
+    Differentiable except in the choice of the face of greatest weight.
+    """
+    scale = low_frequency.shape[0] / 512.0
+    low = jnp.log(low_frequency + _EPSILON)
+    seen = soft_mask(mask, config.feather * scale)
+    own = jnp.where(mask[..., None] > 0, jnp.log(partial_linear + _EPSILON) - low, 0.0)
+    mirrored = seen[:, ::-1] * (1 - seen)
+    tone = config.tone * scale
+    # What the mirror image says of tone is said by the low-frequency albedo already.
+    weight = seen[..., None] + 1e-4
+    fine = own - blur(own * weight, tone) / blur(weight, tone)
+    face = jnp.log(srgb_to_linear(textures[jnp.argmax(weights)] / 255.0) + _EPSILON)
+    detail = _as_strong(face, fine, seen, tone)
+    if fixed is not None:
+        sharper = face - blur(face, config.sharp * scale)
+        detail = detail + fixed[..., None] * (sharper - detail)
+        mirrored = mirrored * (1 - fixed)
+    if footprint is not None:
+        finer = _finer_than(face, config.photo_blur / jnp.maximum(footprint, 0.05))
+        if fixed is not None:
+            finer = finer * (1 - fixed[..., None])
+        # Bounded, so that no strand of the face's brows is laid over the photo's.
+        finer = config.finest * jnp.tanh(finer / config.finest)
+        own, fine = own + finer, fine + finer
+    inferred = mirrored[..., None] * fine[:, ::-1] + (1 - mirrored)[..., None] * detail
+    # What the photo is off at the border of the seen goes on beyond it.
+    beyond = _extend(own - inferred, seen)
+    if fixed is not None:
+        beyond = beyond * (1 - fixed[..., None])
+    inferred = inferred + beyond
+    log = low + seen[..., None] * own + (1 - seen)[..., None] * inferred
+    return jnp.clip(jnp.exp(log) - _EPSILON, 0.0, 1.0), seen

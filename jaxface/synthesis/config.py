@@ -1,0 +1,52 @@
+"""Settings of the synthesis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class SynthesisConfig:
+    """Settings of `synthesize`. Lengths are texels of a 512 x 512 texture.
+
+    Attributes:
+        levels: (side as a share of T, steps), coarse to fine.
+        alpha: weight of the correlation term against the content term.
+        content_layer: VGG-16 layer of the content term.
+        feather: width of the transition at the border of the seen.
+        tone: detail is what is finer than this; tone is what is coarser and may not drift.
+        sharp: as `tone`, on the fixed parts, whose edges are no detail.
+        photo_blur: standard deviation, in pixels, of the blur of a photo.
+        finest: bound on the log detail that is added to what a coarse photo shows.
+        experts: so many database faces, those of greatest weight, give the correlations at the
+            finest levels; twice as many at the coarse ones.
+        chunk: steps between two reports.
+        memory: pairs that L-BFGS keeps.
+        method: `default` or `paper`.
+    """
+
+    levels: tuple[tuple[float, int], ...] = ((0.25, 16), (0.5, 16), (1.0, 8))
+    alpha: float = 0.3
+    content_layer: str = "relu3_1"
+    feather: float = 4.0
+    tone: float = 8.0
+    sharp: float = 1.2
+    photo_blur: float = 0.6
+    finest: float = 0.08
+    experts: int = 6
+    chunk: int = 4
+    memory: int = 8
+    method: Literal["default", "paper"] = "default"
+
+    @classmethod
+    def for_quality(cls, quality: str, *, method: str = "default") -> SynthesisConfig:
+        """Returns the settings of `draft`, `standard` or `high`."""
+        steps = {
+            "draft": ((0.5, 8), (1.0, 4)),
+            "standard": ((0.25, 16), (0.5, 16), (1.0, 8)),
+            "high": ((0.125, 16), (0.25, 24), (0.5, 24), (1.0, 4)),
+        }[quality]
+        if method == "paper":
+            return cls(levels=steps, alpha=10.0, content_layer="relu4_1", method="paper")
+        return cls(levels=steps)
