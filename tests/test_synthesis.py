@@ -150,7 +150,7 @@ def test_gradients_reach_the_photo_and_the_weights(problem, vgg):
 
 def test_the_inferred_is_as_strong_as_the_photo_and_meets_it(problem):
     """A face of twice the contrast gives detail of the photo's, and no step of tone remains."""
-    low, shown, mask, textures, _ = problem
+    low, _shown, mask, _textures, _ = problem
     rng = np.random.default_rng(4)
     noise = rng.normal(size=(SIZE, SIZE, 1))
     photo = low * np.exp(0.2 + 0.02 * noise)  # lighter than the low-frequency albedo on the whole

@@ -124,11 +124,12 @@ def evaluate(
     device: Annotated[str | None, typer.Option(help="cpu, gpu or tpu.")] = None,
 ) -> None:
     """Judges the textures of faces whose truth is known, against other methods."""
+    from jaxface.cli import work
     from jaxface.cli.evaluation import evaluate as judge
 
     if quick == full:
         raise InputError("Choose --quick or --full.")
-    _prepare_jax(device)
+    work.prepare_jax(device)
     judge(
         output,
         full=full,
