@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from jaxface.features.vgg import receptive_support, vgg_features
@@ -79,11 +80,8 @@ def correlate_features(
 
     A `mask` of None means that everything is visible.
     """
-    if mask is None:
-        supports = {name: jnp.ones(features[name].shape[:2]) for name in config.layers}
-    else:
-        supports = receptive_support(mask, config.layers)
-    pairs = [_layer(features[name], supports[name], config) for name in config.layers]
+    supports = {} if mask is None else receptive_support(mask, config.layers)
+    pairs = [_layer(features[name], supports.get(name), config) for name in config.layers]
     return Correlations(
         values=tuple(value for value, _ in pairs),
         support=tuple(support for _, support in pairs),
@@ -195,44 +193,53 @@ def correlation_distance(
 
 
 def _layer(
-    features: Float[Array, "h w C"], support: Float[Array, "h w"], config: CorrelationConfig
+    features: Float[Array, "h w C"], share: Float[Array, "h w"] | None, config: CorrelationConfig
 ) -> tuple[Float[Array, "R C C"], Float[Array, " R"]]:
-    """Returns the correlations of one layer and the visible share of each cell."""
-    patches, window = _cells(features, config.cells)
-    share, _ = _cells(support[..., None], config.cells)
-    weights = window * share[..., 0] ** 2
-    total = jnp.sum(weights, -1)
-    safe = jnp.maximum(total, 1e-6)[:, None]
-    values = jnp.einsum("rp,rpc,rpd->rcd", weights / safe, patches, patches)
-    if config.centered:
-        mean = jnp.einsum("rp,rpc->rc", weights / safe, patches)
-        values -= mean[:, :, None] * mean[:, None, :]
-    return values, total / jnp.sum(window, -1)
+    """Returns the correlations of one layer and the visible share of each cell.
 
-
-def _cells(
-    features: Float[Array, "h w C"], cells: int
-) -> tuple[Float[Array, "R P C"], Float[Array, "R P"]]:
-    """Returns overlapping square patches and their hat windows (which sum to one inside).
-
-    Neighbouring cells are one patch half apart. Patches at the edge are padded, window 0 there.
+    Every feature goes into the sums of one block; cells are weighted sums of blocks.
     """
-    h, w, channels = features.shape
+    count = 1 if config.cells == 1 else 2 * config.cells
+    h, w = features.shape[:2]
+    if h != w or h % count:
+        raise ValueError(
+            f"{config.cells} cells need square features with a side divisible by them: {h}."
+        )
+    window = jnp.asarray(_window(config.cells))
+    area = (h // count) ** 2
+    if share is None:
+        weights = jnp.full((count**2,), float(area))
+    else:
+        features = features * share[..., None]
+        weights = jnp.sum(_blocks(share[..., None] ** 2, count), (1, 2))
+    blocks = _blocks(features, count)
+    total = window @ weights
+    mixed = window / jnp.maximum(total, 1e-6)[:, None]
+    grams = jnp.einsum("bpc,bpd->bcd", blocks, blocks)
+    values = jnp.einsum("rb,bcd->rcd", mixed, grams)
+    if config.centered:
+        if share is not None:
+            blocks = blocks * _blocks(share[..., None], count)
+        mean = mixed @ jnp.sum(blocks, 1)
+        values -= mean[:, :, None] * mean[:, None, :]
+    return values, total / (area * jnp.sum(window, -1))
+
+
+def _blocks(image: Float[Array, "h h C"], count: int) -> Float[Array, "B p C"]:
+    """Returns `count` x `count` square blocks, their pixels in a row."""
+    h, channels = image.shape[0], image.shape[-1]
+    side = h // count
+    blocks = image.reshape(count, side, count, side, channels).transpose(0, 2, 1, 3, 4)
+    return blocks.reshape(count**2, side**2, channels)
+
+
+def _window(cells: int) -> np.ndarray:
+    """Returns how much of each block a cell counts, `[cells^2, (2 cells)^2]`.
+
+    Hats of neighbouring cells, sampled at the blocks' centres; inside, they sum to one.
+    """
     if cells == 1:
-        return features.reshape(1, h * w, channels), jnp.ones((1, h * w))
-    if h != w or h % (2 * cells):
-        raise ValueError(f"{cells} cells need square features with a side divisible by them: {h}.")
-    side = h // cells
-    pad = side // 2
-    inside = jnp.pad(jnp.ones((h, h, 1)), ((pad, pad), (pad, pad), (0, 0)))
-    features = jnp.pad(features, ((pad, pad), (pad, pad), (0, 0)))
-
-    def patches(x: Array) -> Array:
-        blocks = x.reshape(cells + 1, side, cells + 1, side, x.shape[-1])
-        rows = jnp.concatenate([blocks[:-1], blocks[1:]], 1)
-        both = jnp.concatenate([rows[:, :, :-1], rows[:, :, 1:]], 3)
-        return both.transpose(0, 2, 1, 3, 4).reshape(cells**2, 4 * side**2, -1)
-
-    hat = 1.0 - jnp.abs(jnp.arange(2 * side) + 0.5 - side) / side
-    window = jnp.outer(hat, hat).reshape(1, -1) * patches(inside)[..., 0]
-    return patches(features), window
+        return np.ones((1, 1), np.float32)
+    centers, blocks = np.arange(cells) + 0.5, (np.arange(2 * cells) + 0.5) / 2
+    hat = np.maximum(1.0 - np.abs(centers[:, None] - blocks), 0.0)
+    return np.kron(hat, hat).astype(np.float32)
