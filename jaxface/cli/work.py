@@ -32,7 +32,7 @@ def prepare_jax(device: str | None) -> None:
         jax.config.update("jax_platforms", "cuda" if device == "gpu" else device)
     if jax.config.jax_compilation_cache_dir is None:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     try:
         jax.devices()
     except RuntimeError as error:
