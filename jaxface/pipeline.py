@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Int, UInt8
 
 from jaxface.blending import blend
 from jaxface.database import Database, Library, open_database
@@ -39,7 +39,7 @@ from jaxface.materials import materials
 from jaxface.morphable.model import load_model
 from jaxface.morphable.texels import TexelMap, texel_map
 from jaxface.rendering.color import linear_to_srgb
-from jaxface.synthesis import SynthesisConfig, synthesize
+from jaxface.synthesis import SynthesisConfig, level_seams, seam_pairs, synthesize
 from jaxface.types import (
     BlendResult,
     Camera,
@@ -125,6 +125,7 @@ class Assets:
     networks: Networks
     vgg: Any
     noise: LandmarkNoise | None
+    seams: Int[Array, "N 2"]
 
 
 def load_assets(
@@ -147,6 +148,7 @@ def load_assets(
         networks=load_networks(),
         vgg=load_vgg(),
         noise=load_noise(),
+        seams=jnp.asarray(seam_pairs(face)),
     )
 
 
@@ -321,6 +323,8 @@ def infer(
             "synthesize", {"state": "step", "loss": loss, "done": done}
         ),
     )
+    levelled = level_seams(result.texture, assets.seams, assets.model, assets.texels)
+    result = result.replace(texture=levelled)
     tell("synthesize", {"state": "end", "loss": float(result.losses[-1])})
     return blended, result
 
