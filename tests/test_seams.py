@@ -60,7 +60,7 @@ def test_a_step_at_the_seams_goes_and_detail_stays(model, texels, pairs):
     assert np.abs(after[:, 0] - after[:, 1]).mean() < 0.35 * step
     middle = (slice(SIZE // 4, SIZE // 2), slice(SIZE // 4, 3 * SIZE // 4))
     change = np.log(np.asarray(levelled)) - np.log(np.asarray(texture))
-    assert np.abs(change[middle]).max() < 0.02
+    assert np.abs(change[middle]).max() < 0.03
 
 
 def test_charts_of_one_tone_stay_as_they_are(model, texels, pairs):

@@ -14,7 +14,7 @@ from jaxface.unwrapping.membrane import gather_texels, membrane, scatter_vertice
 _SKIN = ("skin", "ears", "scalp", "neck")  # lips and lids end at their seams on purpose
 _EPSILON = 2e-3
 _HOLD = 10.0  # weight of what is known at the seam
-_PULL = 0.04  # towards no change, which is reached a few edges away
+_PULL = 0.1  # towards no change, which is reached a few edges away
 
 
 def seam_pairs(model: FaceModel) -> Int[np.ndarray, "N 2"]:
