@@ -14,6 +14,7 @@ from jaxface.synthesis.config import SynthesisConfig
 
 _EPSILON = 2e-3
 _OCTAVES = 5  # blurs of up to 8 texels
+_ENOUGH = 0.5  # share of the power of skin up to which one face adds to the average
 _STRONG, _GAINS = 0.06, (0.4, 1.4)  # log detail beyond which it is no skin; bounds
 
 
@@ -29,6 +30,23 @@ def blur(image: Float[Array, "T S C"], sigma: float) -> Float[Array, "T S C"]:
     return jnp.einsum("st,htc->hsc", matrix(image.shape[1]), rows)
 
 
+def _of_database(
+    textures: UInt8[Array, "K T T 3"], weights: Float[Array, " K"], count: int
+) -> tuple[Float[Array, "T T 3"], Float[Array, "T T 3"]]:
+    """Returns the logarithms of the face of greatest weight and of the weighted average."""
+    largest, index = jax.lax.top_k(weights, min(2 * count, len(weights)))
+    share = largest / jnp.maximum(largest.sum(), 1e-6)
+
+    def log(texture: Array) -> Array:
+        return jnp.log(srgb_to_linear(texture / 255.0) + _EPSILON)
+
+    def add(total: Array, one: tuple[Array, Array]) -> tuple[Array, None]:
+        return total + one[0] * log(textures[one[1]]), None
+
+    average, _ = jax.lax.scan(add, jnp.zeros(textures.shape[1:]), (share, index))
+    return log(textures[index[0]]), average
+
+
 def _finer_than(image: Float[Array, "T T C"], sigma: Float[Array, "T T"]) -> Array:
     """Returns what of an image a Gaussian of `sigma` texels (each texel's own) would remove."""
     level = jnp.clip(jnp.log2(jnp.maximum(2.0 * sigma, 1.0)), 0.0, _OCTAVES - 1.0)[..., None]
@@ -39,29 +57,48 @@ def _finer_than(image: Float[Array, "T T C"], sigma: Float[Array, "T T"]) -> Arr
     return image - kept
 
 
-def _as_strong(
-    face: Float[Array, "T T 3"], fine: Float[Array, "T T 3"], seen: Float[Array, "T T"], tone: float
+def _mixed_detail(
+    face: Float[Array, "T T 3"],
+    average: Float[Array, "T T 3"],
+    fine: Float[Array, "T T 3"],
+    seen: Float[Array, "T T"],
+    tone: float,
 ) -> Float[Array, "T T 3"]:
-    """Returns a face's detail, in two bands each as strong as the photo's where that is seen.
+    """Returns the database's detail, each octave as strong as the photo's where that is seen.
 
-    Strength is the mean absolute value, bounded, so that brows and the rims of the eyes do not
-    count for more than skin.
+    What the blended faces have in common is the likeliest; of one face there is added as much as
+    an octave lacks in strength. Strength is the mean square of what is not stronger than skin, so
+    that brows and the rims of the eyes do not count.
     """
-    middle = tone / 4
-    own = fine - blur(fine, middle)
-    first, second = face - blur(face, middle), blur(face, middle) - blur(face, tone)
+    total, gain = jnp.zeros_like(face), jnp.ones(())
+    images = (fine, face, average)
+    levels = [images, *(tuple(blur(x, tone / n) for x in images) for n in (4, 2, 1))]
+    for sharp, soft in zip(levels[-2::-1], levels[:0:-1], strict=True):  # coarse to fine
+        mine, other, common = (a - b for a, b in zip(sharp, soft, strict=True))
+        quiet = jnp.abs(jnp.mean(other, -1)) < _STRONG
 
-    def strength(band: Array) -> Array:
-        level = jnp.minimum(jnp.abs(jnp.mean(band, -1)), _STRONG)
-        return jnp.sum(level * seen) / jnp.maximum(jnp.sum(seen), 1e-6)
+        def product(a: Array, b: Array, where: Array, quiet: Array = quiet) -> Array:
+            level = jnp.clip(jnp.mean(a, -1), -_STRONG, _STRONG)
+            with_level = jnp.clip(jnp.mean(b, -1), -_STRONG, _STRONG)
+            return jnp.mean(level * with_level * where * quiet)
 
-    def gain(mine: Array, other: Array) -> Array:
-        ratio = strength(mine) / jnp.maximum(strength(other), 1e-6)
-        return jnp.where(jnp.sum(seen) > 0, jnp.clip(ratio, *_GAINS), 1.0)
-
-    low = gain(fine - own, second)
-    # A photo that is coarser than the texture has less of the finest than its skin.
-    return jnp.maximum(gain(own, first), low) * first + low * second
+        known = product(other, other, seen)
+        ratio = jnp.sqrt(product(mine, mine, seen) / jnp.maximum(known, 1e-9) + 1e-9)
+        wanted = jnp.where(known > 1e-9, jnp.clip(ratio, *_GAINS), 1.0)
+        # A photo that is coarser than the texture has less of the finest than its skin.
+        gain = wanted if soft is levels[-1] else jnp.maximum(wanted, gain)
+        everywhere = jnp.ones_like(seen)
+        besides = other - common
+        power = product(common, common, everywhere)
+        across = product(common, besides, everywhere)
+        square = product(besides, besides, everywhere)
+        goal = gain**2 * product(other, other, everywhere)
+        lacking = _ENOUGH * goal - power
+        root = jnp.sqrt(jnp.maximum(across**2 + square * lacking, 1e-12))
+        share = jnp.clip((root - across) / jnp.maximum(square, 1e-9), 0.0, _GAINS[1])
+        weaker = jnp.sqrt(jnp.clip(goal / jnp.maximum(power, 1e-9), _GAINS[0] ** 2, 1.0))
+        total = total + weaker * (common + share * besides)
+    return total
 
 
 def _extend(values: Float[Array, "T T C"], weights: Float[Array, "T T"]) -> Float[Array, "T T C"]:
@@ -122,12 +159,7 @@ def compose(
     # What the mirror image says of tone is said by the low-frequency albedo already.
     weight = seen[..., None] + 1e-4
     fine = own - blur(own * weight, tone) / blur(weight, tone)
-    face = jnp.log(srgb_to_linear(textures[jnp.argmax(weights)] / 255.0) + _EPSILON)
-    detail = _as_strong(face, fine, seen, tone)
-    if fixed is not None:
-        sharper = face - blur(face, config.sharp * scale)
-        detail = detail + fixed[..., None] * (sharper - detail)
-        mirrored = mirrored * (1 - fixed)
+    face, average = _of_database(textures, weights, config.experts)
     if footprint is not None:
         finer = _finer_than(face, config.photo_blur / jnp.maximum(footprint, 0.05))
         if fixed is not None:
@@ -135,6 +167,11 @@ def compose(
         # Bounded, so that no strand of the face's brows is laid over the photo's.
         finer = config.finest * jnp.tanh(finer / config.finest)
         own, fine = own + finer, fine + finer
+    detail = _mixed_detail(face, average, fine, seen, tone)
+    if fixed is not None:
+        sharper = face - blur(face, config.sharp * scale)
+        detail = detail + fixed[..., None] * (sharper - detail)
+        mirrored = mirrored * (1 - fixed)
     inferred = mirrored[..., None] * fine[:, ::-1] + (1 - mirrored)[..., None] * detail
     # What the photo is off at the border of the seen goes on beyond it.
     beyond = _extend(own - inferred, seen)
