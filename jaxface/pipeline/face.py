@@ -49,8 +49,8 @@ class Face:
 
 
 def prepare_face(
-    photo_srgb: Float[Array, "H W 3"],
-    landmarks: Float[Array, "L D"],
+    photo_srgb: Float[Array, "H W 3"] | np.ndarray,
+    landmarks: Float[Array, "L D"] | np.ndarray,
     *,
     blendshapes: Float[Array, "52"] | None = None,
     focal: float | None = None,
