@@ -109,7 +109,7 @@ def synthesize(
                 callback(state.best_loss, (done + step * share**2) / total)
         done += steps * share**2
         change = run(_projected, state.best, level.free, config=config)
-    return SynthesisResult(texture=run(_finish, start, change), losses=jnp.stack(losses, axis=-1))
+    return run(_finish, start, change, losses)
 
 
 @partial(jax.jit, static_argnames="config")
@@ -136,8 +136,9 @@ def _prepare(
 
 
 @jax.jit
-def _finish(start: Array, change: Array) -> Array:
-    return srgb_to_linear(jnp.clip(start + change, 0.0, 1.0))
+def _finish(start: Array, change: Array, losses: list[Array]) -> SynthesisResult:
+    texture = srgb_to_linear(jnp.clip(start + change, 0.0, 1.0))
+    return SynthesisResult(texture=texture, losses=jnp.stack(losses))
 
 
 @partial(jax.jit, static_argnames=("config", "side", "experts"))
