@@ -43,7 +43,8 @@ class Watch(Many):
     def __call__(self, stage: Callable[..., Any], *arguments: Any, **static: Any) -> Any:
         shared = tuple(isinstance(argument, Shared) for argument in arguments)
         values = tuple(map(_value, arguments))
-        key = stage, tuple(sorted(static.items(), key=str))
+        shapes = tuple(np.shape(leaf) for leaf in jax.tree.leaves(values))
+        key = stage, shapes, tuple(sorted(static.items()))
         if key not in programs:
             mapped = _mapped(stage, shared, tuple(sorted(static.items())), self.mesh)
             programs[key] = mapped.lower(*values).compile()

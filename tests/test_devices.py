@@ -98,6 +98,7 @@ def calls() -> dict[str, tuple[Callable, tuple, dict]]:
     return record.calls
 
 
+@pytest.mark.slow
 def test_the_chain_needs_no_values(calls: dict) -> None:
     """All that the host decides between the stages, it decides from shapes."""
     assert set(calls) == STAGES
