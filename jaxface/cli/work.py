@@ -18,7 +18,7 @@ from jaxface.batch.inputs import digest
 from jaxface.batch.runner import is_finished, key_of
 from jaxface.cli.progress import CompileClock, Reporter, RunReporter, summary
 from jaxface.database import database_id
-from jaxface.errors import InputError
+from jaxface.errors import InputError, Interrupted
 from jaxface.export import check_folder, load_result, render_view, write_result
 from jaxface.features.weights import cache_folder
 from jaxface.images import Photo, read_photo, write_png
@@ -33,7 +33,7 @@ def prepare_jax(device: str | None) -> None:
         jax.config.update("jax_platforms", "cuda" if device == "gpu" else device)
     if jax.config.jax_compilation_cache_dir is None:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     try:
         jax.devices()
     except RuntimeError as error:
@@ -86,16 +86,19 @@ def reconstruct_photos(
                 loaded, config, batch=batch, all_faces=all_faces, database=database, tell=reporter
             )
             threads = _threads()
-            report = run_photos(
-                photos,
-                output,
-                worker,
-                batch=worker.rows,
-                resume=resume,
-                readers=threads,
-                writers=threads,
-                tell=reporter,
-            )
+            try:
+                report = run_photos(
+                    photos,
+                    output,
+                    worker,
+                    batch=worker.rows,
+                    resume=resume,
+                    readers=threads,
+                    writers=threads,
+                    tell=reporter,
+                )
+            except KeyboardInterrupt:
+                raise Interrupted("stopped; what is finished is kept, --resume goes on.") from None
         reporter.finish(report)
         return report.failures[-1][2] if report.failures else 0
     if resume and all_faces:

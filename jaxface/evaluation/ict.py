@@ -22,7 +22,7 @@ from scipy.spatial import cKDTree
 from jaxface.database import load_database
 from jaxface.errors import DetectionError
 from jaxface.evaluation import light, scene
-from jaxface.evaluation.wrapping import eyeballs, wrap
+from jaxface.evaluation.wrapping import eyeballs, pin, wrap
 from jaxface.fitting.files import load_noise, with_landmarks68
 from jaxface.fitting.fit import FitConfig, fit
 from jaxface.fitting.shape import SurfaceFit, fit_surface, similarity
@@ -137,7 +137,8 @@ class Wardrobe:
         self.ict, self.model = ict, model
         neutral = register(ict.neutral, ict, model, sigma=0.4e-3)
         points = neutral.scale * ict.neutral @ neutral.rotation.T + neutral.translation
-        self.uv = wrap(points, ict.triangles, neutral.vertices, model)
+        uv = wrap(points, ict.triangles, neutral.vertices, model)
+        self.uv = pin(uv, ict.triangles, ict.landmarks, model)
         self.eye_triangles, self.eye_uv = eyeballs(model)
 
     def dress(self, face: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -134,10 +134,10 @@ def _studio_view(
 
 def _backdrop(size: int) -> Float[Array, "S S 3"]:
     """Returns a soft glow behind the head, linear."""
-    at = (jnp.arange(size) + 0.5) / size - 0.5
+    at = (np.arange(size) + 0.5) / size - 0.5
     off = (at[None, :] ** 2 + (at[:, None] + 0.05) ** 2)[..., None]
-    glow = _CORNERS + (1 - _CORNERS) * jnp.exp(-off / 0.12)
-    return glow * jnp.asarray(_GLOW)
+    glow = _CORNERS + (1 - _CORNERS) * np.exp(-off / 0.12)
+    return jnp.asarray(glow * np.array(_GLOW), jnp.float32)
 
 
 def _render(

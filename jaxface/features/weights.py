@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxface.assets import checksum
@@ -141,11 +140,11 @@ def load_weights(network: str) -> dict[str, dict[str, jax.Array]]:
     if arrays is None:
         arrays = _convert(network)
         _write(file, arrays)
-    params: dict[str, dict[str, jax.Array]] = {}
+    params: dict[str, dict[str, Any]] = {}
     for key, value in arrays.items():
         layer, part = key.split("/")
-        params.setdefault(layer, {})[part] = jnp.asarray(value)
-    return params
+        params.setdefault(layer, {})[part] = value
+    return jax.device_put(params)
 
 
 def load_vgg() -> dict[str, dict[str, jax.Array]]:

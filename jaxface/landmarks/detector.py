@@ -55,6 +55,7 @@ def _look(
     return jax.lax.map(one, regions)
 
 
+@partial(jax.jit, static_argnames=("shape", "windows"))
 def _windows(extent: Array, shape: tuple[int, ...], windows: bool) -> Region:
     """Returns the whole photo upright and on either side, then windows at half overlap if wanted.
 
@@ -212,5 +213,5 @@ def detect(photo_srgb: np.ndarray, networks: Networks, *, max_faces: int = 1) ->
         found = detect_padded(photo, extent, networks, faces=max_faces + 2, windows=windows)
         keep = np.flatnonzero(np.asarray(found.confidence) >= MIN_CONFIDENCE)[:max_faces]
         if len(keep):
-            return jax.tree.map(lambda x: x[keep], found)  # noqa: B023
+            return jax.tree.map(lambda x: jnp.asarray(np.asarray(x)[keep]), found)  # noqa: B023
     raise DetectionError("No face was found in the photo; give landmarks with --landmarks.")

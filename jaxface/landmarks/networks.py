@@ -6,7 +6,7 @@ import json
 from functools import lru_cache
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 from flax import struct
 from jaxtyping import Array
 
@@ -51,9 +51,9 @@ def load_networks() -> Networks:
     parts = {}
     for name in ("detector", "mesh", "blendshapes", "segmentation"):
         weights = {
-            key.split("/")[1]: jnp.asarray(value)
+            key.split("/")[1]: value
             for key, value in data.items()
             if key.startswith(name + "/") and not key.endswith("/graph")
         }
-        parts[name] = Network(weights=weights, graph=str(data[f"{name}/graph"]))
+        parts[name] = Network(weights=jax.device_put(weights), graph=str(data[f"{name}/graph"]))
     return Networks(**parts)

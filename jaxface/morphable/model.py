@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -42,11 +43,12 @@ def load_model(name: str = "default") -> FaceModel:
         if value.dtype.kind == "U":
             names[key] = tuple(value.tolist())
         else:
-            kind = jnp.int32 if value.dtype.kind in "iu" else jnp.float32
-            tensors[key] = jnp.asarray(value, kind)
-    return FaceModel(**tensors, **names, name=name)  # type: ignore[arg-type]
+            kind = np.int32 if value.dtype.kind in "iu" else np.float32
+            tensors[key] = value.astype(kind)
+    return FaceModel(**jax.device_put(tensors), **names, name=name)  # type: ignore[arg-type]
 
 
+@jax.jit
 def shape(
     model: FaceModel, identity: Float[Array, " I"], expression: Float[Array, " E"]
 ) -> Float[Array, "V 3"]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import jax
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
@@ -22,6 +25,7 @@ class TexelMap:
     region_ids: Int[Array, "T T"]
 
 
+@partial(jax.jit, static_argnames="size")
 def texel_map(model: FaceModel, size: int) -> TexelMap:
     """Returns the map of `size` x `size` texels.
 

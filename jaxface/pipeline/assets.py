@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax.numpy as jnp
 from flax import struct
+from jaxtyping import Array, Int
 
 from jaxface.database import Database, Library, open_database
 from jaxface.features.weights import load_vgg
@@ -13,6 +15,7 @@ from jaxface.landmarks.networks import Networks, load_networks
 from jaxface.morphable.model import load_model
 from jaxface.morphable.texels import TexelMap, texel_map
 from jaxface.pipeline.config import ReconstructConfig
+from jaxface.synthesis import seam_pairs
 from jaxface.types import FaceModel
 
 
@@ -26,6 +29,7 @@ class Assets:
     networks: Networks
     vgg: Any
     noise: LandmarkNoise | None
+    seams: Int[Array, "N 2"]
 
 
 def load_assets(
@@ -48,4 +52,5 @@ def load_assets(
         networks=load_networks(),
         vgg=load_vgg(),
         noise=load_noise(),
+        seams=jnp.asarray(seam_pairs(face)),
     )

@@ -19,7 +19,7 @@ from jaxface.pipeline.config import ReconstructConfig
 from jaxface.pipeline.face import Face, in_photo, prepare_face
 from jaxface.pipeline.stages import blend_face, fit_face, person, skin_free, surface, unwrap_face
 from jaxface.rendering.color import linear_to_srgb
-from jaxface.synthesis import synthesize
+from jaxface.synthesis import level_seams, synthesize
 from jaxface.types import BlendResult, Reconstruction, SynthesisResult, UnwrapResult
 
 Progress = Callable[[str, dict[str, Any]], None]
@@ -196,6 +196,8 @@ def _infer(
         callback=step if progress else None,
         run=run,
     )
+    fixed = Shared(assets.seams), Shared(assets.model), Shared(assets.texels)
+    result = result.replace(texture=run(level_seams, result.texture, *fixed))
     if progress:
         loss = float(jnp.mean(jax.block_until_ready(result).losses[..., -1]))
         tell("synthesize", {"state": "end", "loss": loss})

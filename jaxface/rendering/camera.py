@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -89,6 +92,7 @@ def to_camera(vertices: Float[Array, "N 3"], camera: Camera) -> Float[Array, "N 
     return vertices @ rotation_matrix(camera.rotation).T + camera.translation
 
 
+@jax.jit
 def project(
     vertices: Float[Array, "N 3"], camera: Camera
 ) -> tuple[Float[Array, "N 2"], Float[Array, " N"]]:
@@ -112,6 +116,7 @@ def project(
     return xy, depth
 
 
+@partial(jax.jit, static_argnames=("height", "width", "target", "distance", "extent"))
 def look_at(
     yaw: float | Float[Array, ""],
     pitch: float | Float[Array, ""],

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -93,6 +94,7 @@ def directional(
     return Lighting(coefficients=coefficients + uniform(ambient).coefficients)
 
 
+@jax.jit
 def studio() -> Lighting:
     """Returns a soft three-point light for previews: key from image left, fill right, rim above."""
     total = uniform(0.45).coefficients

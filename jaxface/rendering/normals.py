@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -13,6 +14,7 @@ def normalize(vectors: Float[Array, "*N D"]) -> Float[Array, "*N D"]:
     return jnp.where(usable, vectors / jnp.sqrt(jnp.where(usable, square, 1.0)), 0.0)
 
 
+@jax.jit
 def vertex_normals(
     vertices: Float[Array, "V 3"], triangles: Int[Array, "F 3"]
 ) -> Float[Array, "V 3"]:

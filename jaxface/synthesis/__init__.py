@@ -3,12 +3,15 @@
 from jaxface.synthesis.compose import blur, compose, soft_mask
 from jaxface.synthesis.config import SynthesisConfig
 from jaxface.synthesis.optimize import blended_correlations, synthesize
+from jaxface.synthesis.seams import level_seams, seam_pairs
 
 __all__ = [
     "SynthesisConfig",
     "blended_correlations",
     "blur",
     "compose",
+    "level_seams",
+    "seam_pairs",
     "soft_mask",
     "synthesize",
 ]

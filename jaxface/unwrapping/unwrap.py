@@ -17,6 +17,7 @@ from jaxface.rendering.lighting import shade
 from jaxface.rendering.texture import sample_image, sample_pyramid
 from jaxface.types import FaceModel, FitResult, UnwrapResult
 from jaxface.unwrapping.eyes import axis_angle_of_eyes, tint_iris
+from jaxface.unwrapping.highlights import highlights
 from jaxface.unwrapping.membrane import gather_texels, membrane, scatter_vertices
 from jaxface.unwrapping.skin import blur_within, region_tolerance, shrink, skin_mask
 from jaxface.unwrapping.visibility import Projection, project_texels
@@ -63,9 +64,9 @@ def unwrap(
     Seen are texels inside the photo that no triangle hides and that face the camera. Of those,
     `skin_mask` keeps what the fitted face explains. Light that differs between the mirrored
     halves is put down to shading, since skin is symmetric at low frequency; `partial` is the
-    radiance over that shading. The low-frequency albedo is the fitted one times a smooth membrane
-    through the seen ratio, so that both agree at the border; where one side alone is seen, the
-    other takes its tone.
+    radiance over that shading, less the gloss. The low-frequency albedo is the fitted one times a
+    smooth membrane through the seen ratio, so that both agree at the border; where one side alone
+    is seen, the other takes its tone.
 
     Differentiable in photo and fit, except through which texels are seen and show skin.
 
@@ -150,10 +151,12 @@ def unwrap(
     tone = jnp.where(charts[..., None] > 0, tone, blur_within(tone, charts, size / 100))
     low_frequency = jnp.clip(albedo * jnp.exp(jnp.clip(tone, -2.0, 2.0)), 0.0, 1.0)
     low_frequency = _with_eyes(low_frequency, albedo, radiance / shading, view, model, texels)
+    unlit = radiance / shading
+    unlit = unlit - highlights(unlit, low_frequency, mask)[..., None]
     return UnwrapResult(
         radiance=radiance * (visibility > 0)[..., None],
         shading=shading,
-        partial=jnp.where((visibility > 0)[..., None], radiance / shading, 0.0),
+        partial=jnp.where((visibility > 0)[..., None], unlit, 0.0),
         visibility=visibility,
         skin_mask=mask,
         footprint=view.footprint,

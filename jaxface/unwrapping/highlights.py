@@ -1,0 +1,42 @@
+"""Gloss on the skin: white light on top of the skin's own colour, found and taken off."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxface.unwrapping.skin import blur_within
+
+_RIDGE = 0.005  # of skin whose colour is itself near white little can be told
+_ROOM, _SHARE = 0.1, 0.8  # part of the albedo that is left to pigment; of the rest what is gloss
+_BRIGHTER = (0.05, 0.2)  # log ratios to the albedo around, between which gloss becomes certain
+_WIDTH = 1.5  # texels of a 512 x 512 texture
+
+
+def highlights(
+    unlit: Float[Array, "T T 3"], albedo: Float[Array, "T T 3"], mask: Float[Array, "T T"]
+) -> Float[Array, "T T"]:
+    """Returns how much white light lies on the skin's colour, in units of `unlit`.
+
+    Each texel is `k albedo + s white` by least squares, the dichromatic reflection model (Shafer,
+    *Using color to separate reflection components*, 1985). Only what is also brighter than the
+    albedo around it counts: pale spots and stubble are not gloss. Differentiable.
+
+    Args:
+        unlit: radiance over shading, linear.
+        albedo: smooth and complete, linear.
+        mask: what of it is skin that is seen.
+    """
+    square, level = jnp.sum(albedo**2, -1), jnp.sum(albedo, -1)
+    along, total = jnp.sum(unlit * albedo, -1), jnp.sum(unlit, -1)
+    apart = 3.0 * square - level**2 + _RIDGE * 3.0 * square
+    white = (square * total - level * along) / jnp.maximum(apart, 1e-6)
+    brighter = jnp.log((total + 6e-3) / (level + 6e-3))
+    sigma = _WIDTH * mask.shape[0] / 512
+    white, brighter = jnp.moveaxis(
+        blur_within(jnp.stack([white, brighter], -1), mask, sigma), -1, 0
+    )
+    low, high = _BRIGHTER
+    certain = jnp.clip((brighter - low) / (high - low), 0.0, 1.0)
+    surplus = jnp.maximum(white - _ROOM * level / 3.0, 0.0)
+    return jnp.minimum(_SHARE * surplus * certain, 0.9 * jnp.min(unlit, -1)) * mask
