@@ -338,6 +338,27 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
     assert "/p001/parameters.json" in out and f"/{PREFIX}" not in out
 
 
+@pytest.mark.parametrize(("number", "ends"), [(28, True), (30, True), (36, False)])
+def test_what_concerns_the_folder_ends_a_run(
+    output: Path, photos: list[Path], number: int, ends: bool
+) -> None:
+    """A full or read-only disk ends it, a name that is too long fails its photo alone."""
+
+    class Starved(StandIn):
+        def finish(self, work, result):
+            try:
+                raise OSError(number, os.strerror(number))
+            except OSError as error:
+                raise InputError(f"It cannot be written: {error.strerror}.") from error
+
+    if ends:
+        with pytest.raises(InputError, match=os.strerror(number)):
+            run_photos(photos, output, Starved())
+        assert [entry["event"] for entry in read_entries(output)] == ["run"]
+    else:
+        assert len(run_photos(photos, output, Starved()).failures) == 7
+
+
 # ---- faces
 
 

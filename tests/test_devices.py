@@ -67,13 +67,13 @@ def test_neither_padding_nor_neighbours_change_a_face(found: dict[str, Any]) -> 
 
 @pytest.mark.slow
 def test_a_batch_equals_single_runs(found: dict[str, Any]) -> None:
-    """As in `reconstruct_batch`: up to rounding before the synthesis, which amplifies it."""
+    """Up to rounding before the synthesis, which amplifies it; the blend may take another step."""
     for apart in found["single"]:
-        assert apart.pop("texture mean") < 5e-4
-        later = {name: apart.pop(name) for name in list(apart) if "synthesis" in name}
-        later |= {name: apart.pop(name) for name in list(apart) if "materials" in name}
-        assert max(later.values()) < 0.05, later
-        assert max(apart.values()) < 2e-3, apart
+        later = [name for name in apart if "synthesis" in name or "materials" in name]
+        assert apart.pop("texture mean") < 1e-4
+        assert max(apart.pop(name) for name in later) < 0.01
+        assert apart.pop(".blend.iterations") < 0.2 and apart.pop(".blend.duality_gap") < 1
+        assert max(apart.values()) < 3e-4, apart
 
 
 class Recorder:
