@@ -72,8 +72,8 @@ class Many:
 
 
 def face_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """Returns a mesh of one axis, `faces`, over some devices or all of them."""
-    return Mesh(np.array(jax.devices() if devices is None else devices), (FACES,))
+    """Returns a mesh of one axis, `faces`, over some devices or all of this process."""
+    return Mesh(np.array(jax.local_devices() if devices is None else devices), (FACES,))
 
 
 @cache

@@ -11,7 +11,10 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from standin import StandIn, assert_whole, make_photos
@@ -20,8 +23,12 @@ from jaxface import InputError, prepare_face
 from jaxface.batch import Item, Journal, find_photos, overlap, run_photos
 from jaxface.batch.inputs import result_folders
 from jaxface.batch.journal import JOURNAL, read_entries
+from jaxface.database import Database
 from jaxface.export import PREFIX, whole_folder
+from jaxface.mapping import Many, face_mesh
 from jaxface.pipeline.batched import round_up, stack
+from jaxface.pipeline.chain import _candidates
+from jaxface.rendering.color import srgb_to_linear
 
 SCRIPT = Path(__file__).with_name("standin.py")
 
@@ -400,3 +407,27 @@ def test_a_batch_is_filled_up_with_its_last_face() -> None:
 
 def test_item_is_hashable() -> None:
     assert len({Item(Path("a"), Path("b")), Item(Path("a"), Path("b"))}) == 1
+
+
+def test_each_face_has_its_own_part_of_a_large_database() -> None:
+    """Whose textures then lie along the face axis, where a small database's are shared."""
+
+    class Large:
+        def nearest(self, texture: np.ndarray, mask: np.ndarray) -> Database:
+            level = round(float(texture.mean()) * 10)
+            textures = np.full((3, 8, 8, 3), level, np.uint8)
+            return Database(textures, textures[..., 0], (f"face {level}",) * 3)
+
+    rows = np.array([0.2, 0.7]).reshape(2, 1, 1, 1) * np.ones((2, 8, 8, 3))
+    seen = SimpleNamespace(partial=srgb_to_linear(rows), skin_mask=np.ones((2, 8, 8)))
+    found = _candidates(seen, Large())
+    assert [names[0] for names in found.names] == ["face 2", "face 7"]
+    run = Many(face_mesh(jax.devices()[:1]))
+    weights = np.array([[1.0, 0, 0], [0, 0, 1.0]], np.float32)
+    mixed = run(lambda t, w: jnp.tensordot(w, t * 1.0, 1), found.textures, weights)
+    np.testing.assert_allclose(np.asarray(mixed)[:, 0, 0, 0], [2, 7])
+    small = Database(jnp.ones((3, 8, 8, 3)), jnp.ones((3, 8, 8)), ("a", "b", "c"))
+    shared = _candidates(seen, small)
+    assert len(shared.names) == 2
+    mixed = run(lambda t, w: jnp.tensordot(w, t, 1), shared.textures, weights)
+    assert mixed.shape == (2, 8, 8, 3)

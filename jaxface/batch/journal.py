@@ -9,7 +9,6 @@ process, however that ends.
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import shutil
@@ -17,6 +16,11 @@ import socket
 import time
 from pathlib import Path
 from typing import Any
+
+try:
+    import fcntl
+except ImportError:  # Windows: runs are not locked there
+    fcntl = None  # type: ignore[assignment]
 
 from jaxface.errors import InputError
 from jaxface.export import PREFIX
@@ -49,7 +53,8 @@ class Journal:
             reason = error.strerror or error
             raise InputError(f"{output} cannot be written: {reason}.") from error
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if fcntl:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(self._file)
             if isinstance(error, BlockingIOError):
@@ -108,8 +113,8 @@ class Journal:
 
     def _end_line(self) -> None:
         """Ends a line that was cut off, so that the next one is whole."""
-        size = os.fstat(self._file).st_size
-        if size and os.pread(self._file, 1, size - 1) != b"\n":
+        whole = (self.output / JOURNAL).read_bytes()
+        if whole and not whole.endswith(b"\n"):
             os.write(self._file, b"\n")
 
 

@@ -75,7 +75,7 @@ def whole_folder(folder: str | Path) -> Iterator[Path]:
 
 def _to_disk(file: Path) -> None:
     """Waits until a file is on the disk: its name must not outlive a power cut without it."""
-    with open(file, "rb") as stream:
+    with open(file, "rb+") as stream:
         os.fsync(stream.fileno())
 
 
