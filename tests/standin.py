@@ -1,7 +1,7 @@
 """A cheap stand-in for the reconstruction, with the real journal, folders, threads and signals.
 
-`python standin.py kills OUT PHOTOS COUNT SEED` runs and kills it; `interrupt` and `full` are one
-run each, that a test stops or starves.
+`python standin.py kills OUT PHOTOS COUNT SEED` runs and kills it; `interrupt`, `stuck` and `full`
+are one run each, that a test stops or starves.
 """
 
 from __future__ import annotations
@@ -120,7 +120,8 @@ def main() -> int:
         kills(output, make_photos(folder, 120), int(sys.argv[4]), int(sys.argv[5]))
         return 0
     photos = make_photos(folder, 200)
-    worker = StandIn(seconds=0.02, size=2000 if command == "full" else 100)
+    seconds = 60 if command == "stuck" else 0.02
+    worker = StandIn(seconds=seconds, size=2000 if command == "full" else 100)
     print("ready", flush=True)
     try:
         report: Report = run_photos(photos, output, worker, batch=4)

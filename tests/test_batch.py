@@ -326,6 +326,17 @@ def test_a_signal_stops_cleanly(tmp_path: Path, number: signal.Signals) -> None:
     assert len(folders) == len(done) and not [n for n in folders if n.startswith(".")]
 
 
+def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
+    process = start("stuck", tmp_path / "out", tmp_path / "photos")
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    for _ in range(2):
+        time.sleep(0.8)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+    process.communicate(timeout=5)
+    assert process.returncode == 130
+
+
 def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
     place = tmp_path / "disk"
     place.mkdir()

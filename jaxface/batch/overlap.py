@@ -8,6 +8,7 @@ affair, unless `fatal` says otherwise.
 
 from __future__ import annotations
 
+import os
 import queue
 import signal
 import threading
@@ -95,26 +96,25 @@ def overlap(
 
 @contextmanager
 def _signals(interrupt: Callable[[], None]) -> Iterator[None]:
-    """Turns the first SIGINT or SIGTERM of the main thread into a call; then they are as before."""
+    """Turns a first SIGINT or SIGTERM of the main thread into a call; a second ends the process."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    called = []
 
     def handle(number: int, frame: object) -> None:
-        restore()
+        if called:  # there is nothing to lose: a run may be killed at any moment
+            os._exit(130)
+        called.append(number)
         interrupt()
 
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    for number in before:
-        signal.signal(number, handle)
+    numbers = signal.SIGINT, signal.SIGTERM
+    before = [signal.signal(number, handle) for number in numbers]
     try:
         yield
     finally:
-        restore()
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 class _Overlap(Generic[Item, Work, Done]):
