@@ -102,15 +102,13 @@ def main() -> None:
 
     whole = batch(faces)
     compiled = len(programs)
-    alone = batch([faces[5]])  # filled up with itself, on another device
-    pair = batch([faces[2], faces[5]])
-    single = [run_stages(faces[index], plain, SMALL)[0] for index in (0, 5)]
+    pair = batch([faces[2], faces[5]])  # on another device, beside others, filled up with itself
+    single, _ = run_stages(faces[5], plain, SMALL)
     found = {
         "collectives": collectives,
         "compiled again": len(programs) - compiled,
-        "padding": max(apart(whole[5], alone[0]).values()),
-        "neighbours": max(apart(whole[5], pair[1]).values()),
-        "single": [apart(s, whole[i]) for s, i in zip(single, (0, 5), strict=True)],
+        "company": max(apart(whole[5], pair[1]).values()),
+        "single": apart(single, whole[5]),
         "between faces": apart(whole[0], whole[5])["texture mean"],
     }
     print(json.dumps(found))
