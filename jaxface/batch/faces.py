@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -93,26 +95,31 @@ class FaceWorker:
 
     def compute(
         self, works: list[Work], check: Callable[[], None]
-    ) -> list[tuple[Reconstruction, dict[str, float]]]:
-        """Returns results and seconds by stage (of a batch, a face's share)."""
+    ) -> list[tuple[Callable[[], Reconstruction], dict[str, float]]]:
+        """Returns how to get each result, and seconds by stage (of a batch, a face's share)."""
         clock = _Clock(len(works), check, self.tell)
         if self.run is None:
             (work,) = works
             result, names = run_stages(work.face, self.assets, self.config, progress=clock)
             result = result.replace(blend=result.blend.replace(faces=names[0]))
-            return [(jax.block_until_ready(result), clock.shares())]
+            jax.block_until_ready(result)
+            return [(lambda: result, clock.shares())]
         batch = self.run.place(stack([work.face for work in works], self.rows))
         results, names = run_stages(batch, self.assets, self.config, run=self.run, progress=clock)
-        return [(result, clock.shares()) for result in unstack(results, names, len(works))]
+        rows = _Rows(results, names, len(works))
+        return [(partial(rows.get, index), clock.shares()) for index in range(len(works))]
 
-    def finish(self, work: Work, result: tuple[Reconstruction, dict[str, float]]) -> dict[str, Any]:
+    def finish(
+        self, work: Work, result: tuple[Callable[[], Reconstruction], dict[str, float]]
+    ) -> dict[str, Any]:
         """Writes a face's folder; returns its line of the summary.
 
         Raises:
             JaxfaceError: the result is not finite.
             InputError: the folder cannot be written.
         """
-        reconstruction, seconds = result
+        get, seconds = result
+        reconstruction = get()
         if not np.isfinite(np.asarray(reconstruction.synthesis.texture)).all():
             raise JaxfaceError(f"The fit of {work.name} failed; give landmarks with --landmarks.")
         photo = Photo(work.pixels.astype(np.float32) / 255.0, work.focal, work.name)
@@ -190,6 +197,23 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:  # run.py works without installing
             found[name] = "not installed"
     return found
+
+
+class _Rows:
+    """A batch's results. The first thread that writes one brings all to the host, so that the
+    device goes on with the next batch."""
+
+    def __init__(self, results: Reconstruction, names: list[tuple[str, ...]], count: int) -> None:
+        self.lock = threading.Lock()
+        self.fetch: Callable[[], list[Reconstruction]] | None
+        self.fetch = partial(unstack, results, names, count)
+
+    def get(self, index: int) -> Reconstruction:
+        """Returns the result of a face."""
+        with self.lock:
+            if self.fetch is not None:
+                self.rows, self.fetch = self.fetch(), None
+        return self.rows[index]
 
 
 class _Clock:

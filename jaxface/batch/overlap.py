@@ -100,7 +100,7 @@ def _signals(interrupt: Callable[[], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    called = []
+    called: list[int] = []
 
     def handle(number: int, frame: object) -> None:
         if called:  # there is nothing to lose: a run may be killed at any moment
