@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
-from jaxface.batch import FaceWorker, Item, find_photos, run_photos
+from jaxface.batch import FaceWorker, Item, Report, find_photos, run_photos
 from jaxface.batch.faces import MAX_FACES, describe, settings_of, summary_row
 from jaxface.batch.inputs import digest
 from jaxface.batch.runner import is_finished, key_of
@@ -78,27 +78,18 @@ def reconstruct_photos(
     own = None if landmarks is None else _own_landmarks(landmarks)
     photos = find_photos(paths)
     console = Console(stderr=log_json)
-    check_folder(output, holds_results=all_faces or photos != paths or len(photos) > 1)
-    if photos != paths or len(photos) > 1:
-        loaded = load_assets(config, model=model, database=str(database or "") or None)
+    many = photos != paths or len(photos) > 1
+    check_folder(output, holds_results=all_faces or many)
+
+    def load() -> Assets:
+        return load_assets(config, model=model, database=str(database or "") or None)
+
+    if many:
         with RunReporter(console, log_json=log_json) as reporter:
             worker = FaceWorker(
-                loaded, config, batch=batch, all_faces=all_faces, database=database, tell=reporter
+                load(), config, batch=batch, all_faces=all_faces, database=database, tell=reporter
             )
-            threads = _threads()
-            try:
-                report = run_photos(
-                    photos,
-                    output,
-                    worker,
-                    batch=worker.rows,
-                    resume=resume,
-                    readers=threads,
-                    writers=threads,
-                    tell=reporter,
-                )
-            except KeyboardInterrupt:
-                raise Interrupted("stopped; what is finished is kept, --resume goes on.") from None
+            report = _run(photos, output, worker, reporter, resume)
         reporter.finish(report)
         return report.failures[-1][2] if report.failures else 0
     if resume and all_faces:
@@ -114,21 +105,34 @@ def reconstruct_photos(
     if not log_json:
         height, width = photo.srgb.shape[:2]
         console.print(f"{photos[0]} ({width} x {height})", markup=False, highlight=False)
-    loaded = load_assets(config, model=model, database=str(database or "") or None)
     rows = _reconstruct_photo(
-        photo,
-        output,
-        loaded,
-        config,
-        console,
-        all_faces=all_faces,
-        landmarks=own,
-        log_json=log_json,
-        key=key,
-    )
+        photo, output, load(), config, console, key,
+        all_faces=all_faces, landmarks=own, log_json=log_json,
+    )  # fmt: skip
     if not log_json:
         summary(console, rows)
     return 0
+
+
+def _run(
+    photos: list[Path], output: Path, worker: FaceWorker, reporter: RunReporter, resume: bool
+) -> Report:
+    threads = 1  # on a CPU the computation takes all cores itself
+    if jax.default_backend() != "cpu":
+        threads = max(2, min(8, (os.cpu_count() or 2) // 2))
+    try:
+        return run_photos(
+            photos,
+            output,
+            worker,
+            batch=worker.rows,
+            resume=resume,
+            readers=threads,
+            writers=threads,
+            tell=reporter,
+        )
+    except KeyboardInterrupt:
+        raise Interrupted("stopped; what is finished is kept, --resume goes on.") from None
 
 
 def _reconstruct_photo(
@@ -137,11 +141,11 @@ def _reconstruct_photo(
     assets: Assets,
     config: ReconstructConfig,
     console: Console,
+    key: str,
     *,
     all_faces: bool,
     landmarks: np.ndarray | None,
     log_json: bool,
-    key: str,
 ) -> list[dict[str, Any]]:
     clock = CompileClock()
     reporter = Reporter(console, clock, log_json=log_json)
@@ -170,13 +174,6 @@ def _reconstruct_photo(
         reporter("export", {"state": "end"})
         rows.append(summary_row(photo.name, details | {"timings": reporter.timings()}, target))
     return rows
-
-
-def _threads() -> int:
-    """Returns how many threads read, and how many write, beside the device."""
-    if jax.default_backend() == "cpu":
-        return 1  # the computation takes all cores itself
-    return max(2, min(8, (os.cpu_count() or 2) // 2))
 
 
 def render_result(
