@@ -13,7 +13,16 @@ from jaxface.landmarks.detector import detect
 from jaxface.landmarks.networks import load_networks
 from jaxface.morphable.model import load_model, shape
 from jaxface.morphable.texels import texel_map
-from jaxface.pipeline import Assets, ReconstructConfig, infer, load_assets, reconstruct
+from jaxface.pipeline import (
+    Assets,
+    Face,
+    ReconstructConfig,
+    infer,
+    load_assets,
+    prepare_face,
+    reconstruct,
+    reconstruct_batch,
+)
 from jaxface.rendering.rasterize import rasterize
 from jaxface.rendering.render import render
 from jaxface.synthesis import SynthesisConfig, synthesize
@@ -42,6 +51,7 @@ __all__ = [
     "Database",
     "Detection",
     "DetectionError",
+    "Face",
     "FaceModel",
     "FaceParameters",
     "FitConfig",
@@ -65,10 +75,12 @@ __all__ = [
     "load_model",
     "load_networks",
     "load_vgg",
+    "prepare_face",
     "project_simplex",
     "rasterize",
     "read_photo",
     "reconstruct",
+    "reconstruct_batch",
     "render",
     "shape",
     "synthesize",

@@ -23,3 +23,9 @@ class DetectionError(JaxfaceError):
     """No face (or no usable one) in a photo. Exit code 4."""
 
     exit_code = 4
+
+
+class Interrupted(JaxfaceError):
+    """A run that its user stopped. Exit code 130."""
+
+    exit_code = 130

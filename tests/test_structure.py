@@ -17,6 +17,7 @@ LAYERS = {
     "errors": 0,
     "types": 0,
     "assets": 0,
+    "mapping": 0,
     "images": 0,
     "rendering": 1,
     "morphable": 2,
@@ -31,6 +32,7 @@ LAYERS = {
     "pipeline": 5,
     "export": 6,
     "": 6,
+    "batch": 7,
     "building": 7,
     "evaluation": 7,
     "cli": 8,
@@ -46,6 +48,7 @@ JITTED = (
     "types",
     "features",
     "materials",
+    "mapping",
 )
 # Named for what they do: they read assets for the modules beside them.
 LOADERS = {"files.py", "weights.py"}

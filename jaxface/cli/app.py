@@ -36,7 +36,7 @@ def run() -> None:
 
 @app.command()
 def reconstruct(
-    photos: Annotated[list[Path], typer.Argument(help="Photos, each with a face.")],
+    photos: Annotated[list[Path], typer.Argument(help="Photos, or folders of photos.")],
     output: Output = Path("out"),
     quality: Annotated[str, typer.Option(help="draft, standard or high.")] = "standard",
     size: Annotated[int | None, typer.Option(help="Texture side: 256, 512, 1024, 2048.")] = None,
@@ -48,18 +48,20 @@ def reconstruct(
     landmarks: Annotated[Path | None, typer.Option(help="Your own: .pts, .json, .npy.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, gpu or tpu.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same bits.")] = 0,
+    batch: Annotated[int, typer.Option(help="Faces computed at once.", min=1)] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Skip what is finished.")] = False,
     log_json: Annotated[bool, typer.Option("--log-json", help="A JSON line an event.")] = False,
 ) -> None:
     """Turns photos into textured 3D faces."""
     from jaxface.cli import work
 
-    if landmarks and len(photos) > 1:
+    if landmarks and (len(photos) > 1 or photos[0].is_dir()):
         raise InputError("--landmarks belongs to one photo; give one photo at a time.")
     work.prepare_jax(device)
     config = work.ReconstructConfig.for_quality(
         quality, method=method, size=size, alpha=alpha, seed=seed
     )
-    failures = work.reconstruct_photos(
+    code = work.reconstruct_photos(
         photos,
         output,
         config,
@@ -67,10 +69,12 @@ def reconstruct(
         database=database,
         all_faces=all_faces,
         landmarks=landmarks,
+        batch=batch,
+        resume=resume,
         log_json=log_json,
     )
-    if failures:
-        raise typer.Exit(failures[-1].exit_code)
+    if code:
+        raise typer.Exit(code)
 
 
 @app.command()

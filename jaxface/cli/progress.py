@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from typing import Any
 
 import jax
 from rich.console import Console
+from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
+from jaxface.batch import Report
+
+TABLE_ROWS = 40  # a longer summary is its last line alone
 COMPILE_EVENTS = (
     "/jax/core/compile/backend_compile_duration",
     "/jax/core/compile/jaxpr_to_mlir_module_duration",
@@ -84,3 +90,92 @@ def summary(console: Console, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         table.add_row(*(str(row.get(column, "")) for column in columns))
     console.print(table)
+
+
+class RunReporter:
+    """Follows a run over many photos; call it with the run's events, from any thread.
+
+    On a terminal a live line for each stage and one for the run; elsewhere a plain line for each
+    photo; with `log_json` every event as a line of JSON on stdout.
+    """
+
+    def __init__(self, console: Console, *, log_json: bool) -> None:
+        self.console, self.log_json = console, log_json
+        self.stages: dict[str, str] = {}
+        self.last = "starting"
+        self.lock = threading.Lock()
+        self.live = Live(console=console, transient=True, refresh_per_second=4)
+
+    def __enter__(self) -> RunReporter:
+        if self.console.is_terminal and not self.log_json:
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.live.is_started:
+            self.live.stop()
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        """Takes an event: `stage` or `photo`; see `FaceWorker` and `run_photos`."""
+        with self.lock:
+            if self.log_json:
+                print(json.dumps(event), flush=True)
+            elif event["event"] == "photo":
+                self._photo(event)
+            else:
+                self._stage(event)
+            if self.live.is_started:
+                self.live.update(Text("\n".join([*self.stages.values(), self.last])))
+
+    def _stage(self, event: dict[str, Any]) -> None:
+        text = f"  {event['stage']:<11} {event['elapsed']:6.1f} s   {event['faces']} face(s)"
+        if "loss" in event:
+            text += f"   loss {event['loss']:.4g}"
+        if "done" in event:
+            text += f"   {100 * event['done']:.0f} %"
+        self.stages[event["stage"]] = text
+
+    def _photo(self, event: dict[str, Any]) -> None:
+        counted = event["done"] + event["failed"] + event["skipped"]
+        self.last = f"[{counted}/{event['total']}]"
+        if event["faces_per_hour"]:
+            self.last += f" {event['faces_per_hour']:.0f} faces/h"
+        if event["seconds_left"] is not None:
+            self.last += f", {_duration(event['seconds_left'])} left"
+        if event["failed"]:
+            self.last += f", {event['failed']} failed"
+        what = event.get("reason") or event.get("folder") or "finished before"
+        line = f"{event['photo']}: {what}"
+        if not self.console.is_terminal:
+            line = f"{self.last}  {line}"
+        elif event["result"] == "skipped":
+            return
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def finish(self, report: Report) -> None:
+        """Prints what became of the run: its faces, and the failures with their reasons."""
+        failures = [
+            {"photo": str(path), "reason": reason, "exit_code": code}
+            for path, reason, code in report.failures
+        ]
+        figures = {"done": report.done, "faces": len(report.rows), "skipped": len(report.skipped)}
+        if self.log_json:
+            print(json.dumps({"event": "end"} | figures | {"failures": failures}), flush=True)
+            return
+        if 0 < len(report.rows) <= TABLE_ROWS:
+            summary(self.console, report.rows)
+        lines = [
+            f"{report.done} photo(s) done, {len(report.skipped)} finished before, "
+            f"{len(failures)} failed."
+        ]
+        lines += [f"  {failure['photo']}: {failure['reason']}" for failure in failures]
+        for line in lines:
+            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

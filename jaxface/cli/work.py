@@ -1,9 +1,9 @@
-"""What the commands do: photos in turn, progress, results, the summary."""
+"""What the commands do: one photo or a run of many, progress, results, the summary."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
+import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +12,19 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
-from jaxface import assets as files
-from jaxface.cli.progress import CompileClock, Reporter, summary
-from jaxface.errors import InputError, JaxfaceError
+from jaxface.batch import FaceWorker, Item, Report, find_photos, run_photos
+from jaxface.batch.faces import MAX_FACES, describe, settings_of, summary_row
+from jaxface.batch.inputs import digest
+from jaxface.batch.runner import is_finished, key_of
+from jaxface.cli.progress import CompileClock, Reporter, RunReporter, summary
+from jaxface.database import database_id
+from jaxface.errors import InputError, Interrupted
 from jaxface.export import check_folder, load_result, render_view, write_result
 from jaxface.features.weights import cache_folder
 from jaxface.images import Photo, read_photo, write_png
 from jaxface.landmarks.detector import detect
 from jaxface.landmarks.files import read_landmarks
 from jaxface.pipeline import Assets, ReconstructConfig, load_assets, reconstruct
-from jaxface.types import Reconstruction
-
-MAX_FACES = 16
 
 
 def prepare_jax(device: str | None) -> None:
@@ -37,16 +38,6 @@ def prepare_jax(device: str | None) -> None:
         jax.devices()
     except RuntimeError as error:
         raise InputError(f"There is no device {device!r} for JAX on this machine.") from error
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in ("jaxface", "jax", "jaxlib", "flax", "optax", "numpy"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # run.py works without installing
-            found[name] = "not installed"
-    return found
 
 
 def _own_landmarks(path: Path) -> np.ndarray:
@@ -66,19 +57,8 @@ def _faces(
     return [(np.asarray(found.landmarks[i]), found.blendshapes[i]) for i in range(len(found.score))]
 
 
-def _folders(photos: list[Path], output: Path) -> list[Path]:
-    """Returns a folder of its own for each photo, also where two have the same name."""
-    if len(photos) == 1:
-        return [output]
-    stems = [photo.stem for photo in photos]
-    return [
-        output / (stem if stem not in stems[:index] else f"{stem}-{index + 1}")
-        for index, stem in enumerate(stems)
-    ]
-
-
 def reconstruct_photos(
-    photos: list[Path],
+    paths: list[Path],
     output: Path,
     config: ReconstructConfig,
     *,
@@ -86,40 +66,73 @@ def reconstruct_photos(
     database: Path | None = None,
     all_faces: bool = False,
     landmarks: Path | None = None,
+    batch: int = 1,
+    resume: bool = False,
     log_json: bool = False,
-) -> list[JaxfaceError]:
-    """Reconstructs photos in turn, writes a folder for each face, returns the failures.
+) -> int:
+    """Reconstructs photos and writes a folder for each face; returns the exit code.
 
-    With one photo a failure is raised; with several it is reported and the next one follows.
+    One photo's folder is `output` itself, and its failure is raised. Several photos, or those of a
+    folder, are a run (`jaxface.batch`) with folders inside `output`.
     """
     own = None if landmarks is None else _own_landmarks(landmarks)
+    photos = find_photos(paths)
     console = Console(stderr=log_json)
-    clock = CompileClock()
-    loaded: Assets | None = None
-    rows: list[dict[str, Any]] = []
-    failures: list[JaxfaceError] = []
-    for path, folder in zip(photos, _folders(photos, output), strict=True):
-        try:
-            check_folder(folder, holds_results=all_faces)
-            photo = read_photo(path)
-            if not log_json:
-                height, width = photo.srgb.shape[:2]
-                console.print(f"{path} ({width} x {height})", markup=False, highlight=False)
-            if loaded is None:
-                loaded = load_assets(config, model=model, database=str(database or "") or None)
-            rows += _reconstruct_photo(
-                photo, folder, loaded, config, console, clock,
-                all_faces=all_faces, landmarks=own, log_json=log_json,
-            )  # fmt: skip
-        except JaxfaceError as error:
-            if len(photos) == 1:
-                raise
-            failures.append(error)
-            rows.append({"photo": path.name, "result": "failed", "folder": str(error)})
-            console.print(f"  {error}", markup=False, highlight=False)
+    many = photos != paths or len(photos) > 1
+    check_folder(output, holds_results=all_faces or many)
+
+    def load() -> Assets:
+        return load_assets(config, model=model, database=str(database or "") or None)
+
+    if many:
+        with RunReporter(console, log_json=log_json) as reporter:
+            worker = FaceWorker(
+                load(), config, batch=batch, all_faces=all_faces, database=database, tell=reporter
+            )
+            report = _run(photos, output, worker, reporter, resume)
+        reporter.finish(report)
+        return report.failures[-1][2] if report.failures else 0
+    if resume and all_faces:
+        raise InputError("--resume with --all-faces needs several photos, or a folder of photos.")
+    photo = read_photo(photos[0])
+    settings = settings_of(config, model, database_id(database), all_faces)
+    if landmarks is not None:
+        settings["landmarks"] = digest(landmarks)
+    key = key_of(json.dumps(settings, sort_keys=True), Item(photos[0], output))
+    if resume and is_finished(output, key):
+        console.print(f"{output} is finished.", markup=False, highlight=False)
+        return 0
+    if not log_json:
+        height, width = photo.srgb.shape[:2]
+        console.print(f"{photos[0]} ({width} x {height})", markup=False, highlight=False)
+    rows = _reconstruct_photo(
+        photo, output, load(), config, console, key,
+        all_faces=all_faces, landmarks=own, log_json=log_json,
+    )  # fmt: skip
     if not log_json:
         summary(console, rows)
-    return failures
+    return 0
+
+
+def _run(
+    photos: list[Path], output: Path, worker: FaceWorker, reporter: RunReporter, resume: bool
+) -> Report:
+    threads = 1  # on a CPU the computation takes all cores itself
+    if jax.default_backend() != "cpu":
+        threads = max(2, min(8, (os.cpu_count() or 2) // 2))
+    try:
+        return run_photos(
+            photos,
+            output,
+            worker,
+            batch=worker.rows,
+            resume=resume,
+            readers=threads,
+            writers=threads,
+            tell=reporter,
+        )
+    except KeyboardInterrupt:
+        raise Interrupted("stopped; what is finished is kept, --resume goes on.") from None
 
 
 def _reconstruct_photo(
@@ -128,12 +141,13 @@ def _reconstruct_photo(
     assets: Assets,
     config: ReconstructConfig,
     console: Console,
-    clock: CompileClock,
+    key: str,
     *,
     all_faces: bool,
     landmarks: np.ndarray | None,
     log_json: bool,
 ) -> list[dict[str, Any]]:
+    clock = CompileClock()
     reporter = Reporter(console, clock, log_json=log_json)
     reporter("landmarks", {"state": "start"})
     faces = _faces(photo, assets, landmarks, all_faces)
@@ -153,49 +167,13 @@ def _reconstruct_photo(
             progress=reporter,
         )
         reporter("export", {"state": "start"})
-        details = _details(photo, result, assets, config, reporter)
+        details = describe(photo, result, config, key) | {"timings": reporter.timings()}
         write_result(
             target, photo=photo, reconstruction=result, model=assets.model, details=details
         )
         reporter("export", {"state": "end"})
-        timings = reporter.timings()
-        rows.append(
-            {
-                "photo": photo.name,
-                "result": "ok",
-                "landmarks %": f"{details['landmark_error_percent']:.2f}",
-                "seen %": f"{details['seen_percent']:.0f}",
-                "seconds": f"{timings['total']:.0f}",
-                "compile": f"{timings['compile']:.0f}",
-                "folder": str(target),
-            }
-        )
+        rows.append(summary_row(photo.name, details | {"timings": reporter.timings()}, target))
     return rows
-
-
-def _details(
-    photo: Photo,
-    result: Reconstruction,
-    assets: Assets,
-    config: ReconstructConfig,
-    reporter: Reporter,
-) -> dict[str, Any]:
-    """Returns what `parameters.json` holds besides the coefficients."""
-    manifest = files.manifest()
-    return {
-        "photo": photo.name,
-        "settings": asdict(config),
-        "versions": _versions(),
-        "device": str(jax.devices()[0]),
-        "timings": reporter.timings(),
-        "landmark_error_percent": 100 * float(result.fit.landmark_error),
-        "seen_percent": 100 * float(result.unwrapped.skin_mask.mean()),
-        "losses": {
-            "photometric": float(result.fit.photometric_error),
-            "synthesis": [float(x) for x in np.asarray(result.synthesis.losses)],
-        },
-        "asset_checksums": {name: entry["sha256"] for name, entry in manifest.items()},
-    }
 
 
 def render_result(

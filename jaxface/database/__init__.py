@@ -4,6 +4,7 @@ from jaxface.database.library import Library, open_database
 from jaxface.database.store import (
     Database,
     add_face,
+    database_id,
     load_database,
     read_list,
     remove_face,
@@ -15,6 +16,7 @@ __all__ = [
     "Database",
     "Library",
     "add_face",
+    "database_id",
     "load_database",
     "open_database",
     "read_list",

@@ -96,6 +96,16 @@ def load_pictures(folder: Path, name: str, size: int) -> tuple[np.ndarray, np.nd
     return texture, _resize(height, size)[..., 0]
 
 
+def database_id(path: str | Path | None = None) -> str:
+    """Returns what tells a database from others: 16 hexadecimal digits of its list's SHA-256.
+
+    The list holds the checksums of the pictures. Raises `AssetError` if it is missing.
+    """
+    folder = assets.path("database") if path is None else Path(path)
+    read_list(folder)
+    return assets.checksum(folder / LIST)[:16]
+
+
 def read_list(folder: Path) -> dict[str, Any]:
     """Returns the list of a database. Raises `AssetError` if it is missing or damaged."""
     try:

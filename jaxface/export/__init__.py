@@ -1,14 +1,18 @@
 """What is written for one photo: `write_result`, and `load_result` to read it back."""
 
+from jaxface.export.folder import PREFIX, check_folder, whole_folder
 from jaxface.export.preview import preview, render_view
-from jaxface.export.result import check_folder, write_result
-from jaxface.export.stored import StoredResult, load_result
+from jaxface.export.result import write_result
+from jaxface.export.stored import PARAMETERS, StoredResult, load_result
 
 __all__ = [
+    "PARAMETERS",
+    "PREFIX",
     "StoredResult",
     "check_folder",
     "load_result",
     "preview",
     "render_view",
+    "whole_folder",
     "write_result",
 ]

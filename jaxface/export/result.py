@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +10,7 @@ import imageio.v3 as iio
 import jax.numpy as jnp
 import numpy as np
 
-from jaxface.errors import InputError
+from jaxface.export.folder import whole_folder
 from jaxface.export.glb import encode_glb
 from jaxface.export.obj import encode_mtl, encode_obj
 from jaxface.export.preview import FILM_RATE, preview, turntable
@@ -24,21 +21,6 @@ from jaxface.images import Photo, write_png
 from jaxface.morphable.model import shape
 from jaxface.rendering.color import linear_to_srgb
 from jaxface.types import FaceModel, Reconstruction
-
-
-def check_folder(folder: str | Path, *, holds_results: bool = False) -> None:
-    """Raises `InputError` if a result cannot be written to a folder; writes nothing.
-
-    Args:
-        folder: as for `write_result`.
-        holds_results: results will be folders inside it, so that it may hold anything.
-    """
-    target = Path(folder)
-    if target.exists() and not (target.is_dir() and holds_results) and not _replaceable(target):
-        raise InputError(f"{target} exists and is no jaxface result; choose another folder.")
-    nearest = next(place for place in target.absolute().parents if place.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise InputError(f"{target} cannot be written: {nearest} is not a writable folder.")
 
 
 def write_result(
@@ -63,22 +45,8 @@ def write_result(
     Raises:
         InputError: the folder holds something else, or cannot be written.
     """
-    target = Path(folder)
-    check_folder(target)
-    work = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    with whole_folder(folder) as work:
         _fill(work, photo, reconstruction, model, details)
-        work.chmod(0o777 & ~_umask())
-        if target.exists():
-            shutil.rmtree(target)
-        work.rename(target)
-    except OSError as error:
-        raise InputError(f"{target} cannot be written: {error.strerror or error}.") from error
-    finally:
-        if work is not None and work.exists():
-            shutil.rmtree(work, ignore_errors=True)
 
 
 def parameters_json(
@@ -162,13 +130,3 @@ def _numbers(array: Any) -> Any:
     rounded = np.array(np.round(values.astype(float), 7), object)
     rounded[~np.isfinite(values)] = None
     return rounded.tolist()
-
-
-def _replaceable(folder: Path) -> bool:
-    return folder.is_dir() and ((folder / PARAMETERS).exists() or not any(folder.iterdir()))
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

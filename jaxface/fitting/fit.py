@@ -8,7 +8,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from jaxface.errors import InputError
 from jaxface.fitting.landmarks import (
@@ -111,7 +111,7 @@ def fit(
             as the model's embedding has: 478 of MediaPipe's mesh, or 68 with `with_landmarks68`.
         model: the face model.
         blendshapes: `Detection.blendshapes`.
-        focal: focal length in pixels where it is known, for example from EXIF.
+        focal: focal length in pixels where it is known, for example from EXIF; NaN is unknown.
         noise: of the landmark detector (`load_noise`).
         person_mask: probability that a pixel shows the person, 0..1.
         principal: the camera's principal point, pixels; the photo's centre if not given.
@@ -140,7 +140,9 @@ def fit(
     image = _crop(jnp.concatenate([photo_srgb, mask[..., None]], axis=2), corner, zoom)
     principal = jnp.array([width / 2.0, height / 2.0]) if principal is None else principal
     side = max(height, width) if photo_size is None else photo_size
-    likely = config.usual_focal * side if focal is None else focal
+    focal = jnp.asarray(jnp.nan if focal is None else focal)
+    known = jnp.isfinite(focal)
+    likely = jnp.where(known, focal, config.usual_focal * side)
     result = _fit_crop(
         image,
         (landmarks - corner) * zoom,
@@ -150,8 +152,8 @@ def fit(
         model,
         blendshapes,
         noise,
+        known,
         config,
-        focal is not None,
     )
     camera = result.parameters.camera
     camera = camera.replace(focal=camera.focal / zoom, principal=principal)
@@ -188,7 +190,7 @@ def crop(
 _crop = jax.jit(crop)
 
 
-@partial(jax.jit, static_argnames=("config", "focal_known"))
+@partial(jax.jit, static_argnames="config")
 def _fit_crop(
     image: Float[Array, "S S 4"],
     landmarks: Float[Array, "L 2"],
@@ -198,8 +200,8 @@ def _fit_crop(
     model: FaceModel,
     blendshapes: Float[Array, "52"] | None,
     noise: LandmarkNoise | None,
+    focal_known: Bool[Array, ""],
     config: FitConfig,
-    focal_known: bool,
 ) -> FitResult:
     """Returns the fit in the crop's pixels. The image's fourth channel weighs its pixels."""
     if noise is None:
@@ -213,9 +215,10 @@ def _fit_crop(
         extra=noise.factors.shape[1] + (modes + LIGHTING if config.photometric else 0),
     )
     pose, frame = start_pose(embedding_points(model, model.mean), landmarks, present, principal)
-    factor = config.known_focal_factor if focal_known else config.focal_factor
+    factors = config.known_focal_factor, config.focal_factor
+    sure, unsure = (math.log(factor) ** -2 for factor in factors)
     prior = _prior(pose, layout, model, blendshapes, config).replace(
-        log_focal=log_focal, focal_precision=jnp.asarray(math.log(factor) ** -2)
+        log_focal=log_focal, focal_precision=jnp.where(focal_known, sure, unsure)
     )
     basis = shape_basis(model)
     terms = LandmarkTerms(landmarks, present, model, basis, noise, layout)

@@ -27,12 +27,13 @@ from jaxface.features.correlations import (
     resize,
 )
 from jaxface.features.vgg import vgg_features
+from jaxface.mapping import Run, Shared, one
 from jaxface.rendering.color import linear_to_srgb, srgb_to_linear
 from jaxface.synthesis.compose import blur, compose
 from jaxface.synthesis.config import SynthesisConfig
 from jaxface.types import Correlations, SynthesisResult
 
-Callback = Callable[[float, float], None]
+Callback = Callable[[Array, float], None]
 
 
 def synthesize(
@@ -41,14 +42,15 @@ def synthesize(
     mask: Float[Array, "T T"],
     textures: UInt8[Array, "K T T 3"],
     weights: Float[Array, " K"],
-    vgg: Mapping[str, Any],
+    vgg: Mapping[str, Any] | Shared,
     *,
     footprint: Float[Array, "T T"] | None = None,
-    fixed: Float[Array, "T T"] | None = None,
+    fixed: Float[Array, "T T"] | Shared | None = None,
     correlation: CorrelationConfig = CorrelationConfig(),
     config: SynthesisConfig = SynthesisConfig(),
     callback: Callback | None = None,
     target: Callable[[int], Correlations] | None = None,
+    run: Run = one,
 ) -> SynthesisResult:
     """Returns the complete texture, linear RGB, and the loss after every chunk of steps.
 
@@ -69,10 +71,60 @@ def synthesize(
         config: static settings.
         callback: called on the host with the loss and the share that is done.
         target: the correlations wanted at a side, instead of the blended ones.
+        run: how to run the steps; with `Many`, faces lie along a leading axis of everything that
+            is not `Shared`, and so does the callback's loss.
 
     Differentiable through the unrolled steps when no callback is given.
     """
-    size = low_frequency.shape[0]
+    size = low_frequency.shape[-2]
+    start, free, change = run(
+        _prepare,
+        *(low_frequency, partial_linear, mask, textures, weights, fixed, footprint),
+        config=config,
+    )
+    total = sum(steps * share**2 for share, steps in config.levels)
+    done, losses = 0.0, []
+    for share, steps in config.levels:
+        side = int(size * share)
+        if target is None:
+            experts = config.experts if side > 256 else 2 * config.experts
+            wanted = run(
+                blended_correlations,
+                *(textures, weights, vgg),
+                config=correlation,
+                side=side,
+                experts=experts,
+            )
+        else:
+            wanted = target(side)
+        settings = {"correlation": correlation, "config": config}
+        level, state = run(_begin, start, free, change, wanted, vgg, side=side, **settings)
+        # A loop of the host: XLA's own makes the same step more than twice as slow on the CPU.
+        for step in range(1, steps + 1):
+            state = run(_advance, level, state, vgg, **settings)
+            if step % config.chunk and step < steps:
+                continue
+            losses.append(state.best_loss)
+            if callback is not None:
+                callback(state.best_loss, (done + step * share**2) / total)
+        done += steps * share**2
+        change = run(_projected, state.best, level.free, config=config)
+    return run(_finish, start, change, losses)
+
+
+@partial(jax.jit, static_argnames="config")
+def _prepare(
+    low_frequency: Array,
+    partial_linear: Array,
+    mask: Array,
+    textures: Array,
+    weights: Array,
+    fixed: Array | None,
+    footprint: Array | None,
+    *,
+    config: SynthesisConfig,
+) -> tuple[Array, Array, Array]:
+    """Returns the start (sRGB), which texels are free `[T, T, 1]`, and no change yet."""
     if config.method == "paper":
         start, seen = low_frequency, jnp.zeros_like(mask)
     else:
@@ -80,38 +132,13 @@ def synthesize(
             *(low_frequency, partial_linear, mask, textures, weights, config, fixed, footprint)
         )
     free = 1.0 - seen if fixed is None else (1.0 - seen) * (1.0 - fixed)
-    start = linear_to_srgb(start)
-    change = jnp.zeros((8, 8, 3))
-    total = sum(steps * share**2 for share, steps in config.levels)
-    done, losses = 0.0, []
-    for share, steps in config.levels:
-        side = int(size * share)
-        if target is None:
-            experts = config.experts if side > 256 else 2 * config.experts
-            wanted = blended_correlations(textures, weights, vgg, correlation, side, experts)
-        else:
-            wanted = target(side)
-        level, state = _begin(
-            resize(start, side),
-            resize(free[..., None], side),
-            jax.image.resize(change, (side, side, 3), "linear"),
-            wanted,
-            vgg,
-            correlation,
-            config,
-        )
-        # A loop of the host: XLA's own makes the same step more than twice as slow on the CPU.
-        for step in range(1, steps + 1):
-            state = _advance(level, state, correlation=correlation, config=config)
-            if step % config.chunk and step < steps:
-                continue
-            losses.append(state.best_loss)
-            if callback is not None:
-                callback(float(state.best_loss), (done + step * share**2) / total)
-        done += steps * share**2
-        change = _projected(state.best, level.free, config)
-    texture = jnp.clip(start + change, 0.0, 1.0)
-    return SynthesisResult(texture=srgb_to_linear(texture), losses=jnp.stack(losses))
+    return linear_to_srgb(start), free[..., None], jnp.zeros((8, 8, 3))
+
+
+@jax.jit
+def _finish(start: Array, change: Array, losses: list[Array]) -> SynthesisResult:
+    texture = srgb_to_linear(jnp.clip(start + change, 0.0, 1.0))
+    return SynthesisResult(texture=texture, losses=jnp.stack(losses))
 
 
 @partial(jax.jit, static_argnames=("config", "side", "experts"))
@@ -146,7 +173,6 @@ class _Level:
     free: Float[Array, "S S 1"]
     content: Float[Array, "h w C"]
     target: Correlations
-    vgg: Any
 
 
 @struct.dataclass
@@ -161,6 +187,7 @@ class _State:
     memory: Any
 
 
+@partial(jax.jit, static_argnames="config")
 def _projected(change: Array, free: Array, config: SynthesisConfig) -> Array:
     """Returns the change of the free texels alone, without its tone."""
     change = change * free
@@ -171,29 +198,33 @@ def _projected(change: Array, free: Array, config: SynthesisConfig) -> Array:
 
 
 def _loss(
-    change: Array, level: _Level, correlation: CorrelationConfig, config: SynthesisConfig
+    change: Array, level: _Level, vgg: Any, correlation: CorrelationConfig, config: SynthesisConfig
 ) -> Array:
     texture = level.start + _projected(change, level.free, config)
     layers = tuple(dict.fromkeys((*correlation.layers, config.content_layer)))
-    features = vgg_features(level.vgg, texture, layers, pooling=correlation.pooling)
+    features = vgg_features(vgg, texture, layers, pooling=correlation.pooling)
     apart = jnp.mean((features[config.content_layer] - level.content) ** 2)
     content = apart / (jnp.mean(level.content**2) + 1e-12)
     found = correlate_features(features, None, correlation)
     return content + config.alpha * correlation_distance(found, level.target)
 
 
-@partial(jax.jit, static_argnames=("correlation", "config"))
+@partial(jax.jit, static_argnames=("side", "correlation", "config"))
 def _begin(
     start: Array,
     free: Array,
     change: Array,
     target: Correlations,
     vgg: Any,
+    *,
+    side: int,
     correlation: CorrelationConfig,
     config: SynthesisConfig,
 ) -> tuple[_Level, _State]:
+    start, free = resize(start, side), resize(free, side)
+    change = jax.image.resize(change, (side, side, 3), "linear")
     content = vgg_features(vgg, start, (config.content_layer,), pooling=correlation.pooling)
-    level = _Level(start, free, content[config.content_layer], target, vgg)
+    level = _Level(start, free, content[config.content_layer], target)
     zero = jnp.zeros(())
     # Optax divides by the first step's difference from here before it ignores the quotient; a
     # difference of zero would make the derivative NaN.
@@ -211,7 +242,12 @@ def _begin(
 
 @partial(jax.jit, static_argnames=("correlation", "config"))
 def _advance(
-    level: _Level, state: _State, *, correlation: CorrelationConfig, config: SynthesisConfig
+    level: _Level,
+    state: _State,
+    vgg: Any,
+    *,
+    correlation: CorrelationConfig,
+    config: SynthesisConfig,
 ) -> _State:
     """Returns the state after one evaluation.
 
@@ -219,7 +255,9 @@ def _advance(
     that raises the loss is taken back and tried again at a quarter of its length.
     """
     lbfgs = optax.scale_by_lbfgs(config.memory)
-    loss, gradient = jax.value_and_grad(lambda x: _loss(x, level, correlation, config))(state.x)
+    loss, gradient = jax.value_and_grad(lambda x: _loss(x, level, vgg, correlation, config))(
+        state.x
+    )
     better = loss < state.best_loss
     direction, memory = lbfgs.update(gradient, state.memory, state.x)
 

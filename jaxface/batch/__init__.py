@@ -1,0 +1,19 @@
+"""Many photos: files, journal, and host work that goes on while the device computes."""
+
+from jaxface.batch.faces import FaceWorker
+from jaxface.batch.inputs import Item, find_photos
+from jaxface.batch.journal import Journal
+from jaxface.batch.overlap import Outcome, overlap
+from jaxface.batch.runner import Report, Worker, run_photos
+
+__all__ = [
+    "FaceWorker",
+    "Item",
+    "Journal",
+    "Outcome",
+    "Report",
+    "Worker",
+    "find_photos",
+    "overlap",
+    "run_photos",
+]

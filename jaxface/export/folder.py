@@ -1,0 +1,83 @@
+"""A result's folder, which is there whole or not at all. Host code."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from jaxface.errors import InputError
+from jaxface.export.stored import PARAMETERS
+
+PREFIX = ".jaxface-"  # of folders that are being written: they are nothing yet
+
+
+def check_folder(folder: str | Path, *, holds_results: bool = False) -> None:
+    """Raises `InputError` if a result cannot be written to a folder; writes nothing.
+
+    Args:
+        folder: as for `write_result`.
+        holds_results: results will be folders inside it, so that it may hold anything.
+    """
+    target = Path(folder)
+    if target.exists() and not (target.is_dir() and holds_results) and not _replaceable(target):
+        raise InputError(f"{target} exists and is no jaxface result; choose another folder.")
+    nearest = next(place for place in target.absolute().parents if place.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise InputError(f"{target} cannot be written: {nearest} is not a writable folder.")
+
+
+@contextmanager
+def whole_folder(folder: str | Path) -> Iterator[Path]:
+    """Yields an empty folder that becomes `folder`, and is on the disk, when the block ends.
+
+    Whatever ends the process before, `folder` is as it was, or was moved aside and is missing;
+    what is left behind has a name that begins with `PREFIX`. If the block raises, it is as it was.
+
+    Args:
+        folder: it must not exist, be empty, or hold an older result, which is replaced.
+
+    Raises:
+        InputError: the folder holds something else, or cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> target = Path(tempfile.mkdtemp()) / "face"
+        >>> with whole_folder(target) as work:
+        ...     _ = (work / "parameters.json").write_text("{}")
+        >>> [file.name for file in target.iterdir()]
+        ['parameters.json']
+    """
+    target = Path(folder)
+    check_folder(target)
+    work = target.parent / f"{PREFIX}{target.name}-{secrets.token_hex(4)}"
+    older = work.with_name(f"{work.name}-older")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        work.mkdir()
+        yield work
+        for file in work.iterdir():
+            _to_disk(file)
+        if target.exists():
+            target.rename(older)
+        work.rename(target)
+    except OSError as error:
+        raise InputError(f"{target} cannot be written: {error.strerror or error}.") from error
+    finally:
+        if older.exists() and not target.exists():
+            older.rename(target)
+        for leftover in (work, older):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _to_disk(file: Path) -> None:
+    """Waits until a file is on the disk: its name must not outlive a power cut without it."""
+    with open(file, "rb+") as stream:
+        os.fsync(stream.fileno())
+
+
+def _replaceable(folder: Path) -> bool:
+    return folder.is_dir() and ((folder / PARAMETERS).exists() or not any(folder.iterdir()))

@@ -1,0 +1,23 @@
+"""The stages in order: photo -> landmarks -> fit -> unwrap -> correlate -> blend -> synthesize."""
+
+from jaxface.pipeline.assets import Assets, load_assets
+from jaxface.pipeline.batched import prepare_assets, reconstruct_batch
+from jaxface.pipeline.chain import Progress, infer, reconstruct, run_stages
+from jaxface.pipeline.config import ReconstructConfig
+from jaxface.pipeline.face import Face, prepare_face
+from jaxface.pipeline.stages import skin_free
+
+__all__ = [
+    "Assets",
+    "Face",
+    "Progress",
+    "ReconstructConfig",
+    "infer",
+    "load_assets",
+    "prepare_assets",
+    "prepare_face",
+    "reconstruct",
+    "reconstruct_batch",
+    "run_stages",
+    "skin_free",
+]

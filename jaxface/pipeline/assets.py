@@ -1,0 +1,56 @@
+"""What the stages need besides the photo."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Int
+
+from jaxface.database import Database, Library, open_database
+from jaxface.features.weights import load_vgg
+from jaxface.fitting import LandmarkNoise, load_noise
+from jaxface.landmarks.networks import Networks, load_networks
+from jaxface.morphable.model import load_model
+from jaxface.morphable.texels import TexelMap, texel_map
+from jaxface.pipeline.config import ReconstructConfig
+from jaxface.synthesis import seam_pairs
+from jaxface.types import FaceModel
+
+
+@struct.dataclass
+class Assets:
+    """What the stages need besides the photo, as pytrees."""
+
+    model: FaceModel
+    texels: TexelMap
+    database: Database | Library
+    networks: Networks
+    vgg: Any
+    noise: LandmarkNoise | None
+    seams: Int[Array, "N 2"]
+
+
+def load_assets(
+    config: ReconstructConfig = ReconstructConfig(),
+    *,
+    model: str = "default",
+    database: str | None = None,
+) -> Assets:
+    """Returns the assets for a texture size. Host function.
+
+    Raises:
+        AssetError: a file is missing or damaged.
+        InputError: there is no model or database of that name.
+    """
+    face = load_model(model)
+    return Assets(
+        model=face,
+        texels=texel_map(face, config.size),
+        database=open_database(database, size=config.size),
+        networks=load_networks(),
+        vgg=load_vgg(),
+        noise=load_noise(),
+        seams=jnp.asarray(seam_pairs(face)),
+    )

@@ -1,0 +1,211 @@
+"""The chain of stages, once, for one face and for many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Float
+
+from jaxface.database import Database, Library
+from jaxface.fitting import with_landmarks68
+from jaxface.mapping import Run, Shared, one
+from jaxface.pipeline.assets import Assets
+from jaxface.pipeline.config import ReconstructConfig
+from jaxface.pipeline.face import Face, in_photo, prepare_face
+from jaxface.pipeline.stages import blend_face, fit_face, person, skin_free, surface, unwrap_face
+from jaxface.rendering.color import linear_to_srgb
+from jaxface.synthesis import level_seams, synthesize
+from jaxface.types import BlendResult, Reconstruction, SynthesisResult, UnwrapResult
+
+Progress = Callable[[str, dict[str, Any]], None]
+
+
+def reconstruct(
+    photo_srgb: Float[Array, "H W 3"],
+    landmarks: Float[Array, "L D"],
+    assets: Assets,
+    config: ReconstructConfig = ReconstructConfig(),
+    *,
+    blendshapes: Float[Array, "52"] | None = None,
+    focal: float | None = None,
+    progress: Progress | None = None,
+) -> Reconstruction:
+    """Returns the complete textured face of a photo: the chain of all stages.
+
+    Args:
+        photo_srgb: `[H, W, 3]`, 0..1.
+        landmarks: 478 or 68 points in pixels, from `detect` or the user; NaN where one is missing.
+        assets: from `load_assets` with the same `config`.
+        config: static settings.
+        blendshapes: `Detection.blendshapes`, a start for the expression.
+        focal: focal length in pixels, where it is known.
+        progress: called with the stage's name and `{"state": "start" | "step" | "end", ...}`.
+
+    Raises:
+        InputError: the number of landmarks is not one that the model knows.
+
+    Source: Saito, Wei, Hu, Nagano and Li, *Photorealistic Facial Texture Inference Using Deep
+    Neural Networks* (CVPR 2017).
+    """
+    face = prepare_face(photo_srgb, landmarks, blendshapes=blendshapes, focal=focal)
+    result, names = run_stages(face, assets, config, progress=progress)
+    return result.replace(blend=result.blend.replace(faces=names[0]))
+
+
+def run_stages(
+    face: Face,
+    assets: Assets,
+    config: ReconstructConfig = ReconstructConfig(),
+    *,
+    run: Run = one,
+    progress: Progress | None = None,
+) -> tuple[Reconstruction, list[tuple[str, ...]]]:
+    """Returns the result, and of each face the names of the database faces it was blended from.
+
+    Without `progress` nothing waits for a value, unless the database is a large one.
+
+    Args:
+        face: from `prepare_face`; with `Many`, faces stacked along a leading axis.
+        assets: from `load_assets` with the same `config`.
+        config: static settings.
+        run: `one`, or `Many` for faces along a leading axis, which every result then has.
+        progress: as for `reconstruct`; figures of many faces are their means.
+    """
+    tell = progress or (lambda stage, info: None)
+    count = face.landmarks.shape[-2]
+    model = with_landmarks68(assets.model) if count == 68 else assets.model
+    noise = assets.noise if count == 478 else None
+
+    tell("fit", {"state": "start"})
+    mask = run(person, face, Shared(assets.networks))
+    fitted = run(fit_face, face, mask, Shared(model), Shared(noise), config=config.fit)
+    if progress:
+        error = 100 * float(jnp.mean(fitted.landmark_error))
+        tell("fit", {"state": "end", "note": f"landmarks {error:.2f} % of the eyes' distance"})
+
+    tell("unwrap", {"state": "start"})
+    fixed = Shared(model), Shared(assets.texels)
+    for _ in range(2):
+        seen, fitted = run(unwrap_face, face, mask, fitted, *fixed, config=config.unwrap)
+    if progress:
+        share = 100 * float(jnp.mean(seen.skin_mask))
+        tell("unwrap", {"state": "end", "note": f"{share:.0f} % seen"})
+
+    candidates = _candidates(seen, assets.database)
+    blended, synthesis = _infer(seen, candidates, assets, config, run, progress)
+    maps = run(
+        surface,
+        *(synthesis.texture, seen.skin_mask, candidates.heights, blended.weights),
+        *(Shared(assets.model), Shared(assets.texels)),
+    )
+    result = Reconstruction(
+        fit=run(in_photo, fitted, face),
+        unwrapped=seen,
+        blend=blended,
+        synthesis=synthesis,
+        materials=maps,
+    )
+    return result, candidates.names
+
+
+def infer(
+    seen: UnwrapResult,
+    assets: Assets,
+    config: ReconstructConfig = ReconstructConfig(),
+    *,
+    progress: Progress | None = None,
+) -> tuple[BlendResult, SynthesisResult]:
+    """Returns the blend and the complete texture of a partial one: stages 4 to 6.
+
+    Args:
+        seen: the unwrapped photo.
+        assets: the database and VGG-16's weights are used.
+        config: static settings.
+        progress: as for `reconstruct`.
+    """
+    candidates = _candidates(seen, assets.database)
+    blended, result = _infer(seen, candidates, assets, config, one, progress)
+    return blended.replace(faces=candidates.names[0]), result
+
+
+@struct.dataclass
+class _Candidates:
+    """The database faces to blend, `Shared` or of each face its own, and of each their names."""
+
+    textures: Any
+    heights: Any
+    names: list[tuple[str, ...]]
+
+
+def _candidates(seen: UnwrapResult, database: Database | Library) -> _Candidates:
+    """Returns all of a small database, of a large one for each face those that look most alike."""
+    count = len(seen.partial) if seen.partial.ndim == 4 else None
+    if isinstance(database, Database):
+        names = [database.names] * (count or 1)
+        return _Candidates(Shared(database.textures), Shared(database.heights), names)
+    partial, mask = np.asarray(linear_to_srgb(seen.partial)), np.asarray(seen.skin_mask)
+    if count is None:
+        one_face = database.nearest(partial, mask)
+        return _Candidates(one_face.textures, one_face.heights, [one_face.names])
+    nearest = [database.nearest(*row) for row in zip(partial, mask, strict=True)]
+    return _Candidates(
+        textures=np.stack([faces.textures for faces in nearest]),
+        heights=np.stack([faces.heights for faces in nearest]),
+        names=[faces.names for faces in nearest],
+    )
+
+
+def _infer(
+    seen: UnwrapResult,
+    candidates: _Candidates,
+    assets: Assets,
+    config: ReconstructConfig,
+    run: Run,
+    progress: Progress | None,
+) -> tuple[BlendResult, SynthesisResult]:
+    tell = progress or (lambda stage, info: None)
+    tell("blend", {"state": "start"})
+    vgg = Shared(assets.vgg)
+    blended = run(blend_face, seen, candidates.textures, vgg, config=config.correlation)
+    if progress:
+        note = _most_like(np.asarray(blended.weights), candidates.names)
+        tell("blend", {"state": "end", "note": note})
+
+    def step(loss: Array, done: float) -> None:
+        if progress:
+            info = {"state": "step", "loss": float(jnp.mean(loss)), "done": done}
+            tell("synthesize", info)
+
+    tell("synthesize", {"state": "start"})
+    result = synthesize(
+        seen.low_frequency,
+        seen.partial,
+        seen.skin_mask,
+        candidates.textures,
+        blended.weights,
+        vgg,
+        footprint=seen.footprint,
+        fixed=Shared(skin_free(assets.model, assets.texels)),
+        correlation=config.correlation,
+        config=config.synthesis,
+        callback=step if progress else None,
+        run=run,
+    )
+    fixed = Shared(assets.seams), Shared(assets.model), Shared(assets.texels)
+    result = result.replace(texture=run(level_seams, result.texture, *fixed))
+    if progress:
+        loss = float(jnp.mean(jax.block_until_ready(result).losses[..., -1]))
+        tell("synthesize", {"state": "end", "loss": loss})
+    return blended, result
+
+
+def _most_like(weights: np.ndarray, names: list[tuple[str, ...]]) -> str:
+    if weights.ndim == 2:
+        return f"{len(weights)} faces"
+    largest = int(weights.argmax())
+    return f"most like {names[0][largest]} ({100 * weights[largest]:.0f} %)"

@@ -1,0 +1,134 @@
+"""The stages as the chain calls them: pure, jitted functions of one face."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, UInt8
+
+from jaxface.blending import blend
+from jaxface.features.correlations import (
+    CorrelationConfig,
+    correlate,
+    correlate_database,
+    rank_database,
+    resize,
+)
+from jaxface.fitting import FitConfig, LandmarkNoise, fit
+from jaxface.landmarks.crops import Region
+from jaxface.landmarks.networks import Networks
+from jaxface.landmarks.segmentation import segment_padded
+from jaxface.materials import materials
+from jaxface.morphable.texels import TexelMap
+from jaxface.pipeline.face import Face
+from jaxface.rendering.color import linear_to_srgb
+from jaxface.types import BlendResult, FaceModel, FitResult, Materials, UnwrapResult
+from jaxface.unwrapping import UnwrapConfig, balance_light, explain_albedo, unwrap
+from jaxface.unwrapping.skin import grow
+
+BLEND_SIZE = 256
+SHORTLIST = 12  # faces: the weights of the others are zero
+NO_SKIN = ("eyes", "teeth", "tongue", "inner_mouth")
+
+
+@jax.jit
+def person(face: Face, networks: Networks) -> Float[Array, "S S"]:
+    """Returns the probability of a person in each pixel of the square."""
+    size = float(face.srgb.shape[0])
+    square = Region(center=jnp.full(2, size / 2.0), side=jnp.float32(size), angle=jnp.zeros(()))
+    return segment_padded(face.srgb, jnp.full(2, size), square, networks)
+
+
+@partial(jax.jit, static_argnames="config")
+def fit_face(
+    face: Face,
+    mask: Float[Array, "S S"],
+    model: FaceModel,
+    noise: LandmarkNoise | None,
+    *,
+    config: FitConfig,
+) -> FitResult:
+    """Returns the fit in pixels of the square; see `fit`. `mask` is the person's."""
+    return fit(
+        face.srgb,
+        face.landmarks,
+        model,
+        blendshapes=face.blendshapes,
+        focal=face.focal,
+        noise=noise,
+        person_mask=mask,
+        principal=face.center,
+        photo_size=face.longest,
+        config=config,
+    )
+
+
+@partial(jax.jit, static_argnames="config")
+def unwrap_face(
+    face: Face,
+    mask: Float[Array, "S S"],
+    fitted: FitResult,
+    model: FaceModel,
+    texels: TexelMap,
+    *,
+    config: UnwrapConfig,
+) -> tuple[UnwrapResult, FitResult]:
+    """Returns what is seen, and the fit with the albedo and light that explain it.
+
+    Run twice: first to know which pixels are skin, then with their albedo and light.
+    """
+    fitted = balance_light(fitted, model)
+    seen = unwrap(face.srgb, fitted, model, texels, person_mask=mask, config=config)
+    return seen, explain_albedo(fitted, seen, model)
+
+
+@partial(jax.jit, static_argnames="config")
+def blend_face(
+    seen: UnwrapResult, textures: UInt8[Array, "K T T 3"], vgg: Any, *, config: CorrelationConfig
+) -> BlendResult:
+    """Returns the weights of the database's faces.
+
+    Correlations are compared at 256 texels a side, whatever the texture's size, with the faces
+    that are nearest at half of that.
+    """
+    kept = seen.skin_mask[..., None]
+    texture = linear_to_srgb(kept * seen.partial + (1 - kept) * seen.low_frequency)
+
+    def at(size: int) -> tuple[Array, Array]:
+        return resize(texture, size), resize(kept, size)[..., 0]
+
+    chosen = jnp.arange(len(textures))
+    if len(textures) > SHORTLIST:
+        apart = rank_database(*at(BLEND_SIZE // 2), textures, vgg, config)
+        chosen = jnp.sort(jax.lax.top_k(-apart, SHORTLIST)[1])
+    texture, mask = at(BLEND_SIZE)
+    photo = correlate(texture, mask, vgg, config)
+    masked, complete = correlate_database(textures[chosen], mask, vgg, config)
+    result = blend(photo, masked, complete)
+    return result.replace(weights=jnp.zeros(len(textures)).at[chosen].set(result.weights))
+
+
+@jax.jit
+def surface(
+    texture_linear: Float[Array, "T T 3"],
+    mask: Float[Array, "T T"],
+    heights: UInt8[Array, "K T T"],
+    weights: Float[Array, " K"],
+    model: FaceModel,
+    texels: TexelMap,
+) -> Materials:
+    """Returns the materials, with the relief of the database face of greatest weight."""
+    return materials(texture_linear, mask, heights[jnp.argmax(weights)], model, texels)
+
+
+@jax.jit
+def skin_free(model: FaceModel, texels: TexelMap) -> Float[Array, "T T"]:
+    """Returns 1 on eyes and the inside of the mouth, which the albedo model paints whole, and on
+    the gaps around their charts, from which bilinear lookups take a share."""
+    parts = jnp.array([i for i, name in enumerate(model.region_names) if name in NO_SKIN])
+    own = jnp.isin(texels.region_ids, parts) & texels.mask
+    around = grow(own.astype(jnp.float32), max(2, own.shape[0] // 128))
+    return jnp.where(texels.mask, own.astype(jnp.float32), around)

@@ -1,0 +1,77 @@
+"""Faces as the stages take them, alone and in batches."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxface import InputError, prepare_face
+from jaxface.database import Database
+from jaxface.mapping import Many, face_mesh
+from jaxface.pipeline.batched import round_up, stack
+from jaxface.pipeline.chain import _candidates
+from jaxface.rendering.color import srgb_to_linear
+
+
+def test_faces_of_any_photo_have_few_kinds() -> None:
+    points = np.random.default_rng(0).uniform(0, 1, (478, 2)).astype(np.float32)
+    small = prepare_face(np.zeros((200, 300, 3)), 100 * points + 40, focal=400.0)
+    assert small.srgb.shape == (512, 512, 3) and float(small.scale) == 1.0
+    large = prepare_face(np.zeros((900, 1000, 3)), 800 * points)
+    assert large.srgb.shape == (1024, 1024, 3) and 0 < float(large.scale) < 1
+    middle = np.asarray(large.center) / large.scale + large.corner
+    np.testing.assert_allclose(middle, [500, 450], atol=1e-3)
+    assert np.isnan(large.focal) and float(small.focal) == 400.0
+
+
+def test_missing_landmarks_do_not_move_the_square() -> None:
+    points = np.random.default_rng(0).uniform(40, 160, (478, 2)).astype(np.float32)
+    points[0], points[1] = (40, 40), (160, 160)
+    missing = points.copy()
+    missing[468:] = np.nan
+    photo = np.random.default_rng(1).uniform(0, 1, (200, 300, 3))
+    whole, part = prepare_face(photo, points), prepare_face(photo, missing)
+    np.testing.assert_array_equal(whole.srgb, part.srgb)
+    assert np.isnan(np.asarray(part.landmarks)[468:]).all()
+    with pytest.raises(InputError, match="478 or 68"):
+        prepare_face(photo, points[:100])
+    with pytest.raises(InputError, match="three"):
+        prepare_face(photo, np.full((68, 2), np.nan))
+
+
+def test_a_batch_is_filled_up_with_its_last_face() -> None:
+    points = np.random.default_rng(0).uniform(40, 160, (478, 2)).astype(np.float32)
+    photos = np.random.default_rng(1).uniform(0, 1, (2, 200, 300, 3))
+    faces = [prepare_face(photo, points) for photo in photos]
+    batch = stack(faces, round_up(3, 4))
+    assert batch.srgb.shape == (4, 512, 512, 3)
+    for row, face in enumerate((faces[0], faces[1], faces[1], faces[1])):
+        np.testing.assert_array_equal(batch.srgb[row], face.srgb)
+
+
+def test_each_face_has_its_own_part_of_a_large_database() -> None:
+    """Whose textures then lie along the face axis, where a small database's are shared."""
+
+    class Large:
+        def nearest(self, texture: np.ndarray, mask: np.ndarray) -> Database:
+            level = round(float(texture.mean()) * 10)
+            textures = np.full((3, 8, 8, 3), level, np.uint8)
+            return Database(textures, textures[..., 0], (f"face {level}",) * 3)
+
+    rows = np.array([0.2, 0.7]).reshape(2, 1, 1, 1) * np.ones((2, 8, 8, 3))
+    seen = SimpleNamespace(partial=srgb_to_linear(rows), skin_mask=np.ones((2, 8, 8)))
+    found = _candidates(seen, Large())
+    assert [names[0] for names in found.names] == ["face 2", "face 7"]
+    run = Many(face_mesh(jax.devices()[:1]))
+    weights = np.array([[1.0, 0, 0], [0, 0, 1.0]], np.float32)
+    mixed = run(lambda t, w: jnp.tensordot(w, t * 1.0, 1), found.textures, weights)
+    np.testing.assert_allclose(np.asarray(mixed)[:, 0, 0, 0], [2, 7])
+    small = Database(jnp.ones((3, 8, 8, 3)), jnp.ones((3, 8, 8)), ("a", "b", "c"))
+    shared = _candidates(seen, small)
+    assert len(shared.names) == 2
+    mixed = run(lambda t, w: jnp.tensordot(w, t, 1), shared.textures, weights)
+    assert mixed.shape == (2, 8, 8, 3)
