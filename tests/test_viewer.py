@@ -48,11 +48,13 @@ def test_browser_shows_the_face(page, tmp_path, window) -> None:
     file, shot = tmp_path / "viewer.html", tmp_path / "shot.png"
     file.write_text(page, encoding="utf-8")
     command = [BROWSER, *OPTIONS.split(), f"--window-size={window}", f"--screenshot={shot}"]
-    subprocess.run([*command, file.as_uri()], check=True, timeout=240, capture_output=True)
-    picture = iio.imread(shot)[..., :3].astype(int)
-    wide = window.startswith("1280")
-    stage = picture[:, :980] if wide else picture[:480]
-    skin = (stage[..., 0] - stage[..., 2] > 25) & (stage[..., 0] > 90)
+    for _ in range(3):  # on a busy machine the picture may be taken before the first frame
+        subprocess.run([*command, file.as_uri()], check=True, timeout=240, capture_output=True)
+        picture = iio.imread(shot)[..., :3].astype(int)
+        stage = picture[:, :980] if window.startswith("1280") else picture[:480]
+        skin = (stage[..., 0] - stage[..., 2] > 25) & (stage[..., 0] > 90)
+        if skin.any():
+            break
     assert 0.08 < skin.mean() < 0.7
     columns = np.flatnonzero(skin.any(0))
     assert abs((columns[0] + columns[-1]) / 2 - stage.shape[1] / 2) < 0.06 * stage.shape[1]
