@@ -169,7 +169,7 @@ def compose(
         own, fine = own + finer, fine + finer
     detail = _mixed_detail(face, average, fine, seen, tone)
     if fixed is not None:
-        sharper = face - blur(face, config.sharp * scale)
+        sharper = jnp.mean(face - blur(face, config.sharp * scale), -1, keepdims=True)
         detail = detail + fixed[..., None] * (sharper - detail)
         mirrored = mirrored * (1 - fixed)
     inferred = mirrored[..., None] * fine[:, ::-1] + (1 - mirrored)[..., None] * detail

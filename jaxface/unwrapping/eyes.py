@@ -42,7 +42,7 @@ def tint_iris(
 
     The gaze is known to a few degrees only and lashes darken the upper half, so that the colour
     is one for both eyes with the model's pattern of light and dark. The fewer pixels an iris has,
-    the less of the change is applied.
+    the more of the model's own colour remains.
 
     Args:
         albedo: the model's own.
@@ -53,15 +53,23 @@ def tint_iris(
     """
     ring = ((angle > _PUPIL + 3) & (angle < _IRIS - 2)).astype(jnp.float32)
     weights = ring * visibility
-    seen = [weighted_median(seen_albedo[..., channel], weights) for channel in range(3)]
-    red, green, blue = jnp.log(jnp.maximum(jnp.stack(seen), 5e-3))
-    # From blue through grey to brown, green lies between red and blue: no iris is magenta.
-    colour = jnp.stack([red, jnp.maximum(green, 0.5 * (red + blue)), blue])
-    light = jnp.log(jnp.maximum(albedo @ jnp.array([0.2126, 0.7152, 0.0722]), 5e-3))
-    pattern = light - weighted_median(light, ring)
-    change = colour + pattern[..., None] - jnp.log(jnp.maximum(albedo, 5e-3))
-    change = jnp.clip(change, -1.5, 1.5)
+    colour, own = _median(seen_albedo, weights), _median(albedo, ring)
     iris_pixels = jnp.sqrt(jnp.sum(weights)) * footprint
     trust = jnp.clip(iris_pixels / 6.0, 0.0, 1.0) * (jnp.sum(weights) > 0)
-    rim = jnp.clip((angle - _PUPIL) / 2.0, 0.0, 1.0) * jnp.clip((_IRIS + 1 - angle) / 2.0, 0.0, 1.0)
-    return jnp.clip(albedo * jnp.exp((trust * rim)[..., None] * change), 0.0, 1.0)
+    light = jnp.log(jnp.maximum(albedo @ jnp.array([0.2126, 0.7152, 0.0722]), 5e-3))
+    pattern = light - weighted_median(light, ring)
+    tinted = own + trust * jnp.clip(colour - own, -1.5, 1.5) + pattern[..., None]
+    rim = jnp.clip((angle - _PUPIL) / 2.0, 0.0, 1.0) * jnp.clip((_IRIS + 3 - angle) / 3.0, 0.0, 1.0)
+    log = jnp.log(jnp.maximum(albedo, 5e-3))
+    changed = rim[..., None] > 0
+    return jnp.where(
+        changed, jnp.clip(jnp.exp(log + rim[..., None] * (tinted - log)), 0, 1), albedo
+    )
+
+
+def _median(colours: Float[Array, "T T 3"], weights: Float[Array, "T T"]) -> Float[Array, "3"]:
+    """Returns the median's logarithm. From blue through grey to brown, green lies between red and
+    blue: no iris is red or magenta."""
+    median = jnp.stack([weighted_median(colours[..., channel], weights) for channel in range(3)])
+    red, green, blue = jnp.log(jnp.maximum(median, 5e-3))
+    return jnp.stack([red, jnp.maximum(green, 0.5 * (red + blue)), blue])

@@ -10,13 +10,15 @@ from jaxface.unwrapping.skin import blur_within
 _RIDGE = 0.005  # of skin whose colour is itself near white little can be told
 _ROOM, _SHARE = 0.1, 0.8  # part of the albedo that is left to pigment; of the rest what is gloss
 _BRIGHTER = (0.05, 0.2)  # log ratios to the albedo around, between which gloss becomes certain
+_BLIND = (0.2, 0.5)  # shares of the albedo between which gloss hides what is under it
 _WIDTH = 1.5  # texels of a 512 x 512 texture
 
 
 def highlights(
     unlit: Float[Array, "T T 3"], albedo: Float[Array, "T T 3"], mask: Float[Array, "T T"]
-) -> Float[Array, "T T"]:
-    """Returns how much white light lies on the skin's colour, in units of `unlit`.
+) -> tuple[Float[Array, "T T"], Float[Array, "T T"]]:
+    """Returns how much white light lies on the skin's colour, in units of `unlit`, and the mask
+    without what shows little but that light.
 
     Each texel is `k albedo + s white` by least squares, the dichromatic reflection model (Shafer,
     *Using color to separate reflection components*, 1985). Only what is also brighter than the
@@ -38,5 +40,10 @@ def highlights(
     )
     low, high = _BRIGHTER
     certain = jnp.clip((brighter - low) / (high - low), 0.0, 1.0)
-    surplus = jnp.maximum(white - _ROOM * level / 3.0, 0.0)
-    return jnp.minimum(_SHARE * surplus * certain, 0.9 * jnp.min(unlit, -1)) * mask
+    surplus = _SHARE * certain * jnp.maximum(white - _ROOM * level / 3.0, 0.0)
+    # Where a highlight burnt out, its colour says too much; no gloss leaves skin darker than it is.
+    above = level / 3.0 * jnp.maximum(jnp.exp(brighter) - 1.0, 0.0)
+    gloss = jnp.minimum(jnp.minimum(surplus, above), 0.9 * jnp.min(unlit, -1))
+    low, high = _BLIND
+    blind = jnp.clip((3.0 * surplus / jnp.maximum(level, 1e-3) - low) / (high - low), 0.0, 1.0)
+    return gloss * mask, (1.0 - blind) * mask

@@ -152,7 +152,8 @@ def unwrap(
     low_frequency = jnp.clip(albedo * jnp.exp(jnp.clip(tone, -2.0, 2.0)), 0.0, 1.0)
     low_frequency = _with_eyes(low_frequency, albedo, radiance / shading, view, model, texels)
     unlit = radiance / shading
-    unlit = unlit - highlights(unlit, low_frequency, mask)[..., None]
+    gloss, mask = highlights(unlit, low_frequency, mask)
+    unlit = unlit - gloss[..., None]
     return UnwrapResult(
         radiance=radiance * (visibility > 0)[..., None],
         shading=shading,
