@@ -89,7 +89,10 @@ def demo(
     work.prepare_jax(device)
     config = work.ReconstructConfig.for_quality(quality)
     work.reconstruct_photos([assets.path("demo.jpg")], output, config)
-    print(f"Look at {output / 'preview.png'}; open {output / 'face.glb'} in any 3D viewer.")
+    print(
+        f"Look at {output / 'preview.png'}; turn the head in a browser: {output / 'viewer.html'}; "
+        f"{output / 'face.glb'} opens in any 3D program."
+    )
 
 
 @app.command()

@@ -69,7 +69,7 @@ def tint_iris(
 
 def _median(colours: Float[Array, "T T 3"], weights: Float[Array, "T T"]) -> Float[Array, "3"]:
     """Returns the median's logarithm. From blue through grey to brown, green lies between red and
-    blue: no iris is red or magenta."""
+    blue: no iris is red, magenta or bright green."""
     median = jnp.stack([weighted_median(colours[..., channel], weights) for channel in range(3)])
     red, green, blue = jnp.log(jnp.maximum(median, 5e-3))
-    return jnp.stack([red, jnp.maximum(green, 0.5 * (red + blue)), blue])
+    return jnp.stack([red, jnp.clip(green, 0.5 * (red + blue), jnp.maximum(red, blue)), blue])
