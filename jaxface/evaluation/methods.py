@@ -27,7 +27,7 @@ from jaxface.types import BlendResult, Correlations, FitResult, SynthesisResult,
 from jaxface.unwrapping import explain_albedo, unwrap
 
 _EPSILON = 2e-3
-_TONE, _FEATHER, _RADIUS = 8.0, 4.0, 4  # texels of 512: of detail, of the seen's border; OpenCV's
+_TONE, _FEATHER, _RADIUS = 8.0, 3.0, 4  # texels of 512: of detail, of the seen's border; OpenCV's
 
 
 @dataclass
@@ -96,10 +96,11 @@ def log(linear: np.ndarray) -> np.ndarray:
     return np.log(np.asarray(linear) + _EPSILON)
 
 
-def detail(linear: np.ndarray) -> np.ndarray:
-    """Returns what of a texture's logarithm is finer than tone."""
-    values = log(linear)
-    return values - np.asarray(blur(jnp.asarray(values), _TONE * len(values) / 512))
+def detail(linear: np.ndarray, skin: np.ndarray) -> np.ndarray:
+    """Returns what of a texture's logarithm is finer than the tone of the skin around."""
+    values, sigma = log(linear), _TONE * len(linear) / 512
+    share = jnp.maximum(blur(jnp.asarray(skin), sigma), 1e-3)
+    return values - np.asarray(blur(jnp.asarray(values * skin), sigma) / share)
 
 
 def composite(case: Case, inferred: np.ndarray) -> np.ndarray:
@@ -172,7 +173,8 @@ def of_database(case: Case, weights: np.ndarray) -> np.ndarray:
     """Returns the photo completed by weighted database faces, tone matched, Poisson-blended."""
     faces = srgb_to_linear(case.assets.database.textures / 255.0)
     mixed = np.asarray(jnp.tensordot(jnp.asarray(weights), faces, 1))
-    return blended(case, log(case.seen.low_frequency) + detail(mixed))
+    skin = 1 - np.asarray(skin_free(case.assets.model, case.assets.texels))[..., None]
+    return blended(case, log(case.seen.low_frequency) + detail(mixed, skin))
 
 
 def nearest(case: Case) -> np.ndarray:

@@ -14,7 +14,8 @@ from jaxface.synthesis.config import SynthesisConfig
 
 _EPSILON = 2e-3
 _OCTAVES = 5  # blurs of up to 8 texels
-_ENOUGH = 0.5  # share of the power of skin up to which one face adds to the average
+_ENOUGH = 0.8  # share of the power of skin up to which one face adds to the average
+_BOUND = 0.02  # log detail that one face adds per octave: pores, but neither moles nor nostrils
 _STRONG, _GAINS = 0.06, (0.4, 1.4)  # log detail beyond which it is no skin; bounds
 
 
@@ -37,14 +38,15 @@ def _of_database(
     largest, index = jax.lax.top_k(weights, min(2 * count, len(weights)))
     share = largest / jnp.maximum(largest.sum(), 1e-6)
 
-    def log(texture: Array) -> Array:
-        return jnp.log(srgb_to_linear(texture / 255.0) + _EPSILON)
+    def linear(texture: Array) -> Array:
+        return srgb_to_linear(texture / 255.0)
 
     def add(total: Array, one: tuple[Array, Array]) -> tuple[Array, None]:
-        return total + one[0] * log(textures[one[1]]), None
+        return total + one[0] * linear(textures[one[1]]), None
 
+    # The mean of logarithms would be as dark as the darkest nostril.
     average, _ = jax.lax.scan(add, jnp.zeros(textures.shape[1:]), (share, index))
-    return log(textures[index[0]]), average
+    return jnp.log(linear(textures[index[0]]) + _EPSILON), jnp.log(average + _EPSILON)
 
 
 def _finer_than(image: Float[Array, "T T C"], sigma: Float[Array, "T T"]) -> Array:
@@ -62,6 +64,7 @@ def _mixed_detail(
     average: Float[Array, "T T 3"],
     fine: Float[Array, "T T 3"],
     seen: Float[Array, "T T"],
+    skin: Float[Array, "T T"],
     tone: float,
 ) -> Float[Array, "T T 3"]:
     """Returns the database's detail, each octave as strong as the photo's where that is seen.
@@ -71,24 +74,28 @@ def _mixed_detail(
     that brows and the rims of the eyes do not count.
     """
     total, gain = jnp.zeros_like(face), jnp.ones(())
-    images = (fine, face, average)
-    levels = [images, *(tuple(blur(x, tone / n) for x in images) for n in (4, 2, 1))]
-    for sharp, soft in zip(levels[-2::-1], levels[:0:-1], strict=True):  # coarse to fine
-        mine, other, common = (a - b for a, b in zip(sharp, soft, strict=True))
+    images, skin = (fine, face, average), skin[..., None]
+
+    def soft(image: Array, sigma: float) -> Array:  # no mouth's dark runs into the neck
+        return blur(image * skin, sigma) / jnp.maximum(blur(skin, sigma), 1e-3)
+
+    levels = [images, *(tuple(soft(x, tone / n) for x in images) for n in (4, 2, 1))]
+    for sharp, coarse in zip(levels[-2::-1], levels[:0:-1], strict=True):  # coarse to fine
+        mine, other, common = (a - b for a, b in zip(sharp, coarse, strict=True))
         quiet = jnp.abs(jnp.mean(other, -1)) < _STRONG
 
         def product(a: Array, b: Array, where: Array, quiet: Array = quiet) -> Array:
             level = jnp.clip(jnp.mean(a, -1), -_STRONG, _STRONG)
             with_level = jnp.clip(jnp.mean(b, -1), -_STRONG, _STRONG)
-            return jnp.mean(level * with_level * where * quiet)
+            return jnp.mean(level * with_level * where * quiet * skin[..., 0])
 
         known = product(other, other, seen)
         ratio = jnp.sqrt(product(mine, mine, seen) / jnp.maximum(known, 1e-9) + 1e-9)
         wanted = jnp.where(known > 1e-9, jnp.clip(ratio, *_GAINS), 1.0)
         # A photo that is coarser than the texture has less of the finest than its skin.
-        gain = wanted if soft is levels[-1] else jnp.maximum(wanted, gain)
-        everywhere = jnp.ones_like(seen)
-        besides = other - common
+        gain = wanted if coarse is levels[-1] else jnp.maximum(wanted, gain)
+        everywhere = jnp.ones(())
+        besides = _BOUND * jnp.tanh((other - common) / _BOUND)
         power = product(common, common, everywhere)
         across = product(common, besides, everywhere)
         square = product(besides, besides, everywhere)
@@ -167,7 +174,8 @@ def compose(
         # Bounded, so that no strand of the face's brows is laid over the photo's.
         finer = config.finest * jnp.tanh(finer / config.finest)
         own, fine = own + finer, fine + finer
-    detail = _mixed_detail(face, average, fine, seen, tone)
+    skin = jnp.ones_like(seen) if fixed is None else 1 - fixed
+    detail = _mixed_detail(face, average, fine, seen, skin, tone)
     if fixed is not None:
         sharper = jnp.mean(face - blur(face, config.sharp * scale), -1, keepdims=True)
         detail = detail + fixed[..., None] * (sharper - detail)

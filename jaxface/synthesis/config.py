@@ -29,8 +29,8 @@ class SynthesisConfig:
     levels: tuple[tuple[float, int], ...] = ((0.25, 16), (0.5, 16), (1.0, 8))
     alpha: float = 0.3
     content_layer: str = "relu3_1"
-    feather: float = 4.0
-    tone: float = 8.0
+    feather: float = 3.0
+    tone: float = 12.0
     sharp: float = 1.2
     photo_blur: float = 0.6
     finest: float = 0.08
