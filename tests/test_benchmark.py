@@ -33,6 +33,16 @@ def test_gain_is_what_the_truth_was_multiplied_by() -> None:
     np.testing.assert_allclose(measures.gain(image, image * factor, ALL), factor)
 
 
+def test_shading_left_in_an_albedo_is_found() -> None:
+    rng = np.random.default_rng(0)
+    shading, albedo = rng.uniform(0.2, 1, 4000), rng.uniform(0.2, 0.6, (4000, 1))
+    albedo = np.repeat(albedo, 3, axis=1)
+    assert measures.shading_left(albedo, shading) < 0.05
+    assert measures.shading_left(0.5 * shading[:, None] * np.ones(3), shading) > 0.99
+    half = measures.shading_left(albedo * shading[:, None] ** 0.5, shading)
+    assert 0.4 < half < 0.8
+
+
 def test_ssim_is_one_of_equal_pictures_and_that_of_wang_of_flat_ones() -> None:
     image = np.random.default_rng(0).uniform(size=(64, 64, 3))
     np.testing.assert_allclose(measures.ssim_map(image, image), 1, atol=1e-4)

@@ -117,6 +117,11 @@ def test_a_screen_before_the_sun_casts_its_shadow() -> None:
     under, beside = lit & (cosine > 0.998), lit & (cosine < 0.985)
     assert under.sum() > 5 and (shaded[under] == 0).all()
     np.testing.assert_array_equal(shaded[beside], bright[beside])
+    # The same light, asked for at a point under the screen and at one beside it.
+    points = np.array([[0.6, 0, 0.8], [0, 0, 1.0]])
+    covered = replace(plain, props=(over,))
+    reaching = scene.incoming(covered, RADIUS * points, points, dark, sun)
+    np.testing.assert_allclose(reaching[:, 0], [0, 0.9 * 0.8], atol=1e-6)
 
 
 def test_highlight_at_normal_incidence_is_the_closed_form() -> None:

@@ -56,7 +56,9 @@ class Known:
 
     def score(self, truth: Truth, texture: np.ndarray) -> dict[str, float]:
         """Returns PSNR and LPIPS of the texels that the photo hides."""
-        judge = Judge(truth.texture_linear, truth.classes, self.assets.vgg, self.alexnet)
+        judge = Judge(
+            truth.texture_linear, truth.classes, truth.shading, self.assets.vgg, self.alexnet
+        )
         measures = judge(texture)
         return {
             f"{name}, {kind}": measures.get(kind, {}).get(name, np.nan)

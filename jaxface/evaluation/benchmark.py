@@ -140,7 +140,7 @@ def run(
             _append(folder, [about | {"method": m, "failed": str(error)} for m in missing])
             say(f"{number}/{len(cases)} {stem(about)}: {error}")
             continue
-        judge = Judge(truth.texture_linear, truth.classes, assets.vgg, alexnet)
+        judge = Judge(truth.texture_linear, truth.classes, truth.shading, assets.vgg, alexnet)
         _judge(folder, about, missing, truth, case, judge, setting == SETTINGS[1], recogniser)
         say(f"{number}/{len(cases)} {stem(about)}: {time.monotonic() - since:.0f} s")
     return read_journal(folder)

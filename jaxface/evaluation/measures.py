@@ -41,14 +41,21 @@ class Judge:
     Args:
         truth_linear: the true texture.
         classes: `seen`, `mirrored`, `dark`: which texels.
+        shading: what light reaches each texel.
         vgg: weights of VGG-16, for the correlations.
         alexnet: weights of AlexNet and LPIPS.
     """
 
     def __init__(
-        self, truth_linear: np.ndarray, classes: Mapping[str, np.ndarray], vgg: Any, alexnet: Any
+        self,
+        truth_linear: np.ndarray,
+        classes: Mapping[str, np.ndarray],
+        shading: np.ndarray,
+        vgg: Any,
+        alexnet: Any,
     ) -> None:
         self.linear, self.classes, self.vgg, self.alexnet = truth_linear, classes, vgg, alexnet
+        self.shading = shading
         self.face = np.any(list(classes.values()), axis=0)
         self.judged = {k: w for k, w in classes.items() if w.sum() >= LEAST * self.face.sum()}
         self.srgb = scene.encode_srgb(truth_linear)
@@ -85,6 +92,10 @@ class Judge:
             ratios = energy_ratios(octaves, self.bands, where & self.inner)
             row |= {f"energy octave {octave}": value for octave, value in enumerate(ratios)}
             result[name] = row
+        if "seen" in result:
+            where = self.judged["seen"]
+            for name, texture in (("shading", texture_linear), ("true shading", self.linear)):
+                result["seen"][name] = shading_left(texture[where], self.shading[where])
         result["face"] = {
             "left-right": asymmetry(texture_linear, self.linear, self.face),
             "border": border_step(texture_linear, self.linear, self.classes["seen"], self.face),
@@ -95,6 +106,13 @@ class Judge:
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
     """Returns the peak signal-to-noise ratio, dB, of values 0..1; NaN of nothing."""
     return float(-10 * np.log10(max(np.mean((a - b) ** 2), 1e-12))) if a.size else float("nan")
+
+
+def shading_left(texels_linear: np.ndarray, shading: np.ndarray) -> float:
+    """Returns how much texels go with the light on them: |correlation| of the logarithms."""
+    levels = np.log(texels_linear.mean(-1) + _EPSILON), np.log(shading + _EPSILON)
+    spread = levels[0].std() * levels[1].std()
+    return float(abs(np.cov(*levels, bias=True)[0, 1]) / max(spread, 1e-9))
 
 
 def gain(texture: np.ndarray, truth: np.ndarray, where: np.ndarray) -> np.ndarray:

@@ -159,19 +159,12 @@ def render(
     smooth = world.face.vertex_normals[scene.triangles[triangle[own]]]
     normals[own] = np.einsum("nk,nkc->nc", weights[own], smooth)
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-    light = irradiance(normals, lighting)
+    light, reached = _light(world, points, normals, lighting, sun)
     shine = 0.0
-    if sun is not None:
-        # Every sample sees another point of the disc, so that shadows have soft borders.
-        jitter = np.random.default_rng(0).standard_normal(points.shape)
-        direction = sun.direction + sun.radius * jitter
-        direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-        reached = world.lit(points, normals, direction)[:, None] * sun.colour
-        light += reached * np.maximum((normals * sun.direction).sum(1, keepdims=True), 0)
-        if sun.specular:
-            view = -ray / np.linalg.norm(ray, axis=1, keepdims=True)
-            lobe = highlight(normals, view, sun.direction[None], sun.roughness)
-            shine = sun.specular * reached * (lobe * own)[:, None]
+    if sun is not None and sun.specular:
+        view = -ray / np.linalg.norm(ray, axis=1, keepdims=True)
+        lobe = highlight(normals, view, sun.direction[None], sun.roughness)
+        shine = sun.specular * reached * (lobe * own)[:, None]
     if subsurface:
         pixels = subsurface * samples * scene.focal / np.median(points[:, 2])
         light[own] = _scatter(light[own], seen[own], x.shape, pixels)
@@ -184,6 +177,38 @@ def render(
     shape = (height, samples, width, samples)
     photo = image.reshape(*shape, 3).mean((1, 3))
     return encode_srgb(photo).astype(np.float32), (hit >= 0).reshape(shape).mean((1, 3))
+
+
+def incoming(
+    scene: Scene, points: np.ndarray, normals: np.ndarray, lighting: np.ndarray, sun: Sun | None
+) -> np.ndarray:
+    """Returns the irradiance over pi, `[N, 3]`, that reaches points of the surface.
+
+    Args:
+        scene: with its occluders.
+        points: `[N, 3]`, model space.
+        normals: unit, model space.
+        lighting: SH radiance `[9, 3]`, camera space, without shadows.
+        sun: a light besides, with cast shadows.
+    """
+    points = points @ scene.rotation.T + scene.translation
+    return _light(_World(scene), points, normals @ scene.rotation.T, lighting, sun)[0]
+
+
+def _light(
+    world: _World, points: np.ndarray, normals: np.ndarray, lighting: np.ndarray, sun: Sun | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the irradiance over pi at points in camera space, and the sun's that gets there."""
+    light = irradiance(normals, lighting)
+    if sun is None:
+        return light, np.zeros_like(light)
+    # Every sample sees another point of the disc, so that shadows have soft borders.
+    jitter = np.random.default_rng(0).standard_normal(points.shape)
+    direction = sun.direction + sun.radius * jitter
+    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+    reached = world.lit(points, normals, direction)[:, None] * sun.colour
+    light += reached * np.maximum((normals * sun.direction).sum(1, keepdims=True), 0)
+    return light, reached
 
 
 def _scatter(

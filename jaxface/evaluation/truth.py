@@ -67,7 +67,8 @@ class Truth:
 
     `fit` holds true shape, camera and light (of a sun: its part within the harmonics). `seen`,
     `mirrored` and `dark` divide the face's texels: shown by the photo; hidden, but the texel on the
-    other side is shown; neither.
+    other side is shown; neither. `shading`: mean irradiance over pi that reaches each texel of the
+    mesh, shadows included, highlights not.
     """
 
     face: Face
@@ -76,6 +77,7 @@ class Truth:
     fit: FitResult
     texture_linear: np.ndarray
     classes: dict[str, np.ndarray]
+    shading: np.ndarray
     turned: float
 
 
@@ -106,7 +108,7 @@ def photograph(face: Face, condition: Condition, model: FaceModel, texels: Texel
         subsurface=_BLEED if sun else 0.0,
     )  # fmt: skip
     own = replace(made, vertices=face.vertices, triangles=np.asarray(model.triangles))
-    seen = seen_texels(own, texels, size)
+    seen, shading = texel_truth(own, texels, size, lighting, sun)
     camera = Camera(
         rotation=jnp.asarray(Rotation.from_matrix(rotation).as_rotvec(), jnp.float32),
         translation=jnp.asarray(translation, jnp.float32),
@@ -121,6 +123,7 @@ def photograph(face: Face, condition: Condition, model: FaceModel, texels: Texel
         fit=_true_fit(face, model, camera, known),
         texture_linear=shrink(face.texture_linear, len(seen)),
         classes=classes(face_texels(model, texels), seen),
+        shading=shading,
         turned=yaw,
     )
 
@@ -150,13 +153,22 @@ def degrade(photo: np.ndarray, condition: Condition, rng: np.random.Generator) -
     return photo.astype(np.float32)
 
 
-def seen_texels(made: scene.Scene, texels: TexelMap, size: int) -> np.ndarray:
-    """Returns which texels the photo shows, `[T, T]`: rays, none of the pipeline's code.
+def texel_truth(
+    made: scene.Scene,
+    texels: TexelMap,
+    size: int,
+    lighting: np.ndarray,
+    sun: light.Sun | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns which texels the photo shows, and their shading, `[T, T]`: rays, none of the
+    pipeline's code.
 
     Args:
         made: with the default model's mesh.
         texels: of that model.
         size: of the photo.
+        lighting: SH radiance `[9, 3]`, camera space.
+        sun: a light besides.
     """
     mask = np.asarray(texels.mask)
     corners, weights = np.asarray(texels.vertex_ids)[mask], np.asarray(texels.barycentrics)[mask]
@@ -165,9 +177,10 @@ def seen_texels(made: scene.Scene, texels: TexelMap, size: int) -> np.ndarray:
     normal = np.einsum("nk,nkc->nc", weights, normals[corners])
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
     free, cosine = scene.visible(made, points, normal, size, size)
-    seen = np.zeros(mask.shape, bool)
+    seen, shading = np.zeros(mask.shape, bool), np.zeros(mask.shape)
     seen[mask] = free & (cosine > _FACING)
-    return seen
+    shading[mask] = scene.incoming(made, points, normal, lighting, sun).mean(1)
+    return seen, shading
 
 
 def face_texels(model: FaceModel, texels: TexelMap) -> np.ndarray:
