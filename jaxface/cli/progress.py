@@ -45,12 +45,13 @@ class Reporter:
         self.stages: dict[str, float] = {}
         self.losses: dict[str, list[float]] = {}
         self._since = 0.0
+        self._first: tuple[float, float] | None = None
 
     def __call__(self, stage: str, info: dict[str, Any]) -> None:
         """Takes `state` (`start`, `step` or `end`) and what the stage tells (`loss`, `done`)."""
         now = time.monotonic()
         if info["state"] == "start":
-            self._since = now
+            self._since, self._first = now, None
         if "loss" in info:
             self.losses.setdefault(stage, []).append(float(info["loss"]))
         elapsed = now - self._since
@@ -66,8 +67,12 @@ class Reporter:
         if "loss" in info:
             text += f"   loss {info['loss']:.4g}"
         done = info.get("done", 0.0)
-        if info["state"] == "step" and done > 0:
-            text += f"   {elapsed * (1 - done) / done:.0f} s left"
+        if info["state"] == "step":
+            # Not from the start: what is compiled and prepared once would count for every step.
+            worked = elapsed - (self.clock.seconds - self.compiled)
+            before, then = self._first = self._first or (worked, done)
+            if done > then:
+                text += f"   {(worked - before) * (1 - done) / (done - then):.0f} s left"
         if info.get("note"):
             text += f"   {info['note']}"
         last = "\n" if info["state"] == "end" or not self.console.is_terminal else "\r"
