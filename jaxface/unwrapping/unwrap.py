@@ -19,6 +19,7 @@ from jaxface.types import FaceModel, FitResult, UnwrapResult
 from jaxface.unwrapping.eyes import axis_angle_of_eyes, tint_iris
 from jaxface.unwrapping.highlights import highlights
 from jaxface.unwrapping.membrane import gather_texels, membrane, scatter_vertices
+from jaxface.unwrapping.shadows import cast_shadows
 from jaxface.unwrapping.skin import blur_within, region_tolerance, shrink, skin_mask
 from jaxface.unwrapping.visibility import Projection, project_texels
 
@@ -62,11 +63,11 @@ def unwrap(
     """Returns what the photo shows of the face, its shading taken out, and a complete albedo.
 
     Seen are texels inside the photo that no triangle hides and that face the camera. Of those,
-    `skin_mask` keeps what the fitted face explains. Light that differs between the mirrored
-    halves is put down to shading, since skin is symmetric at low frequency; `partial` is the
-    radiance over that shading, less the gloss. The low-frequency albedo is the fitted one times a
-    smooth membrane through the seen ratio, so that both agree at the border; where one side alone
-    is seen, the other takes its tone.
+    `skin_mask` keeps what the fitted face explains and no cast shadow darkens. Light that differs
+    between the mirrored halves is put down to shading, since skin is symmetric at low frequency;
+    `partial` is the radiance over that shading, less the gloss. The low-frequency albedo is the
+    fitted one times a smooth membrane through the seen ratio, so that both agree at the border;
+    where one side alone is seen, the other takes its tone.
 
     Differentiable in photo and fit, except through which texels are seen and show skin.
 
@@ -129,10 +130,18 @@ def unwrap(
         field = membrane(*at_vertices(values, weights), model.triangles, reach=reach)
         return scatter_vertices(field, *corners)
 
+    shadow = cast_shadows(
+        fit,
+        model,
+        texels,
+        view,
+        jnp.mean(log_ratio, -1),
+        visibility * person * (tolerance[0] > 0),
+    )
     # Texels in deep shadow or burnt out say nothing about albedo.
     level = luminance(radiance)
     legible = _smoothstep(level / 0.004) * _smoothstep((0.995 - level) / 0.03)
-    judged = log_ratio, visibility * person * legible, tolerance
+    judged = log_ratio, visibility * person * legible * (1 - shadow), tolerance
     mask = skin_mask(*jax.lax.stop_gradient(judged), trend_of, reject=config.reject)
 
     values, weights = at_vertices(log_ratio, mask)
