@@ -1,5 +1,6 @@
 """Many photos: files, journal, and host work that goes on while the device computes."""
 
+from jaxface.batch.cloud import to_path
 from jaxface.batch.faces import FaceWorker
 from jaxface.batch.inputs import Item, find_photos
 from jaxface.batch.journal import Journal
@@ -16,4 +17,5 @@ __all__ = [
     "find_photos",
     "overlap",
     "run_photos",
+    "to_path",
 ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def find_photos(paths: Iterable[Path]) -> list[Path]:
     Folders are not searched any deeper. Names that begin with a dot are left out.
 
     Raises:
-        InputError: a folder holds no photo.
+        InputError: a folder holds no photo, or a store cannot be reached.
 
     Example:
         >>> [photo.name for photo in find_photos([Path("examples/photos")])][0]
@@ -37,10 +38,13 @@ def find_photos(paths: Iterable[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in paths:
-        if not path.is_dir():
+        with in_words(path):
+            folder = path.is_dir()
+            inside = [p for p in path.iterdir() if p.suffix.lower() in SUFFIXES] if folder else []
+            inside = sorted(photo for photo in inside if photo.is_file())
+        if not folder:
             found.append(path)
             continue
-        inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
         inside = [photo for photo in inside if not photo.name.startswith(".")]
         if not inside:
             raise InputError(f"There is no photo in the folder {path}.")
@@ -75,9 +79,21 @@ def digest(path: Path) -> str:
         InputError: there is no such file, or it may not be read.
     """
     try:
-        with open(path, "rb") as stream:
+        with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
     except FileNotFoundError:
         raise InputError(f"There is no file {path}; check the path.") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from None
+
+
+@contextmanager
+def in_words(place: object) -> Iterator[None]:
+    """Turns what a store raises, which may be anything, into one sentence."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise InputError(f"There is nothing at {place}; check the address.") from None
+    except Exception as error:
+        reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        raise InputError(f"{place} cannot be reached: {reason[0]}.") from error

@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
+from jaxface.batch.cloud import fetched, is_cloud, run_in_cloud
 from jaxface.batch.inputs import Item, digest, result_folders
 from jaxface.batch.journal import JOURNAL, Journal
 from jaxface.batch.overlap import overlap
@@ -73,8 +74,8 @@ def run_photos(
     SIGTERM what is being written is written to its end, then `KeyboardInterrupt` is raised.
 
     Args:
-        photos: files; see `find_photos`.
-        output: folder of all results and the journal.
+        photos: files or addresses; see `find_photos` and `to_path`.
+        output: folder of all results and the journal, or an address.
         worker: what to do.
         batch: faces computed at once.
         resume: skip photos that the journal and their folder both say are finished, with the same
@@ -87,6 +88,11 @@ def run_photos(
     Raises:
         InputError: the output cannot be written, or is another run's.
     """
+    if is_cloud(output):
+        return run_in_cloud(
+            run_photos, photos, output, worker,
+            batch=batch, resume=resume, readers=readers, writers=writers, tell=tell,
+        )  # fmt: skip
     items = result_folders(photos, output, taken={JOURNAL})
     settings = json.dumps(worker.settings, sort_keys=True, default=str)
     report, pace = Report(), _Pace(len(items))
@@ -95,11 +101,12 @@ def run_photos(
         keys: dict[Item, str] = {}
 
         def prepare(item: Item) -> Iterable[Any]:
-            keys[item] = key = key_of(settings, item)
-            folders = [output / name for name in finished.get(key, [])]
-            if folders and all(is_finished(folder, key) for folder in folders):
-                return []
-            return worker.prepare(item, key)
+            with fetched(item) as near:
+                keys[item] = key = key_of(settings, near)
+                folders = [output / name for name in finished.get(key, [])]
+                if folders and all(is_finished(folder, key) for folder in folders):
+                    return []
+                return list(worker.prepare(near, key))
 
         outcomes = overlap(
             items,

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxface import assets
+from jaxface.batch.cloud import to_path
 from jaxface.cli.databases import database_app
 from jaxface.errors import InputError, JaxfaceError
 
@@ -36,8 +37,8 @@ def run() -> None:
 
 @app.command()
 def reconstruct(
-    photos: Annotated[list[Path], typer.Argument(help="Photos, or folders of photos.")],
-    output: Output = Path("out"),
+    photos: Annotated[list[str], typer.Argument(help="Photos, or folders of them; s3://, gs://.")],
+    output: Annotated[str, typer.Option("--output", "-o", help="Folder for the result.")] = "out",
     quality: Annotated[str, typer.Option(help="draft, standard or high.")] = "standard",
     size: Annotated[int | None, typer.Option(help="Texture side: 256, 512, 1024, 2048.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Weight of the correlation term.")] = None,
@@ -55,15 +56,16 @@ def reconstruct(
     """Turns photos into textured 3D faces."""
     from jaxface.cli import work
 
-    if landmarks and (len(photos) > 1 or photos[0].is_dir()):
+    paths = [to_path(photo) for photo in photos]
+    if landmarks and (len(paths) > 1 or paths[0].is_dir()):
         raise InputError("--landmarks belongs to one photo; give one photo at a time.")
     work.prepare_jax(device)
     config = work.ReconstructConfig.for_quality(
         quality, method=method, size=size, alpha=alpha, seed=seed
     )
     code = work.reconstruct_photos(
-        photos,
-        output,
+        paths,
+        to_path(output),
         config,
         model=model,
         database=database,

@@ -13,6 +13,7 @@ import numpy as np
 from rich.console import Console
 
 from jaxface.batch import FaceWorker, Item, Report, find_photos, run_photos
+from jaxface.batch.cloud import fetched, is_cloud, staged
 from jaxface.batch.faces import MAX_FACES, describe, settings_of, summary_row
 from jaxface.batch.inputs import digest
 from jaxface.batch.runner import is_finished, key_of
@@ -79,7 +80,8 @@ def reconstruct_photos(
     photos = find_photos(paths)
     console = Console(stderr=log_json)
     many = photos != paths or len(photos) > 1
-    check_folder(output, holds_results=all_faces or many)
+    if not is_cloud(output):
+        check_folder(output, holds_results=all_faces or many)
 
     def load() -> Assets:
         return load_assets(config, model=model, database=str(database or "") or None)
@@ -94,21 +96,25 @@ def reconstruct_photos(
         return report.failures[-1][2] if report.failures else 0
     if resume and all_faces:
         raise InputError("--resume with --all-faces needs several photos, or a folder of photos.")
-    photo = read_photo(photos[0])
     settings = settings_of(config, model, database_id(database), all_faces)
     if landmarks is not None:
         settings["landmarks"] = digest(landmarks)
-    key = key_of(json.dumps(settings, sort_keys=True), Item(photos[0], output))
+    with fetched(Item(photos[0], output)) as near:
+        photo = read_photo(near.path)
+        key = key_of(json.dumps(settings, sort_keys=True), near)
     if resume and is_finished(output, key):
         console.print(f"{output} is finished.", markup=False, highlight=False)
         return 0
     if not log_json:
         height, width = photo.srgb.shape[:2]
         console.print(f"{photos[0]} ({width} x {height})", markup=False, highlight=False)
-    rows = _reconstruct_photo(
-        photo, output, load(), config, console, key,
-        all_faces=all_faces, landmarks=own, log_json=log_json,
-    )  # fmt: skip
+    with staged(output) as folder:
+        rows = _reconstruct_photo(
+            photo, folder, load(), config, console, key,
+            all_faces=all_faces, landmarks=own, log_json=log_json,
+        )  # fmt: skip
+    for row in rows:
+        row["folder"] = row["folder"].replace(str(folder), str(output))
     if not log_json:
         summary(console, rows)
     return 0
