@@ -14,7 +14,7 @@ from jaxface.database import Database
 from jaxface.mapping import Many, face_mesh
 from jaxface.pipeline.batched import round_up, stack
 from jaxface.pipeline.chain import _candidates
-from jaxface.rendering.color import srgb_to_linear
+from jaxface.rendering.color import luminance, srgb_to_linear
 
 
 def test_faces_of_any_photo_have_few_kinds() -> None:
@@ -75,3 +75,13 @@ def test_each_face_has_its_own_part_of_a_large_database() -> None:
     assert len(shared.names) == 2
     mixed = run(lambda t, w: jnp.tensordot(w, t, 1), shared.textures, weights)
     assert mixed.shape == (2, 8, 8, 3)
+
+
+def test_a_photo_without_colours_gets_the_hue_of_skin() -> None:
+    points = np.random.default_rng(0).uniform(200, 400, (478, 2))
+    grey = np.random.default_rng(1).uniform(0.1, 0.5, (600, 600, 1)).repeat(3, -1)
+    ashen, red = (np.asarray(prepare_face(x, points).srgb) for x in (grey, grey * [1, 0.9, 0.9]))
+    assert np.isfinite(ashen).all() and (ashen[..., 0] > 1.2 * ashen[..., 2]).all()
+    np.testing.assert_allclose(red[..., 1], red[..., 2], atol=1e-6)
+    level = np.asarray(luminance(srgb_to_linear(jnp.asarray(ashen)))) / (red[..., 1] / 0.9) ** 2.2
+    assert level.std() < 0.05 * level.mean()  # as bright as it was

@@ -14,10 +14,13 @@ from jaxtyping import Array, Float
 from jaxface.errors import InputError
 from jaxface.landmarks.detector import pad_photo
 from jaxface.landmarks.mesh import ENLARGE
+from jaxface.rendering.color import linear_to_srgb, luminance, srgb_to_linear
 from jaxface.types import FitResult
+from jaxface.unwrapping.exposure import SKIN
 
 # The face's square of the photo, in sides of the landmarks' region, and its pixels a side.
 HEAD, WORKING_SIZES = 1.7, (512, 1024)
+_GREY = 2 / 255  # mean spread of the channels up to which a photo has no colours
 
 
 @struct.dataclass
@@ -57,7 +60,8 @@ def prepare_face(
 ) -> Face:
     """Returns a face as the stages take it. Host function.
 
-    The square has 512 or 1024 pixels a side, whichever shows all that the photo does.
+    The square has 512 or 1024 pixels a side, whichever shows all that the photo does. That of a
+    photo without colours gets the hue of average skin: the face would be ashen otherwise.
 
     Args:
         photo_srgb: 0..1.
@@ -88,7 +92,7 @@ def prepare_face(
     padded, extent = pad_photo(np.asarray(photo_srgb, np.float32))
     height, width = photo_srgb.shape[:2]
     return Face(
-        srgb=_cut(padded, extent, corner, scale, size=size),
+        srgb=_coloured(_cut(padded, extent, corner, scale, size=size)),
         corner=jnp.asarray(corner),
         scale=jnp.asarray(scale),
         landmarks=jnp.asarray((points - corner) * scale),
@@ -123,6 +127,15 @@ def _cut(
         antialias=True,
     )
     return jnp.clip(image, 0.0, 1.0)
+
+
+def _coloured(square: Float[Array, "S S 3"]) -> Float[Array, "S S 3"]:
+    """Returns a grey square at the same luminance in the hue of skin, any other as it is."""
+    if float(jnp.mean(jnp.max(square, -1) - jnp.min(square, -1))) > _GREY:
+        return square
+    skin = jnp.exp(jnp.asarray(SKIN))
+    level = luminance(srgb_to_linear(square))[..., None]
+    return linear_to_srgb(jnp.clip(level * skin / luminance(skin), 0.0, 1.0))
 
 
 @jax.jit

@@ -14,7 +14,7 @@ from jaxface.types import FaceModel, FitResult, Lighting, UnwrapResult
 # Logarithms of linear RGB. A camera exposes a face so that white in its place would be nearly
 # white, and balances the light to neutral; skin differs far more between people.
 _LIGHT, _LIGHT_LEVEL, _LIGHT_COLOUR = -0.1, 0.3, 0.1
-_SKIN = (-0.85, -1.50, -1.90)
+SKIN = (-0.85, -1.50, -1.90)
 _SKIN_LEVEL, _SKIN_COLOUR = 0.6, 0.25
 # Of a texel off the albedo model, and how many texels of it are one independent observation.
 _ALBEDO_SIGMA, _CORRELATED = 0.1, 3000.0
@@ -74,7 +74,7 @@ def balance_light(fit: FitResult, model: FaceModel) -> FitResult:
         return jnp.sum(weight * logarithm, 0) / jnp.maximum(jnp.sum(weight), 1e-6)
 
     light, total = mean(jnp.log(shading)), mean(jnp.log(shading * albedo))
-    surplus = total - jnp.asarray(_SKIN)
+    surplus = total - jnp.asarray(SKIN)
     level = _posterior(_LIGHT, _LIGHT_LEVEL, surplus.mean(), _SKIN_LEVEL)
     colour = _posterior(0.0, _LIGHT_COLOUR, surplus - surplus.mean(), _SKIN_COLOUR)
     gain = jnp.exp(level + colour - light)
