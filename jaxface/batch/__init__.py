@@ -2,7 +2,7 @@
 
 from jaxface.batch.cloud import to_path
 from jaxface.batch.faces import FaceWorker
-from jaxface.batch.inputs import Item, find_photos
+from jaxface.batch.inputs import Item, Share, find_photos
 from jaxface.batch.journal import Journal
 from jaxface.batch.overlap import Outcome, overlap
 from jaxface.batch.runner import Report, Worker, run_photos
@@ -13,6 +13,7 @@ __all__ = [
     "Journal",
     "Outcome",
     "Report",
+    "Share",
     "Worker",
     "find_photos",
     "overlap",

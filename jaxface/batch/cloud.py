@@ -16,8 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxface.batch.inputs import Item, in_words
-from jaxface.batch.journal import JOURNAL, read_entries
+from jaxface.batch.inputs import Item, Share, in_words
+from jaxface.batch.journal import journal_name, read_entries
 from jaxface.errors import InputError
 from jaxface.export import PARAMETERS
 
@@ -109,6 +109,7 @@ def run_in_cloud(
     worker: Worker,
     *,
     resume: bool,
+    share: Share,
     tell: Callable[[dict[str, Any]], None],
     **settings: Any,
 ) -> Report:
@@ -117,12 +118,12 @@ def run_in_cloud(
     with tempfile.TemporaryDirectory(prefix="jaxface-") as scratch:
         near = Path(scratch)
         with in_words(output):
-            if (output / JOURNAL).exists():
-                (near / JOURNAL).write_bytes((output / JOURNAL).read_bytes())
-        proxy = _Uploading(worker, near, output, resume)
+            for journal in output.glob("run*.jsonl") if output.exists() else ():
+                (near / journal.name).write_bytes(journal.read_bytes())
+        proxy = _Uploading(worker, near, output, resume, journal_name(share))
         try:
             report = run(
-                photos, near, proxy, resume=False, tell=lambda e: tell(proxy.told(e)), **settings
+                photos, near, proxy, share=share, tell=lambda e: tell(proxy.told(e)), **settings
             )
         finally:
             proxy.upload_journal()
@@ -133,8 +134,11 @@ def run_in_cloud(
 class _Uploading:
     """A `Worker` whose results are uploaded, and that leaves out what the store holds."""
 
-    def __init__(self, worker: Worker, near: Path, output: Path, resume: bool) -> None:
+    def __init__(
+        self, worker: Worker, near: Path, output: Path, resume: bool, journal: str
+    ) -> None:
         self.worker, self.near, self.output, self.resume = worker, near, output, resume
+        self.journal = journal
         self.settings, self.compute, self.kind = worker.settings, worker.compute, worker.kind
         self.since = time.monotonic()
         done = [entry for entry in read_entries(near) if entry.get("event") == "done"]
@@ -168,6 +172,6 @@ class _Uploading:
 
     def upload_journal(self) -> None:
         self.since = time.monotonic()
-        if (self.near / JOURNAL).exists():
+        if (self.near / self.journal).exists():
             with in_words(self.output):
-                (self.output / JOURNAL).write_bytes((self.near / JOURNAL).read_bytes())
+                (self.output / self.journal).write_bytes((self.near / self.journal).read_bytes())

@@ -7,13 +7,42 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from jaxface.errors import InputError
 
+T = TypeVar("T")
 # Of a folder these are taken; HEIC to be told that it cannot be read.
 SUFFIXES = {
     ".jpg", ".jpeg", ".png", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".heif",
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Share:
+    """A process's part of a run that several share: every `count`-th photo from `index` on.
+
+    Raises:
+        InputError: there is no such part.
+
+    Example:
+        >>> Share(1, 4).of("abcdefg")
+        ['b', 'f']
+    """
+
+    index: int = 0
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.index < self.count:
+            raise InputError(f"There is no share {self.index + 1} of {self.count}.")
+
+    def of(self, items: Sequence[T]) -> list[T]:
+        """Returns its part of what all processes list alike."""
+        return list(items[self.index :: self.count])
+
+
+ALL = Share()
 
 
 @dataclass(frozen=True)

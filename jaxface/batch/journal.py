@@ -1,5 +1,7 @@
 """`OUT/run.jsonl`: what a run has finished, a line each, and the lock on its folder. Host code.
 
+Processes that share a run have a journal each, `run-2-of-8.jsonl`, and all read all.
+
 Every line is JSON and says what `event` it is: `run` when a process takes the folder, `done` or
 `failed` for a photo. A line is on the disk before the next one begins; one that was cut off by
 the end of its process counts for nothing. The lock is the kernel's, on this file: it ends with the
@@ -14,6 +16,8 @@ import os
 import shutil
 import socket
 import time
+from collections.abc import Iterable
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +26,18 @@ try:
 except ImportError:  # Windows: runs are not locked there
     fcntl = None  # type: ignore[assignment]
 
+from jaxface.batch.inputs import ALL, Share
 from jaxface.errors import InputError
 from jaxface.export import PREFIX
 
 JOURNAL = "run.jsonl"
+
+
+def journal_name(share: Share) -> str:
+    """Returns the name of a share's journal."""
+    if share.count == 1:
+        return JOURNAL
+    return f"run-{share.index + 1}-of-{share.count}.jsonl"
 
 
 class Journal:
@@ -43,32 +55,51 @@ class Journal:
         ['run', 'done']
     """
 
-    def __init__(self, output: Path, **details: Any) -> None:
-        """Takes the folder, which is made if it is missing, and writes a `run` line of details."""
-        self.output = output
+    def __init__(
+        self, output: Path, share: Share = ALL, names: Iterable[str] = (), **details: Any
+    ) -> None:
+        """Takes the folder, which is made if it is missing, and writes a `run` line of details.
+
+        Args:
+            output: the folder.
+            share: its part, which is taken alone; shares are held beside each other.
+            names: of a share's folders, of which it removes what a killed process left.
+            details: of the `run` line.
+        """
+        self.output, self.file = output, output / journal_name(share)
+        self._open: list[int] = []
+        # Who does all takes the folder; who does a share holds it together with the others.
+        wanted = [self.file] if share.count == 1 else [output / JOURNAL, self.file]
+        for file in wanted:
+            self._take(file, shared=file != self.file)
+        self._file = self._open[-1]
         try:
-            output.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(output / JOURNAL, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-        except OSError as error:
-            reason = error.strerror or error
-            raise InputError(f"{output} cannot be written: {reason}.") from error
-        try:
-            if fcntl:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._file)
-            if isinstance(error, BlockingIOError):
-                raise InputError(f"{_holder(output)} is writing to {output}.") from None
-            reason = error.strerror or error
-            raise InputError(f"{output / JOURNAL} cannot be locked: {reason}.") from error
-        try:
-            _remove_unfinished(output)
+            _remove_unfinished(output, None if share.count == 1 else names)
             self.entries = read_entries(output)
             self._end_line()
             self.write("run", pid=os.getpid(), host=socket.gethostname(), **details)
         except BaseException:
             self.close()
             raise
+
+    def _take(self, file: Path, *, shared: bool) -> None:
+        try:
+            self.output.mkdir(parents=True, exist_ok=True)
+            self._open.append(os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666))
+        except OSError as error:
+            self.close()
+            reason = error.strerror or error
+            raise InputError(f"{self.output} cannot be written: {reason}.") from error
+        try:
+            if fcntl:
+                kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+                fcntl.flock(self._open[-1], kind | fcntl.LOCK_NB)
+        except OSError as error:
+            self.close()
+            if isinstance(error, BlockingIOError):
+                raise InputError(f"{_holder(self.output)} is writing to {self.output}.") from None
+            reason = error.strerror or error
+            raise InputError(f"{file} cannot be locked: {reason}.") from error
 
     def write(self, event: str, **details: Any) -> None:
         """Appends a line and waits until it is on the disk.
@@ -85,7 +116,7 @@ class Journal:
             os.fsync(self._file)
         except OSError as error:
             reason = error.strerror or error
-            raise InputError(f"{self.output / JOURNAL} cannot be written: {reason}.") from error
+            raise InputError(f"{self.file} cannot be written: {reason}.") from error
 
     def finished(self) -> dict[str, list[str]]:
         """Returns by key the folders of the photos that were done when the journal was opened.
@@ -103,7 +134,8 @@ class Journal:
 
     def close(self) -> None:
         """Gives the folder back."""
-        os.close(self._file)
+        while self._open:
+            os.close(self._open.pop())
 
     def __enter__(self) -> Journal:
         return self
@@ -113,17 +145,15 @@ class Journal:
 
     def _end_line(self) -> None:
         """Ends a line that was cut off, so that the next one is whole."""
-        whole = (self.output / JOURNAL).read_bytes()
+        whole = self.file.read_bytes()
         if whole and not whole.endswith(b"\n"):
             os.write(self._file, b"\n")
 
 
 def read_entries(output: Path) -> list[dict[str, Any]]:
-    """Returns the journal's whole lines; a folder without a journal has none."""
-    try:
-        lines = (output / JOURNAL).read_bytes().splitlines()
-    except FileNotFoundError:
-        return []
+    """Returns the whole lines of all journals in a folder."""
+    files = sorted(output.glob("run*.jsonl"))
+    lines = [line for file in files for line in file.read_bytes().splitlines()]
     entries = []
     for line in lines:
         try:
@@ -132,7 +162,7 @@ def read_entries(output: Path) -> list[dict[str, Any]]:
             continue
         if isinstance(entry, dict):
             entries.append(entry)
-    return entries
+    return sorted(entries, key=lambda e: e.get("time", 0.0)) if len(files) > 1 else entries
 
 
 def _holder(output: Path) -> str:
@@ -142,8 +172,12 @@ def _holder(output: Path) -> str:
     return f"Another run (process {runs[-1].get('pid')} on {runs[-1].get('host')})"
 
 
-def _remove_unfinished(output: Path) -> None:
+def _remove_unfinished(output: Path, names: Iterable[str] | None) -> None:
     """Removes what a killed process left half-written, here and in the folders of its photos."""
-    for pattern in (f"{PREFIX}*", f"*/{PREFIX}*"):
+    patterns = [f"{PREFIX}*", f"*/{PREFIX}*"]
+    if names is not None:
+        safe = [escape(name) for name in names]
+        patterns = [*(f"{PREFIX}{name}-*" for name in safe), *(f"{n}/{PREFIX}*" for n in safe)]
+    for pattern in patterns:
         for folder in output.glob(pattern):
             shutil.rmtree(folder, ignore_errors=True)

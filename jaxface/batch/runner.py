@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from jaxface.batch.cloud import fetched, is_cloud, run_in_cloud
-from jaxface.batch.inputs import Item, digest, result_folders
+from jaxface.batch.inputs import ALL, Item, Share, digest, result_folders
 from jaxface.batch.journal import JOURNAL, Journal
 from jaxface.batch.overlap import overlap
 from jaxface.errors import JaxfaceError
@@ -64,6 +64,7 @@ def run_photos(
     *,
     batch: int = 1,
     resume: bool = False,
+    share: Share = ALL,
     readers: int = 2,
     writers: int = 2,
     tell: Tell = lambda event: None,
@@ -80,6 +81,8 @@ def run_photos(
         batch: faces computed at once.
         resume: skip photos that the journal and their folder both say are finished, with the same
             settings and the same contents.
+        share: this process's part of the photos, if several work on them; each gives the same
+            photos, and the same output, where all of them find what is finished.
         readers: threads that decode and detect.
         writers: threads that encode and write.
         tell: takes an event (`event` is `photo`) for each photo, with `done`, `failed`, `total`,
@@ -91,12 +94,13 @@ def run_photos(
     if is_cloud(output):
         return run_in_cloud(
             run_photos, photos, output, worker,
-            batch=batch, resume=resume, readers=readers, writers=writers, tell=tell,
+            batch=batch, resume=resume, share=share, readers=readers, writers=writers, tell=tell,
         )  # fmt: skip
-    items = result_folders(photos, output, taken={JOURNAL})
+    items = share.of(result_folders(photos, output, taken={JOURNAL}))
     settings = json.dumps(worker.settings, sort_keys=True, default=str)
     report, pace = Report(), _Pace(len(items))
-    with Journal(output, photos=len(items), settings=worker.settings) as journal:
+    names = [item.folder.name for item in items]
+    with Journal(output, share, names, photos=len(items), settings=worker.settings) as journal:
         finished = journal.finished() if resume else {}
         keys: dict[Item, str] = {}
 

@@ -51,6 +51,9 @@ def reconstruct(
     seed: Annotated[int, typer.Option(help="Same seed, same bits.")] = 0,
     batch: Annotated[int, typer.Option(help="Faces computed at once.", min=1)] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Skip what is finished.")] = False,
+    share: Annotated[
+        str, typer.Option(help="I/N: a part of the photos; auto: the cluster's.")
+    ] = "",
     log_json: Annotated[bool, typer.Option("--log-json", help="A JSON line an event.")] = False,
 ) -> None:
     """Turns photos into textured 3D faces."""
@@ -59,6 +62,7 @@ def reconstruct(
     paths = [to_path(photo) for photo in photos]
     if landmarks and (len(paths) > 1 or paths[0].is_dir()):
         raise InputError("--landmarks belongs to one photo; give one photo at a time.")
+    part = work.share_of(share or "1/1")
     work.prepare_jax(device)
     config = work.ReconstructConfig.for_quality(
         quality, method=method, size=size, alpha=alpha, seed=seed
@@ -73,6 +77,7 @@ def reconstruct(
         landmarks=landmarks,
         batch=batch,
         resume=resume,
+        share=part,
         log_json=log_json,
     )
     if code:

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
-from jaxface.batch import FaceWorker, Item, Report, find_photos, run_photos
+from jaxface.batch import FaceWorker, Item, Report, Share, find_photos, run_photos
 from jaxface.batch.cloud import fetched, is_cloud, staged
 from jaxface.batch.faces import MAX_FACES, describe, settings_of, summary_row
-from jaxface.batch.inputs import digest
+from jaxface.batch.inputs import ALL, digest
 from jaxface.batch.runner import is_finished, key_of
 from jaxface.cli.progress import CompileClock, Reporter, RunReporter, summary
 from jaxface.database import database_id
@@ -39,6 +39,23 @@ def prepare_jax(device: str | None) -> None:
         jax.devices()
     except RuntimeError as error:
         raise InputError(f"There is no device {device!r} for JAX on this machine.") from error
+
+
+def share_of(text: str) -> Share:
+    """Returns this process's share of a run: `2/8`, or `auto` for what JAX finds out.
+
+    `auto` joins the cluster (SLURM, Open MPI, Kubernetes, TPU pods); call it before JAX is used.
+    """
+    if text == "auto":
+        try:
+            jax.distributed.initialize()
+        except (RuntimeError, ValueError) as error:
+            raise InputError(f"JAX finds no cluster here ({error}); give --share I/N.") from error
+        return Share(jax.process_index(), jax.process_count())
+    part, _, count = text.partition("/")
+    if not (part.isdecimal() and count.isdecimal()):
+        raise InputError(f"--share {text} is neither I/N (as 2/8) nor auto.")
+    return Share(int(part) - 1, int(count))
 
 
 def _own_landmarks(path: Path) -> np.ndarray:
@@ -69,6 +86,7 @@ def reconstruct_photos(
     landmarks: Path | None = None,
     batch: int = 1,
     resume: bool = False,
+    share: Share = ALL,
     log_json: bool = False,
 ) -> int:
     """Reconstructs photos and writes a folder for each face; returns the exit code.
@@ -79,7 +97,7 @@ def reconstruct_photos(
     own = None if landmarks is None else _own_landmarks(landmarks)
     photos = find_photos(paths)
     console = Console(stderr=log_json)
-    many = photos != paths or len(photos) > 1
+    many = photos != paths or len(photos) > 1 or share.count > 1
     if not is_cloud(output):
         check_folder(output, holds_results=all_faces or many)
 
@@ -91,7 +109,7 @@ def reconstruct_photos(
             worker = FaceWorker(
                 load(), config, batch=batch, all_faces=all_faces, database=database, tell=reporter
             )
-            report = _run(photos, output, worker, reporter, resume)
+            report = _run(photos, output, worker, reporter, resume, share)
         reporter.finish(report)
         return report.failures[-1][2] if report.failures else 0
     if resume and all_faces:
@@ -121,7 +139,12 @@ def reconstruct_photos(
 
 
 def _run(
-    photos: list[Path], output: Path, worker: FaceWorker, reporter: RunReporter, resume: bool
+    photos: list[Path],
+    output: Path,
+    worker: FaceWorker,
+    reporter: RunReporter,
+    resume: bool,
+    share: Share,
 ) -> Report:
     threads = 1  # on a CPU the computation takes all cores itself
     if jax.default_backend() != "cpu":
@@ -133,6 +156,7 @@ def _run(
             worker,
             batch=worker.rows,
             resume=resume,
+            share=share,
             readers=threads,
             writers=threads,
             tell=reporter,
