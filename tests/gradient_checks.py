@@ -16,10 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 import trimesh
 
+from jaxface.blending import blend, mix, project_simplex
 from jaxface.rendering.camera import look_at
 from jaxface.rendering.lighting import studio
 from jaxface.rendering.render import render
-from jaxface.types import FaceModel
+from jaxface.types import Correlations, FaceModel
 
 # Most of the time is compilation.
 FAST = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
@@ -125,7 +126,33 @@ def _rendering(size: int = 32) -> tuple[Callable[..., jax.Array], dict[str, Any]
     return total, arguments
 
 
+def _projection() -> tuple[Callable[..., jax.Array], dict[str, Any]]:
+    point = jnp.asarray([0.9, 0.4, -1.0, 0.3])
+    return lambda x: jnp.vdot(jnp.arange(4.0) ** 2, project_simplex(x)), {"point": point}
+
+
+def _blend() -> tuple[Callable[..., jax.Array], dict[str, Any]]:
+    """Faces whose masked and complete correlations differ, two of them without weight."""
+    rng = np.random.default_rng(3)
+    features = rng.normal(size=(2, 6, 3, 20, 5))
+    masked, complete = jnp.asarray(np.einsum("nkrpc,nkrpd->nkrcd", features, features))
+    names, support = ("relu1_1",), (jnp.ones((6, 3)),)
+    faces = Correlations((masked,), support, names)
+    whole = Correlations((complete,), support, names)
+    photo = mix(jnp.asarray([0.4, 0.0, 0.3, 0.1, 0.2, 0.0]), faces)
+
+    def total(photo, masked, complete):
+        result = blend(photo, faces.replace(values=(masked,)), whole.replace(values=(complete,)))
+        total = jnp.vdot(jnp.arange(6.0), result.weights)
+        return total + jnp.sum(result.correlations.values[0][:, 0] ** 2)
+
+    return total, {"photo's correlations": photo, "masked": masked, "complete": complete}
+
+
+ACTIVE = "implicit on the active set"
 CHECKS = {
+    "projection": Check("`project_simplex`", "exact on the active set", _projection),
+    "blend": Check("`blend`", ACTIVE, _blend),
     "render": Check("Renderer", "analytic; silhouettes by edge antialiasing", _rendering, 1e-8),
 }
 
