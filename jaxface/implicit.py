@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array
 
 Optimality = Callable[[Array, Any], Array]
@@ -34,7 +33,8 @@ def implicit(optimality: Optimality, solve: Solver, optimum: Array, parameters: 
         >>> def newton(right, x, p):
         ...     return right / (2 * x)
         >>> def root(p):
-        ...     return implicit(lambda x, p: x * x - p, newton, jnp.sqrt(jax.lax.stop_gradient(p)), p)
+        ...     found = jax.lax.stop_gradient(p) ** 0.5
+        ...     return implicit(lambda x, p: x * x - p, newton, found, p)
         >>> jax.grad(root)(4.0).item()
         0.25
     """

@@ -200,10 +200,11 @@ def _search(
         index = jax.lax.dynamic_slice(order, (place,), (_CHUNK,))
         given = (known[index], other[index], start[index], end[index])
         nothing = jnp.zeros((_CHUNK, 2), triangles.dtype)
+        first: tuple[Array, ...] = (jnp.int32(0), *given, nothing, index < count)
         found = jax.lax.while_loop(
             lambda state: (state[0] < _STEPS) & jnp.any(state[-1]),
             walk,
-            (jnp.int32(0), *given, nothing, index < count),
+            first,
         )
         return place + _CHUNK, edges.at[index].set(found[-2], mode="drop")
 
