@@ -8,19 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
 from typing import Any
 
+import gradient_problems as problems
 import jax
 import jax.numpy as jnp
 import numpy as np
-import trimesh
-
-from jaxface.blending import blend, mix, project_simplex
-from jaxface.rendering.camera import look_at
-from jaxface.rendering.lighting import studio
-from jaxface.rendering.render import render
-from jaxface.types import Correlations, FaceModel
 
 # Most of the time is compilation.
 FAST = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
@@ -32,32 +26,39 @@ class Check:
 
     stage: str
     method: str
-    build: Callable[[], tuple[Callable[..., jax.Array], dict[str, Any]]]
+    build: Callable[[], problems.Problem]
     step: float = 1e-6
+    slow: bool = False
 
 
 def errors(check: Check) -> dict[str, float]:
     """Returns for each argument the larger relative error of forward and reverse mode."""
     with jax.enable_x64(True):
         function, arguments = check.build()
-        names, values = list(arguments), list(arguments.values())
-        backward = jax.jit(jax.grad(function, range(len(values))), compiler_options=FAST)
-        gradients = backward(*values)
-        forward = jax.jit(partial(jax.jvp, function), compiler_options=FAST)
+        values = tuple(arguments.values())
+        still = jax.tree.map(jnp.zeros_like, values)
+        moves = [
+            (*still[:place], _direction(value, seed=place), *still[place + 1 :])
+            for place, value in enumerate(values)
+        ]
+
+        def slopes(values: tuple, moves: list[tuple]) -> tuple[list, list]:
+            value, line = jax.linearize(function, *values)
+            gradient = jax.linear_transpose(line, *values)(jnp.ones_like(value))
+            products = [jax.tree.map(jnp.vdot, gradient, move) for move in moves]
+            reverse = [sum(jax.tree.leaves(product)) for product in products]
+            return [line(*move) for move in moves], reverse
+
+        forward, reverse = jax.jit(slopes, compiler_options=FAST)(values, moves)
+        plain = jax.jit(function, compiler_options=FAST)
         found = {}
-        for place, name in enumerate(names):
-            moves = [jax.tree.map(jnp.zeros_like, value) for value in values]
-            moves[place] = _direction(values[place], seed=place)
+        for name, move, *both in zip(arguments, moves, forward, reverse, strict=True):
 
-            def moved(size: float, moves=moves) -> jax.Array:
-                there = jax.tree.map(lambda a, b: a + size * b, values, moves)
-                return forward(there, moves)[0]
+            def moved(size: float, move: tuple = move) -> jax.Array:
+                return plain(*jax.tree.map(lambda a, b: a + size * b, values, move))
 
-            slope = (moved(check.step) - moved(-check.step)) / (2 * check.step)
-            products = jax.tree.map(jnp.vdot, gradients[place], moves[place])
-            reverse = sum(jax.tree.leaves(products))
-            apart = max(abs(float(x - slope)) for x in (forward(values, moves)[1], reverse))
-            found[name] = apart / abs(float(slope))
+            slope = float(moved(check.step) - moved(-check.step)) / (2 * check.step)
+            found[name] = max(abs(float(one) - slope) for one in both) / abs(slope)
         return found
 
 
@@ -66,107 +67,48 @@ def _direction(value: Any, seed: int) -> Any:
     return jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape)), value)
 
 
-def doubled(tree: Any) -> Any:
-    """Returns the pytree with its floating-point leaves in float64."""
-
-    def double(x: jax.Array) -> jax.Array:
-        return x.astype(jnp.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x
-
-    return jax.tree.map(double, tree)
-
-
-def two_balls() -> FaceModel:
-    """A ball and a smaller one in front of it, the texture projected along z."""
-    big = trimesh.creation.icosphere(subdivisions=2, radius=0.1)
-    small = trimesh.creation.icosphere(subdivisions=1, radius=0.04)
-    small.apply_translation([0.07, 0.03, 0.12])
-    mesh = trimesh.util.concatenate([big, small])
-    count, triangles = len(mesh.vertices), jnp.array(mesh.faces)
-    quads = jnp.zeros((0, 4), jnp.int32)
-    return FaceModel(
-        mean=jnp.array(mesh.vertices, jnp.float32),
-        identity_basis=jnp.zeros((0, count, 3)),
-        expression_basis=jnp.zeros((0, count, 3)),
-        triangles=triangles,
-        quads=quads,
-        uvs=jnp.array(mesh.vertices[:, :2] * 4 + 0.5, jnp.float32),
-        uv_triangles=triangles,
-        uv_quads=quads,
-        mirror=jnp.arange(count),
-        vertex_region=jnp.zeros(count, jnp.int32),
-        landmark_triangles=jnp.zeros(0, jnp.int32),
-        landmark_barycentrics=jnp.zeros((0, 3)),
-        albedo_mean=jnp.zeros((2, 2, 3)),
-        albedo_basis=jnp.zeros((0, 2, 2, 3)),
-        region_names=("skin",),
-        expression_names=(),
-        identity_names=(),
-        albedo_names=(),
-    )
-
-
-def _rendering(size: int = 32) -> tuple[Callable[..., jax.Array], dict[str, Any]]:
-    """A picture in which 256 x 256 texels are looked up at less than one pixel each."""
-    rng = np.random.default_rng(0)
-    weight = jnp.asarray(rng.normal(size=(size, size, 4)))
-    model = doubled(two_balls())
-
-    def total(vertices, camera, texture, lighting):
-        picture, coverage = render(
-            *(model, vertices, texture, camera, lighting, size, size), smooth=True, specular=0.5
-        )
-        return jnp.sum(weight * jnp.concatenate([picture, coverage[..., None]], -1))
-
-    arguments = {
-        "vertices": model.mean,
-        "camera": doubled(look_at(0.3, 0.2, size, size, extent=0.3)),
-        "texture": jnp.asarray(rng.uniform(0.2, 0.8, (256, 256, 3))),
-        "lighting": doubled(studio()),
-    }
-    return total, arguments
-
-
-def _projection() -> tuple[Callable[..., jax.Array], dict[str, Any]]:
-    point = jnp.asarray([0.9, 0.4, -1.0, 0.3])
-    return lambda x: jnp.vdot(jnp.arange(4.0) ** 2, project_simplex(x)), {"point": point}
-
-
-def _blend() -> tuple[Callable[..., jax.Array], dict[str, Any]]:
-    """Faces whose masked and complete correlations differ, two of them without weight."""
-    rng = np.random.default_rng(3)
-    features = rng.normal(size=(2, 6, 3, 20, 5))
-    masked, complete = jnp.asarray(np.einsum("nkrpc,nkrpd->nkrcd", features, features))
-    names, support = ("relu1_1",), (jnp.ones((6, 3)),)
-    faces = Correlations((masked,), support, names)
-    whole = Correlations((complete,), support, names)
-    photo = mix(jnp.asarray([0.4, 0.0, 0.3, 0.1, 0.2, 0.0]), faces)
-
-    def total(photo, masked, complete):
-        result = blend(photo, faces.replace(values=(masked,)), whole.replace(values=(complete,)))
-        total = jnp.vdot(jnp.arange(6.0), result.weights)
-        return total + jnp.sum(result.correlations.values[0][:, 0] ** 2)
-
-    return total, {"photo's correlations": photo, "masked": masked, "complete": complete}
-
-
-ACTIVE = "implicit on the active set"
 CHECKS = {
-    "projection": Check("`project_simplex`", "exact on the active set", _projection),
-    "blend": Check("`blend`", ACTIVE, _blend),
-    "render": Check("Renderer", "analytic; silhouettes by edge antialiasing", _rendering, 1e-8),
+    "render": Check(
+        "`render(smooth=True)`", "direct; silhouettes by `antialias`", problems.rendering, 1e-8
+    ),
+    "landmarks": Check(
+        "`detect_padded`", "direct, regions held", problems.landmarks, step=1e-9, slow=True
+    ),
+    "fit to landmarks": Check(
+        "`fit`, landmarks alone",
+        "implicit, exact Hessian",
+        lambda: problems.fitting(False),
+        step=1e-5,
+    ),
+    "fit to pixels": Check(
+        "`fit`", "implicit, exact Hessian", lambda: problems.fitting(True), step=1e-6, slow=True
+    ),
+    "projection": Check("`project_simplex`", "exact on the active set", problems.projection),
+    "blend": Check("`blend`", "implicit on the active set", problems.blending),
+    "synthesis": Check("`synthesize`", "unrolled, steps checkpointed", problems.synthesis),
 }
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "gradients.md"
+HEADER = "| stage | with respect to | method | error |\n| --- | --- | --- | --- |\n"
 
 
-def table() -> str:
-    """Returns the rows of the table, measured."""
-    rows = []
-    for check in CHECKS.values():
-        rows += [
-            f"| {check.stage} | {name} | {check.method} | {error:.0e} |"
-            for name, error in errors(check).items()
-        ]
-    return "\n".join(rows)
+def published() -> dict[tuple[str, str], float]:
+    """Returns the errors of the page's table by stage and argument."""
+    rows = PAGE.read_text().split(HEADER)[1].split("\n\n")[0].splitlines()
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    return {(stage, argument): float(error) for stage, argument, _, error in cells}
+
+
+def write() -> None:
+    """Measures all and writes the page's table."""
+    rows = [
+        f"| {check.stage} | {name} | {check.method} | {error:.0e} |"
+        for check in CHECKS.values()
+        for name, error in errors(check).items()
+    ]
+    before, rest = PAGE.read_text().split(HEADER)
+    after = rest.split("\n\n", 1)[1]
+    PAGE.write_text(before + HEADER + "\n".join(rows) + "\n\n" + after)
 
 
 if __name__ == "__main__":
-    print(table())
+    write()
