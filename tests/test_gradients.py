@@ -36,7 +36,7 @@ def test_derivatives_equal_finite_differences(name: str) -> None:
     check, written = CHECKS[name], published()
     for argument, error in errors(check).items():
         assert error < 1e-3, argument
-        assert error < 10 * max(written.pop((check.stage, argument)), 1e-6), argument
+        assert error < 10 * max(written.pop((check.stage, argument)), 1e-5), argument
     assert all(stage != check.stage for stage, _ in written), "the table has a row too many"
 
 
