@@ -30,7 +30,7 @@ def marked(name: str):
     return pytest.param(name, marks=[pytest.mark.slow] if CHECKS[name].slow else [])
 
 
-@pytest.mark.parametrize("name", map(marked, CHECKS))
+@pytest.mark.parametrize("name", [marked(name) for name in CHECKS])
 def test_derivatives_equal_finite_differences(name: str) -> None:
     """And no more than ten times as far from them as the published table says."""
     check, written = CHECKS[name], published()
