@@ -74,15 +74,7 @@ CHECKS = {
     "landmarks": Check(
         "`detect_padded`", "direct, regions held", problems.landmarks, step=1e-9, slow=True
     ),
-    "fit to landmarks": Check(
-        "`fit`, landmarks alone",
-        "implicit, exact Hessian",
-        lambda: problems.fitting(False),
-        step=1e-5,
-    ),
-    "fit to pixels": Check(
-        "`fit`", "implicit, exact Hessian", lambda: problems.fitting(True), step=1e-6, slow=True
-    ),
+    "fit": Check("`fit`", "implicit, exact Hessian", problems.fitting, slow=True),
     "projection": Check("`project_simplex`", "exact on the active set", problems.projection),
     "blend": Check("`blend`", "implicit on the active set", problems.blending),
     "synthesis": Check("`synthesize`", "unrolled, steps checkpointed", problems.synthesis, 1e-7),

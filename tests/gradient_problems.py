@@ -161,7 +161,7 @@ def _smooth_lookup(image: jax.Array, xy: jax.Array) -> jax.Array:
     return jnp.einsum("...y,...x,...yxc->...c", weights[..., 1, :], weights[..., 0, :], values)
 
 
-def fitting(photometric: bool) -> Problem:
+def fitting() -> Problem:
     """All of a result's numbers, for a solver that goes on to the end.
 
     The derivative of the pixels' fit is that of the finest level repeated until nothing changes,
@@ -169,7 +169,7 @@ def fitting(photometric: bool) -> Problem:
     """
     exact = SolverConfig(max_iterations=30, rtol=1e-12)
     to_the_end = {"BLURS": (2.0, *(1.0,) * 4), "sample_image": _smooth_lookup, "SAMPLES": 512}
-    config = FitConfig(photometric=photometric, solver=exact, pixel_solver=exact)
+    config = FitConfig(solver=exact, pixel_solver=exact)
     model = doubled(small_model())
     photo, landmarks = portrait(model)
     window = crop_window(landmarks)
@@ -192,10 +192,9 @@ def fitting(photometric: bool) -> Problem:
         "landmarks": landmarks,
         "identity basis": model.identity_basis,
         "prior's focal length": jnp.asarray(320.0),
+        "photo": photo,
+        "person's mask": jnp.broadcast_to(height[:, None], (96, 96)),
     }
-    if not photometric:
-        return lambda *given: total(*given, photo, None), arguments
-    arguments |= {"photo": photo, "person's mask": jnp.broadcast_to(height[:, None], (96, 96))}
     return total, arguments
 
 
