@@ -23,8 +23,11 @@ from jaxface.pipeline import (
     reconstruct,
     reconstruct_batch,
 )
+from jaxface.rendering.antialias import antialias
+from jaxface.rendering.interpolate import interpolate, screen_derivatives
 from jaxface.rendering.rasterize import rasterize
 from jaxface.rendering.render import render
+from jaxface.rendering.texture import sample_texture
 from jaxface.synthesis import SynthesisConfig, synthesize
 from jaxface.types import (
     BlendResult,
@@ -65,11 +68,13 @@ __all__ = [
     "SynthesisResult",
     "UnwrapConfig",
     "UnwrapResult",
+    "antialias",
     "blend",
     "correlate",
     "detect",
     "fit",
     "infer",
+    "interpolate",
     "load_assets",
     "load_database",
     "load_model",
@@ -82,6 +87,8 @@ __all__ = [
     "reconstruct",
     "reconstruct_batch",
     "render",
+    "sample_texture",
+    "screen_derivatives",
     "shape",
     "synthesize",
     "texel_map",

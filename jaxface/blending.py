@@ -7,21 +7,21 @@ gradient with restart; its duality gap certifies the result.
 
 from __future__ import annotations
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxface.features.correlations import cell_scales
+from jaxface.implicit import implicit
 from jaxface.types import BlendResult, Correlations
 
 
+@jax.custom_jvp
 def project_simplex(point: Float[Array, " K"]) -> Float[Array, " K"]:
     """Returns the nearest point of the simplex {w >= 0, sum w = 1} (exact, by sorting).
 
-    Differentiable where the set of positive weights does not change: the Jacobian is the
-    projection on that set minus its mean. Duchi et al. 2008, figure 1.
+    Differentiable, forward and reverse, with the Jacobian of the positive weights: the identity
+    minus their mean; what is zero stays zero, also at a corner. Duchi et al. 2008, figure 1.
 
     Args:
         point: any real vector.
@@ -35,6 +35,15 @@ def project_simplex(point: Float[Array, " K"]) -> Float[Array, " K"]:
     thresholds = (jnp.cumsum(descending) - 1.0) / count
     active = jnp.sum(descending > thresholds)
     return jnp.maximum(point - thresholds[active - 1], 0.0)
+
+
+@project_simplex.defjvp
+def _projection_derivative(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    weights = project_simplex(primals[0])
+    active = weights > 0
+    change = jnp.where(active, tangents[0], 0.0)
+    mean = jnp.sum(change) / jnp.maximum(jnp.sum(active), 1)
+    return weights, jnp.where(active, change - mean, 0.0)
 
 
 def duality_gap(
@@ -58,7 +67,8 @@ def solve_simplex(
     """Returns the minimiser of w.Qw/2 - l.w over the simplex, and the iterations.
 
     FISTA with function-free restart (Beck and Teboulle 2009; O'Donoghue and Candes 2015). The
-    derivative is the implicit one on the active set: weights that are zero stay zero.
+    derivative, forward and reverse, is the implicit one on the active set: weights that are zero
+    stay zero.
 
     Args:
         quadratic: symmetric, positive semidefinite.
@@ -71,13 +81,32 @@ def solve_simplex(
         >>> weights.tolist()
         [0.5, 0.5]
     """
-    weights, iterations = _solve((tolerance, max_iterations), quadratic, linear)
-    return weights, iterations
+    fixed_quadratic, fixed_linear = jax.lax.stop_gradient((quadratic, linear))
+    weights, iterations = _fista(fixed_quadratic, fixed_linear, tolerance, max_iterations)
+    return implicit(_slope, _solve_active, weights, (quadratic, linear)), iterations
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _solve(limits: tuple[float, int], quadratic: Array, linear: Array) -> tuple[Array, Array]:
-    tolerance, max_iterations = limits
+def _slope(weights: Array, problem: tuple[Array, Array]) -> Array:
+    return problem[0] @ weights - problem[1]
+
+
+def _solve_active(right: Array, weights: Array, problem: tuple[Array, Array]) -> Array:
+    """Returns y of the optimality system [Q 1; 1 0] [y; m] = [right; 0] on the active set."""
+    active = weights > 1e-7
+    size = len(weights)
+    # Faces that cannot be told apart make it singular.
+    least = 10 * jnp.finfo(weights.dtype).eps * jnp.max(jnp.abs(problem[0])) + 1e-30
+    quadratic = jnp.where(active[:, None] & active, problem[0], jnp.eye(size))
+    system = jnp.zeros((size + 1, size + 1), weights.dtype)
+    system = system.at[:size, :size].set(quadratic + least * jnp.eye(size))
+    system = system.at[:size, size].set(active).at[size, :size].set(active)
+    right = jnp.append(jnp.where(active, right, 0.0), 0.0)
+    return jnp.where(active, jnp.linalg.solve(system, right)[:size], 0.0)
+
+
+def _fista(
+    quadratic: Array, linear: Array, tolerance: float, max_iterations: int
+) -> tuple[Array, Array]:
     size = linear.shape[0]
     lipschitz = jnp.max(jnp.sum(jnp.abs(quadratic), -1)) + 1e-30
     scale = jnp.maximum(jnp.max(jnp.abs(quadratic)), jnp.max(jnp.abs(linear))) + 1e-30
@@ -99,28 +128,6 @@ def _solve(limits: tuple[float, int], quadratic: Array, linear: Array) -> tuple[
     state = (start, start, one, duality_gap(start, quadratic, linear), jnp.zeros((), jnp.int32))
     weights, _, _, _, count = jax.lax.while_loop(unfinished, step, state)
     return weights, count
-
-
-def _solve_forward(limits: tuple[float, int], quadratic: Array, linear: Array) -> tuple:
-    result = _solve(limits, quadratic, linear)
-    return result, (result[0], quadratic)
-
-
-def _solve_backward(_: tuple[float, int], saved: tuple, cotangent: tuple) -> tuple[Array, Array]:
-    """Solves the optimality system [Q 1; 1 0] on the active set for the cotangent."""
-    weights, quadratic = saved
-    active = weights > 1e-7
-    both = active[:, None] & active[None, :]
-    size = weights.shape[0]
-    system = jnp.zeros((size + 1, size + 1), weights.dtype)
-    system = system.at[:size, :size].set(jnp.where(both, quadratic, jnp.eye(size)))
-    system = system.at[:size, size].set(active).at[size, :size].set(active)
-    right = jnp.append(jnp.where(active, cotangent[0], 0.0), 0.0)
-    adjoint = jnp.where(active, jnp.linalg.solve(system, right)[:size], 0.0)
-    return -(jnp.outer(adjoint, weights) + jnp.outer(weights, adjoint)) / 2, adjoint
-
-
-_solve.defvjp(_solve_forward, _solve_backward)
 
 
 def blend(

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, UInt8
 
 from jaxface.database.store import HEIGHT_LEVEL
 from jaxface.morphable.texels import TexelMap
-from jaxface.rendering.normals import normalize
+from jaxface.rendering.normals import length, normalize
 from jaxface.synthesis import blur, soft_mask
 from jaxface.types import FaceModel, Materials
 
@@ -141,10 +141,10 @@ def texel_sizes(
     per_v = (a[:, None] * edges[:, 1] - c[:, None] * edges[:, 0]) / area
     triangle = jnp.maximum(texels.triangle_ids, 0)
 
-    def length(per: Array) -> Array:
-        return jnp.maximum(jnp.linalg.norm(per + 1e-12, axis=-1) * 1e3 / size, 0.02)[triangle]
+    def spanned(per: Array) -> Array:
+        return jnp.maximum(length(per) * 1e3 / size, 0.02)[triangle]
 
-    return length(per_u), length(per_v)
+    return spanned(per_u), spanned(per_v)
 
 
 _SKIN_ONLY = dict.fromkeys(("skin", "nose", "lips", "lids", "brows", "ears", "scalp", "neck"), 1.0)

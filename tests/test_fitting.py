@@ -176,10 +176,11 @@ def test_gradients_of_both_terms_are_finite_differences_of_their_cost(model):
         samples=samples,
         weight=100 * samples.weight,
         frame=frame,
+        sigma=0.06,
     )
     for system in (
         lambda p: points.system(p, layout),
-        lambda p: pixels.system(p, layout, 0.06),
+        lambda p: pixels.system(p, layout),
     ):
         compiled = jax.jit(system)
         gradient = compiled(x).gradient

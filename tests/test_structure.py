@@ -18,6 +18,7 @@ LAYERS = {
     "types": 0,
     "assets": 0,
     "mapping": 0,
+    "implicit": 0,
     "images": 0,
     "rendering": 1,
     "morphable": 2,
@@ -49,6 +50,7 @@ JITTED = (
     "features",
     "materials",
     "mapping",
+    "implicit",
 )
 # Named for what they do: they read assets for the modules beside them.
 LOADERS = {"files.py", "weights.py"}

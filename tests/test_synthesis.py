@@ -138,14 +138,21 @@ def test_gradients_reach_the_photo_and_the_weights(problem, vgg):
     low, shown, mask, textures, weights = problem
     config = SynthesisConfig(levels=((1.0, 2),), chunk=2, memory=2)
 
-    def total(shown, weights):
+    def total(shown, weights, unroll):
         found = synthesize(
-            low, shown, mask, textures, weights, vgg, correlation=CORRELATION, config=config
+            *(low, shown, mask, textures, weights, vgg),
+            correlation=CORRELATION,
+            config=config,
+            unroll=unroll,
         )
         return jnp.sum(found.texture[:, -4:])
 
-    for gradient in jax.grad(total, argnums=(0, 1))(shown, weights):
+    whole, both, last = (jax.grad(total, (0, 1))(shown, weights, n) for n in (None, 2, 1))
+    for gradient in (*whole, *last):
         assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0
+    for same, other, cut in zip(whole, both, last, strict=True):
+        np.testing.assert_array_equal(same, other)
+        assert np.abs(same - cut).max() > 0
 
 
 def test_the_inferred_is_as_strong_as_the_photo_and_meets_it(problem):

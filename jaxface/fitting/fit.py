@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from jaxface.errors import InputError
+from jaxface.fitting.derivative import Objective, differentiable
 from jaxface.fitting.landmarks import (
     LandmarkNoise,
     LandmarkTerms,
@@ -20,9 +21,15 @@ from jaxface.fitting.landmarks import (
     plain_noise,
     start_pose,
 )
-from jaxface.fitting.photometric import fit_pixels, lighting_prior
+from jaxface.fitting.photometric import (
+    PixelTerms,
+    fit_pixels,
+    lighting_prior,
+    make_samples,
+    pyramid,
+)
 from jaxface.fitting.schemes import scheme_of
-from jaxface.fitting.solver import SolverConfig
+from jaxface.fitting.solver import SolverConfig, State
 from jaxface.fitting.unknowns import (
     LIGHTING,
     POSE,
@@ -103,7 +110,10 @@ def fit(
     Landmarks come first (robust, whitened by the detector's noise, contour points sliding along
     the silhouette), then the pixels of three pyramid levels join. Priors: identity and albedo
     N(0, 1), expressions around the blendshape network's, distance and focal length log-normal.
-    Pure; works under `jit` and `vmap`. Gradients do not pass through the solver.
+    Pure; works under `jit`, `vmap` and `grad`: parameters, vertices and landmarks are
+    differentiable, forward and reverse, in every array, by the implicit function theorem at the
+    optimum (Hessian of the last round). No gradient: which surface samples are seen, which
+    vertices make the contour, and the window that is cut out of the photo.
 
     Args:
         photo_srgb: 0..1.
@@ -132,10 +142,10 @@ def fit(
         )
     scheme_of(len(landmarks))
     height, width = photo_srgb.shape[:2]
-    landmarks = jnp.asarray(landmarks, jnp.float32)[:, :2]
+    landmarks = jnp.asarray(landmarks, float)[:, :2]
     present = jnp.all(jnp.isfinite(landmarks), axis=1)
     landmarks = jnp.where(present[:, None], landmarks, jnp.nanmean(landmarks, axis=0))
-    corner, zoom = crop_window(landmarks)
+    corner, zoom = crop_window(jax.lax.stop_gradient(landmarks))
     mask = jnp.ones((height, width)) if person_mask is None else person_mask
     image = _crop(jnp.concatenate([photo_srgb, mask[..., None]], axis=2), corner, zoom)
     principal = jnp.array([width / 2.0, height / 2.0]) if principal is None else principal
@@ -214,33 +224,45 @@ def _fit_crop(
         expression=len(model.expression_basis),
         extra=noise.factors.shape[1] + (modes + LIGHTING if config.photometric else 0),
     )
-    pose, frame = start_pose(embedding_points(model, model.mean), landmarks, present, principal)
+    # Where the search starts changes nothing of what it finds.
+    start = jax.lax.stop_gradient((embedding_points(model, model.mean), landmarks, principal))
+    pose, frame = start_pose(start[0], start[1], present, start[2])
     factors = config.known_focal_factor, config.focal_factor
     sure, unsure = (math.log(factor) ** -2 for factor in factors)
     prior = _prior(pose, layout, model, blendshapes, config).replace(
         log_focal=log_focal, focal_precision=jnp.where(focal_known, sure, unsure)
     )
     basis = shape_basis(model)
-    terms = LandmarkTerms(landmarks, present, model, basis, noise, layout)
-    state = fit_landmarks(prior.mean.at[:POSE].set(pose), frame, terms, prior, config.solver)
-    photometric_error = jnp.zeros(())
+    frame = frame.replace(principal=principal)
+    objective = Objective(
+        points=LandmarkTerms(landmarks, present, model, basis, noise, layout),
+        pixels=None,
+        prior=prior,
+        frame=frame,
+    )
     if config.photometric:
-        state, photometric_error = fit_pixels(
-            state,
-            image,
-            frame,
-            terms,
-            prior,
-            config.pixel_weight,
-            config.pixel_sigma,
-            config.pixel_solver,
+        pixels = PixelTerms(
+            picture=pyramid(image),
+            samples=make_samples(model, basis),
+            model=model,
+            basis=basis,
+            layout=layout,
+            weight=config.pixel_weight,
+            sigma=config.pixel_sigma,
         )
-    pose, identity, expression, rest = layout.split(state.x)
+        objective = objective.replace(pixels=pixels)
+    state, photometric_error = _search(pose, jax.lax.stop_gradient(objective), config)
+    if config.photometric:
+        finest = pixels.replace(picture=pixels.picture[-1])
+        objective = objective.replace(pixels=finest)
+    x = differentiable(state.x, objective)
+
+    pose, identity, expression, rest = layout.split(x)
     albedo, light = jnp.zeros(modes), uniform().coefficients
     if config.photometric:
         albedo = rest[-modes - LIGHTING : -LIGHTING]
         light = rest[-LIGHTING:].reshape(9, 3)
-    vertices = model.mean + jnp.tensordot(state.x[layout.shape], basis, 1)
+    vertices = model.mean + jnp.tensordot(x[layout.shape], basis, 1)
     fitted = jax.vmap(lambda p: project_point(p, pose, frame))(embedding_points(model, vertices))
     return FitResult(
         parameters=FaceParameters(
@@ -257,6 +279,17 @@ def _fit_crop(
         converged=state.converged,
         iterations=state.iterations,
     )
+
+
+def _search(
+    pose: Float[Array, "7"], objective: Objective, config: FitConfig
+) -> tuple[State, Float[Array, ""]]:
+    """Returns the solver's last state and the photometric error: landmarks first, then pixels."""
+    prior, frame, points = objective.prior, objective.frame, objective.points
+    state = fit_landmarks(prior.mean.at[:POSE].set(pose), frame, points, prior, config.solver)
+    if objective.pixels is None:
+        return state, jnp.zeros(())
+    return fit_pixels(state, objective.pixels, frame, points, prior, config.pixel_solver)
 
 
 def _prior(pose, layout: Layout, model, blendshapes, config: FitConfig) -> Prior:

@@ -27,6 +27,7 @@ from jaxface.fitting.unknowns import (
     project_point,
     rotation_of,
 )
+from jaxface.rendering.normals import length, normalize
 from jaxface.types import FaceModel
 
 OUTER_ITERATIONS = 3
@@ -198,7 +199,7 @@ def inter_ocular(landmarks: Float[Array, "L 2"]) -> Float[Array, ""]:
     scheme = scheme_of(len(landmarks))
     right = landmarks[jnp.array(scheme.right_eye)].mean(0)
     left = landmarks[jnp.array(scheme.left_eye)].mean(0)
-    return jnp.linalg.norm(left - right)
+    return length(left - right)
 
 
 def landmark_error(
@@ -207,7 +208,7 @@ def landmark_error(
     """Returns the mean distance of the landmarks that are not contour, in inter-ocular units."""
     scheme = scheme_of(len(target))
     inner = present.at[jnp.array(scheme.contour)].set(0.0)
-    distance = jnp.linalg.norm(fitted - target, axis=1)
+    distance = length(fitted - target)
     return (
         jnp.sum(distance * inner)
         / jnp.maximum(jnp.sum(inner), 1.0)
@@ -253,12 +254,11 @@ def correspondences(
     ids = model.triangles[model.landmark_triangles]
     weights = model.landmark_barycentrics
     own = jnp.einsum("lk,lkc->lc", weights[sliding], vertices[ids[sliding]])
-    outward = target[sliding] - jnp.median(target, axis=0)
-    outward /= jnp.maximum(jnp.linalg.norm(outward, axis=1, keepdims=True), 1e-6)
+    outward = normalize(target[sliding] - jnp.median(target, axis=0))
     reach = jnp.einsum("scd,sd->sc", project(vertices[candidates]), outward)
     best = jnp.argmax(reach, axis=1)
     farther = jnp.max(reach, axis=1) > jnp.einsum("sd,sd->s", project(own), outward)
-    vertex = jnp.take_along_axis(candidates, best[:, None], axis=1)
+    vertex = jnp.take_along_axis(candidates, best[:, None], axis=1).astype(ids.dtype)
     moved = jnp.where(farther[:, None], vertex, ids[sliding])
     share = jnp.where(farther[:, None], jnp.array([1.0, 0.0, 0.0]), weights[sliding])
     return ids.at[sliding].set(moved), weights.at[sliding].set(share)
@@ -289,8 +289,7 @@ class LandmarkTerms:
         candidates = sliding_candidates(model, scheme)
         ids, weights = correspondences(model, scheme, candidates, vertices, project, target)
         bias, factors, sigma = self.noise.at(yaw_of(rotation_of(pose, frame)))
-        eyes = target[scheme.left_eye[0]] - target[scheme.right_eye[0]]
-        eyes /= jnp.maximum(jnp.linalg.norm(eyes), 1e-6)
+        eyes = normalize(target[scheme.left_eye[0]] - target[scheme.right_eye[0]])
         return LandmarkTerm(
             target=target,
             present=self.present,

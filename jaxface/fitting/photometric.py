@@ -28,7 +28,7 @@ from jaxface.fitting.unknowns import (
 )
 from jaxface.rendering.color import linear_to_srgb, srgb_to_linear
 from jaxface.rendering.lighting import shade, uniform
-from jaxface.rendering.normals import normalize
+from jaxface.rendering.normals import length, normalize
 from jaxface.rendering.rasterize import rasterize
 from jaxface.rendering.texture import sample_image, sample_texture
 from jaxface.types import FaceModel, Lighting
@@ -74,7 +74,7 @@ def make_samples(model: FaceModel, basis: Float[Array, "S V 3"]) -> Samples:
         return jnp.concatenate([corners.mean(1), first, second], axis=1)
 
     mean = geometry(model.mean)
-    area = jnp.linalg.norm(jnp.cross(mean[:, 3:6], mean[:, 6:]), axis=1) * valid
+    area = length(jnp.cross(mean[:, 3:6], mean[:, 6:])) * valid
     uv = model.uvs[model.uv_quads[chosen]].mean(1)
     stack = jnp.concatenate([model.albedo_mean[None], model.albedo_basis])
     side, modes = stack.shape[1], len(stack)
@@ -97,7 +97,10 @@ def visibility(
     model: FaceModel,
     size: int,
 ) -> Float[Array, " N"]:
-    """Returns how well each sample is seen, 0..1: facing ratio times a depth test. Constant."""
+    """Returns how well each sample is seen, 0..1: facing ratio times a depth test.
+
+    Differentiable through the facing ratio.
+    """
     rotation, distance = rotation_of(pose, frame), jnp.exp(pose[6])
     depth = vertices @ rotation[2] + distance
     xy = jax.vmap(lambda p: project_point(p, pose, frame))(vertices)
@@ -112,7 +115,7 @@ def visibility(
     nearest = raster[row, column, 2]
     clear = (place[:, 2] < nearest + _DEPTH_SLACK) | (nearest == 0)
     ramp = jnp.clip((facing - 0.15) / 0.35, 0.0, 1.0)
-    return jax.lax.stop_gradient(ramp * clear * inside)
+    return ramp * clear * inside
 
 
 def irradiance_basis(normals: Float[Array, "*N 3"]) -> Float[Array, "*N 9"]:
@@ -154,15 +157,16 @@ def lighting_prior() -> tuple[Float[Array, "27"], Float[Array, "27 27"]]:
 class PixelTerm:
     """The pixels' share of the objective at one pyramid level, for fixed visibility.
 
-    `image`: sRGB, blurred. `weight`: of each sample, visibility included.
+    `image`: sRGB, blurred. `weight`: of each sample, visibility included. `sigma`: of a colour.
     """
 
     image: Float[Array, "S S 3"]
     samples: Samples
     weight: Float[Array, " N"]
     frame: Frame
+    sigma: float = struct.field(pytree_node=False)
 
-    def system(self, x: Float[Array, " P"], layout: Layout, sigma: float) -> System:
+    def system(self, x: Float[Array, " P"], layout: Layout) -> System:
         """Returns the pixels' part of value, gradient and matrix."""
         samples = self.samples
         modes = len(samples.albedo_basis)
@@ -188,12 +192,12 @@ class PixelTerm:
         tint = jnp.exp(log_albedo)
         linear = tint * (harmonics @ light)
         shown, gamma = jax.jvp(linear_to_srgb, (linear,), (jnp.ones_like(linear),))
-        value = (shown - seen) / sigma
+        value = (shown - seen) / self.sigma
         by_normal = (gamma * tint)[..., None] * jnp.einsum("nhk,hc->nck", bend, light)
-        by_view = jnp.concatenate([-slope, by_normal], axis=2) / sigma
+        by_view = jnp.concatenate([-slope, by_normal], axis=2) / self.sigma
         by_geometry, by_pose = by_view @ by_geometry, by_view @ by_pose
-        by_albedo = (gamma * linear)[..., None] * jnp.eye(3) / sigma
-        by_light = jnp.einsum("nc,nh,cd->nchd", gamma * tint, harmonics, jnp.eye(3)) / sigma
+        by_albedo = (gamma * linear)[..., None] * jnp.eye(3) / self.sigma
+        by_light = jnp.einsum("nc,nh,cd->nchd", gamma * tint, harmonics, jnp.eye(3)) / self.sigma
         by_light = by_light.reshape(-1, 3, LIGHTING)
         jacobian = jnp.concatenate(
             [
@@ -236,6 +240,40 @@ def normals_of(
     return normals @ rotation_of(pose, frame).T
 
 
+@struct.dataclass
+class PixelTerms:
+    """What stays the same in all rounds of one level: the picture, the model, weights.
+
+    `picture`: sRGB, blurred, and a weight of every pixel. `weight`: how many independent pixels
+    the whole face counts for. `sigma`: of a pixel, sRGB.
+    """
+
+    picture: Float[Array, "S S 4"]
+    samples: Samples
+    model: FaceModel
+    basis: Float[Array, "S V 3"]
+    layout: Layout
+    weight: float = struct.field(pytree_node=False)
+    sigma: float = struct.field(pytree_node=False)
+
+    def at(self, x: Float[Array, " P"], frame: Frame) -> PixelTerm:
+        """Returns the term with the visibility of the present estimate."""
+        samples, shape = self.samples, x[self.layout.shape]
+        geometry = samples.geometry_mean + jnp.tensordot(shape, samples.geometry_basis, 1)
+        vertices = self.model.mean + jnp.tensordot(shape, self.basis, 1)
+        size = self.picture.shape[0]
+        seen = visibility(vertices, geometry, x[:POSE], frame, self.model, size)
+        xy = jax.vmap(lambda g: project_point(g[:3], x[:POSE], frame))(geometry)
+        person = jnp.clip(sample_image(self.picture[..., 3:], xy)[:, 0], 0.0, 1.0) ** 2
+        return PixelTerm(
+            image=self.picture[..., :3],
+            samples=samples,
+            weight=self.weight * samples.weight * seen * person,
+            frame=frame,
+            sigma=self.sigma,
+        )
+
+
 def blur(image: Float[Array, "S S C"], width: Float[Array, ""]) -> Float[Array, "S S C"]:
     """Returns the image under a Gaussian of that width in pixels, the border normalised."""
     at = jnp.arange(image.shape[0])
@@ -246,12 +284,10 @@ def blur(image: Float[Array, "S S C"], width: Float[Array, ""]) -> Float[Array, 
 
 def fit_pixels(
     state: State,
-    image: Float[Array, "S S 4"],
+    levels: PixelTerms,
     frame: Frame,
     terms: LandmarkTerms,
     prior: Prior,
-    weight: float,
-    sigma: float,
     config: SolverConfig,
 ) -> tuple[State, Float[Array, ""]]:
     """Returns the solver's state after landmarks and pixels were fitted jointly, and the error.
@@ -261,31 +297,14 @@ def fit_pixels(
 
     Args:
         state: from the landmarks.
-        image: sRGB, and a weight of every pixel in the fourth channel.
+        levels: the pixels, with all levels of the pyramid (`pyramid`) as their picture.
         frame: that the pose is relative to.
         terms: landmarks, model and noise.
         prior: over all unknowns.
-        weight: how many independent pixels the whole face counts for.
-        sigma: of a pixel, sRGB.
         config: of the solver, for each level.
     """
-    layout, model = terms.layout, terms.model
-    samples = make_samples(model, terms.basis)
-    levels = jax.vmap(lambda width: blur(image, width))(jnp.array(BLURS))
+    layout, samples = terms.layout, levels.samples
     lower, upper = bounds(layout)
-
-    def term_at(x: Array, picture: Array) -> PixelTerm:
-        geometry = samples.geometry_mean + jnp.tensordot(x[layout.shape], samples.geometry_basis, 1)
-        vertices = model.mean + jnp.tensordot(x[layout.shape], terms.basis, 1)
-        seen = visibility(vertices, geometry, x[:POSE], frame, model, image.shape[0])
-        xy = jax.vmap(lambda g: project_point(g[:3], x[:POSE], frame))(geometry)
-        person = jnp.clip(sample_image(picture[..., 3:], xy)[:, 0], 0.0, 1.0) ** 2
-        return PixelTerm(
-            image=picture[..., :3],
-            samples=samples,
-            weight=weight * samples.weight * seen * person,
-            frame=frame,
-        )
 
     def light_at(x: Array, term: PixelTerm) -> Array:
         geometry = samples.geometry_mean + jnp.tensordot(x[layout.shape], samples.geometry_basis, 1)
@@ -299,17 +318,22 @@ def fit_pixels(
 
     def advance(x: Array, level: tuple[Array, Array]) -> tuple[Array, tuple[State, Array]]:
         picture, first = level
-        pixels, points = term_at(x, picture), terms.at(x, frame)
+        pixels, points = levels.replace(picture=picture).at(x, frame), terms.at(x, frame)
         light = jnp.where(first, light_at(x, pixels), x[layout.size - LIGHTING :])
         x = x.at[layout.size - LIGHTING :].set(light)
 
         def system(p: Array) -> System:
-            shown = pixels.system(p, layout, sigma)
-            return shown + points.system(p, layout) + prior.system(p)
+            return pixels.system(p, layout) + points.system(p, layout) + prior.system(p)
 
         state = solve(system, x, lower=lower, upper=upper, config=config)
         return state.x, (state, pixels.error(state.x, layout))
 
-    _, (states, errors) = jax.lax.scan(advance, state.x, (levels, jnp.arange(len(BLURS)) == 0))
+    pictures = levels.picture, jnp.arange(len(BLURS)) == 0
+    _, (states, errors) = jax.lax.scan(advance, state.x, pictures)
     last = jax.tree.map(lambda leaf: leaf[-1], states)
     return last.replace(iterations=state.iterations + jnp.sum(states.iterations)), errors[-1]
+
+
+def pyramid(image: Float[Array, "S S C"]) -> Float[Array, "N S S C"]:
+    """Returns the image under each of the blurs, coarse to fine, all at full size."""
+    return jax.vmap(lambda width: blur(image, width))(jnp.array(BLURS))

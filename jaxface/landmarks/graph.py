@@ -15,11 +15,12 @@ NHWC = ("NHWC", "HWIO", "NHWC")
 
 
 def run(header: Header, weights: dict[str, Array], *inputs: Array) -> tuple[Array, ...]:
-    """Returns the outputs of a network for its inputs (`[1, ...]` float32 each).
+    """Returns the outputs of a network for its inputs (`[1, ...]` each), in their precision.
 
-    Pure and differentiable; `header` is static.
+    Pure and differentiable in weights and inputs; `header` is static.
     """
-    values: dict[int, Any] = {int(k): jnp.asarray(v, jnp.float32) for k, v in weights.items()}
+    precision = inputs[0].dtype
+    values: dict[int, Any] = {int(k): jnp.asarray(v, precision) for k, v in weights.items()}
     values |= {int(k): v for k, v in header["static"].items()}
     values |= dict(zip(header["inputs"], inputs, strict=True))
     for op in header["ops"]:

@@ -39,7 +39,8 @@ def rotation_matrix(axis_angle: Float[Array, "3"]) -> Float[Array, "3 3"]:
 def axis_angle(matrix: Float[Array, "3 3"]) -> Float[Array, "3"]:
     """Returns the axis-angle vector of a rotation matrix, by way of the quaternion.
 
-    Stable for every angle, pi included. Not meant to be differentiated.
+    Stable for every angle, pi included. Differentiable, but jumps by a full turn at pi, where two
+    vectors mean the same rotation.
 
     Args:
         matrix: a rotation matrix.
@@ -77,9 +78,11 @@ def axis_angle(matrix: Float[Array, "3 3"]) -> Float[Array, "3"]:
     quaternion = rows[jnp.argmax(jnp.diagonal(rows))]
     quaternion = quaternion / jnp.linalg.norm(quaternion)
     quaternion = jnp.where(quaternion[0] < 0, -quaternion, quaternion)
-    sine = jnp.linalg.norm(quaternion[1:])
+    square = quaternion[1:] @ quaternion[1:]
+    tiny = square < 1e-14
+    sine = jnp.sqrt(jnp.where(tiny, 1.0, square))
     angle = 2.0 * jnp.arctan2(sine, quaternion[0])
-    return quaternion[1:] * jnp.where(sine < 1e-7, 2.0, angle / jnp.maximum(sine, 1e-12))
+    return quaternion[1:] * jnp.where(tiny, 2.0, angle / sine)
 
 
 def to_camera(vertices: Float[Array, "N 3"], camera: Camera) -> Float[Array, "N 3"]:
@@ -128,8 +131,6 @@ def look_at(
     extent: float = 0.36,
 ) -> Camera:
     """Returns a camera in front of a head that has turned by `yaw` and `pitch`.
-
-    Not meant to be differentiated (the axis-angle vector comes from a matrix).
 
     Args:
         yaw: radians; positive turns the head to the subject's left, which is image right.

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxface.rendering.normals import normalize
 from jaxface.types import Lighting
 
 _TRANSFER = (1.0,) + (2.0 / 3.0,) * 3 + (0.25,) * 5
@@ -87,7 +88,7 @@ def directional(
         colour: what a white surface that faces the light reflects of it, RGB.
         ambient: radiance of the uniform part.
     """
-    direction = direction / jnp.linalg.norm(direction)
+    direction = normalize(direction)
     basis = sh_basis(direction)
     peak = jnp.sum(basis * basis * jnp.asarray(_TRANSFER))
     coefficients = basis[:, None] * colour / peak

@@ -1,10 +1,17 @@
-"""Smooth normals of a triangle mesh."""
+"""Lengths and directions of vectors, smooth normals of a triangle mesh."""
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
+
+
+def length(vectors: Float[Array, "*N D"]) -> Float[Array, "*N"]:
+    """Returns the Euclidean length. Its gradient is zero where the vector is."""
+    square = jnp.sum(vectors * vectors, axis=-1)
+    there = square > 0
+    return jnp.where(there, jnp.sqrt(jnp.where(there, square, 1.0)), 0.0)
 
 
 def normalize(vectors: Float[Array, "*N D"]) -> Float[Array, "*N D"]:

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxface.rendering.antialias import antialias
 from jaxface.rendering.camera import project, rotation_matrix, to_camera
-from jaxface.rendering.interpolate import interpolate
+from jaxface.rendering.interpolate import interpolate, screen_derivatives
 from jaxface.rendering.lighting import STUDIO_LIGHTS, shade
 from jaxface.rendering.normals import normalize, vertex_normals
 from jaxface.rendering.rasterize import rasterize, triangle_ids
@@ -21,7 +22,7 @@ _SKIN_ROUGHNESS = 0.5
 _REFLECTANCE = 0.04
 
 
-@partial(jax.jit, static_argnames=("height", "width", "supersample"))
+@partial(jax.jit, static_argnames=("height", "width", "supersample", "smooth"))
 def render(
     model: FaceModel,
     vertices: Float[Array, "V 3"],
@@ -32,6 +33,7 @@ def render(
     width: int,
     *,
     supersample: int = 1,
+    smooth: bool = False,
     specular: float | Float[Array, ""] = 0.0,
     surface: Materials | None = None,
     background: Float[Array, "..."] | float = 0.0,
@@ -39,7 +41,8 @@ def render(
     """Returns the rendered picture (linear RGB over the background) and its coverage.
 
     Lambertian under spherical harmonics, smooth normals, both sides of triangles drawn, no cast
-    shadows. Differentiable in vertices, texture, camera and lighting, except through coverage.
+    shadows. Differentiable in vertices, texture, camera and lighting; through coverage and which
+    surface hides which if `smooth`.
 
     Args:
         model: topology, UVs and regions.
@@ -50,6 +53,8 @@ def render(
         height: of the picture, pixels.
         width: of the picture, pixels.
         supersample: each pixel is the mean of `supersample`² samples.
+        smooth: antialias silhouettes and look the texture up in a mip map, which the gradients
+            of shape, camera and minified textures need.
         specular: strength of a highlight from the studio lights' directions; 1 is a dielectric.
         surface: relief, roughness and reflectance by texel; by region if missing.
         background: linear RGB or grey behind the head.
@@ -76,19 +81,27 @@ def render(
     normals = normals * jnp.where(facing < 0, -1.0, 1.0)
 
     uv = interpolate(model.uvs, raster, model.uv_triangles)
-    albedo = sample_texture(texture_linear, uv)
+    slopes = None
+    if smooth:
+        slopes = screen_derivatives(
+            *(model.uvs, raster, xy * factor, depth, model.triangles, model.uv_triangles)
+        )
+    albedo = sample_texture(texture_linear, uv, slopes)
     rough, strength = pixel[..., 6], jnp.ones(())
     if surface is not None:
         maps = [surface.normal, surface.roughness[..., None], surface.specular[..., None]]
-        sampled = sample_texture(jnp.concatenate(maps, -1), uv)
+        sampled = sample_texture(jnp.concatenate(maps, -1), uv, slopes)
         tangents = _tangents(points, model)[jnp.maximum(triangle_ids(raster), 0)]
         normals = _bumped(normals, tangents, sampled[..., :3])
         rough, strength = sampled[..., 3], sampled[..., 4:]
     colour = albedo * jnp.maximum(shade(normals, lighting), 0.0)
     colour = colour + specular * strength * _highlights(normals, view, rough)
-    picture = covered * colour
-    picture, coverage = (_box(image, factor) for image in (picture, covered))
-    return picture + (1 - coverage) * background, coverage[..., 0]
+    picture = jnp.concatenate([covered * colour, covered], axis=-1)
+    if smooth:
+        picture = antialias(picture, raster, xy * factor, model.triangles)
+    picture = _box(picture, factor)
+    coverage = picture[..., 3:]
+    return picture[..., :3] + (1 - coverage) * background, coverage[..., 0]
 
 
 def _highlights(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 
 def sample_image(image: Float[Array, "H W C"], xy: Float[Array, "*N 2"]) -> Float[Array, "*N C"]:
@@ -19,27 +22,48 @@ def sample_image(image: Float[Array, "H W C"], xy: Float[Array, "*N 2"]) -> Floa
         >>> sample_image(jnp.arange(4.0).reshape(1, 4, 1), jnp.array([2.0, 0.5])).item()
         1.5
     """
-    height, width = image.shape[:2]
-    place = jnp.clip(xy - 0.5, 0.0, jnp.array([width - 1.0, height - 1.0], xy.dtype))
+    height, width, channels = image.shape
+    return _bilinear(image.reshape(-1, channels), jnp.array([width, height]), jnp.array(0), xy)
+
+
+def _bilinear(
+    pixels: Float[Array, "P C"],
+    size: Int[Array, "*N 2"],
+    start: Int[Array, "*N"],
+    xy: Float[Array, "*N 2"],
+) -> Float[Array, "*N C"]:
+    """Returns the value at `xy` of an image of that width and height, whose rows begin at start."""
+    last = size - 1
+    place = jnp.clip(xy - 0.5, 0.0, last.astype(xy.dtype))
     corner = jnp.floor(place)
     fx, fy = (place - corner)[..., 0:1], (place - corner)[..., 1:2]
-    x, y = corner[..., 0].astype(jnp.int32), corner[..., 1].astype(jnp.int32)
-    right, below = jnp.minimum(x + 1, width - 1), jnp.minimum(y + 1, height - 1)
-    top = image[y, x] * (1 - fx) + image[y, right] * fx
-    bottom = image[below, x] * (1 - fx) + image[below, right] * fx
+    corner = corner.astype(jnp.int32)
+    right, below = jnp.moveaxis(jnp.minimum(corner + 1, last), -1, 0)
+    x, y = corner[..., 0], corner[..., 1]
+    row, next_row = start + y * size[..., 0], start + below * size[..., 0]
+    top = pixels[row + x] * (1 - fx) + pixels[row + right] * fx
+    bottom = pixels[next_row + x] * (1 - fx) + pixels[next_row + right] * fx
     return top * (1 - fy) + bottom * fy
 
 
 def sample_texture(
-    texture: Float[Array, "T S C"], uv: Float[Array, "*N 2"]
+    texture: Float[Array, "T S C"],
+    uv: Float[Array, "*N 2"],
+    derivatives: Float[Array, "*N 2 2"] | None = None,
 ) -> Float[Array, "*N C"]:
-    """Returns the texture at UV coordinates, bilinear, the border replicated.
+    """Returns the texture at UV coordinates, the border replicated: bilinear or mip-mapped.
 
-    Differentiable in the texture and, away from texel centres, in the coordinates.
+    With derivatives, a lookup is trilinear between the levels of a pyramid whose texels are about
+    as large as the pixel (the longer of its two sides on the texture, as in OpenGL): a texture that
+    is smaller on the screen neither aliases nor leaves texels without gradient.
+
+    Differentiable in the texture, away from texel centres in the coordinates, and away from whole
+    levels in the derivatives.
 
     Args:
         texture: any channels; row 0 is the top, v = 1.
         uv: origin at the bottom left, 0..1.
+        derivatives: of u and v (rows) by the pixel's x and y (columns), from `screen_derivatives`.
 
     Example:
         >>> sample_texture(jnp.eye(2)[..., None], jnp.array([0.25, 0.75])).item()
@@ -47,7 +71,12 @@ def sample_texture(
     """
     height, width = texture.shape[:2]
     xy = jnp.stack([uv[..., 0] * width, (1.0 - uv[..., 1]) * height], axis=-1)
-    return sample_image(texture, xy)
+    if derivatives is None:
+        return sample_image(texture, xy)
+    texels = derivatives * jnp.array([[width], [height]], xy.dtype)
+    square = jnp.max(jnp.sum(texels * texels, axis=-2), axis=-1)
+    levels = 1 + int(math.log2(max(height, width)))
+    return sample_pyramid(texture, xy, jnp.sqrt(jnp.maximum(square, 1.0)), levels=levels)
 
 
 def halve(image: Float[Array, "H W C"]) -> Float[Array, "h w C"]:
@@ -80,9 +109,17 @@ def sample_pyramid(
         0.5
     """
     level = jnp.clip(jnp.log2(jnp.maximum(footprint, 1.0)), 0.0, levels - 1.0)[..., None]
-    total = jnp.zeros((*xy.shape[:-1], image.shape[-1]), image.dtype)
-    for index in range(levels):
-        weight = jnp.maximum(0.0, 1.0 - jnp.abs(level - index))
-        total = total + weight * sample_image(image, xy / 2**index)
-        image = halve(image)
-    return total
+    images = [image]
+    for _ in range(levels - 1):
+        images.append(halve(images[-1]))
+    pixels = jnp.concatenate([image.reshape(-1, image.shape[-1]) for image in images])
+    sizes = jnp.array([(image.shape[1], image.shape[0]) for image in images])
+    starts = jnp.array([0, *itertools.accumulate(len(i) * i.shape[1] for i in images[:-1])])
+    finer = jnp.minimum(level[..., 0].astype(jnp.int32), max(levels - 2, 0))
+
+    def at(index: Array) -> Array:
+        scale = 2.0 ** -index[..., None].astype(xy.dtype)
+        return _bilinear(pixels, sizes[index], starts[index], xy * scale)
+
+    share = level - finer[..., None]
+    return (1 - share) * at(finer) + share * at(jnp.minimum(finer + 1, levels - 1))

@@ -50,6 +50,7 @@ def synthesize(
     config: SynthesisConfig = SynthesisConfig(),
     callback: Callback | None = None,
     target: Callable[[int], Correlations] | None = None,
+    unroll: int | None = None,
     run: Run = one,
 ) -> SynthesisResult:
     """Returns the complete texture, linear RGB, and the loss after every chunk of steps.
@@ -71,10 +72,13 @@ def synthesize(
         config: static settings.
         callback: called on the host with the loss and the share that is done.
         target: the correlations wanted at a side, instead of the blended ones.
+        unroll: gradients go back through so many last steps of every level, and what the steps
+            before them found is a constant; through all steps if missing.
         run: how to run the steps; with `Many`, faces lie along a leading axis of everything that
             is not `Shared`, and so does the callback's loss.
 
-    Differentiable through the unrolled steps when no callback is given.
+    Differentiable through the unrolled steps when no callback is given. The reverse pass stores
+    the state before each step and evaluates the step again (`jax.checkpoint`).
     """
     size = low_frequency.shape[-2]
     start, free, change = run(
@@ -101,7 +105,10 @@ def synthesize(
         level, state = run(_begin, start, free, change, wanted, vgg, side=side, **settings)
         # A loop of the host: XLA's own makes the same step more than twice as slow on the CPU.
         for step in range(1, steps + 1):
-            state = run(_advance, level, state, vgg, **settings)
+            given = level, state, vgg
+            if unroll is not None and step <= steps - unroll:
+                given = jax.lax.stop_gradient(given)
+            state = run(_advance, *given, **settings)
             if step % config.chunk and step < steps:
                 continue
             losses.append(state.best_loss)
@@ -254,6 +261,18 @@ def _advance(
     A line search would evaluate every point twice. Instead every L-BFGS step is taken whole; one
     that raises the loss is taken back and tried again at a quarter of its length.
     """
+    stepped = partial(_stepped, correlation=correlation, config=config)
+    return jax.checkpoint(stepped)(level, state, vgg)
+
+
+def _stepped(
+    level: _Level,
+    state: _State,
+    vgg: Any,
+    *,
+    correlation: CorrelationConfig,
+    config: SynthesisConfig,
+) -> _State:
     lbfgs = optax.scale_by_lbfgs(config.memory)
     loss, gradient = jax.value_and_grad(lambda x: _loss(x, level, vgg, correlation, config))(
         state.x

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from jaxface.rendering.normals import length
 from jaxface.unwrapping.skin import weighted_median
 
 _PUPIL, _IRIS = 7.0, 20.5  # degrees around the eyeball's axis
@@ -25,7 +26,7 @@ def axis_angle_of_eyes(
         low = jnp.min(jnp.where(eye, mean, jnp.inf), axis=0)
         high = jnp.max(jnp.where(eye, mean, -jnp.inf), axis=0)
         offset = mean - jnp.where(jnp.isfinite(low), 0.5 * (low + high), 0.0)
-        cosine = offset[:, 2] / jnp.maximum(jnp.linalg.norm(offset, axis=1), 1e-9)
+        cosine = offset[:, 2] / jnp.maximum(length(offset), 1e-9)
         degrees = jnp.degrees(jnp.arccos(jnp.clip(cosine, -1.0, 1.0)))
         angle = jnp.where(eye[:, 0], degrees, angle)
     return angle

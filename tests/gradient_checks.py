@@ -1,0 +1,106 @@
+"""Derivatives of every stage beside central differences in float64.
+
+`python tests/gradient_checks.py` measures them and writes the table of `docs/gradients.md`;
+`test_gradients.py` holds each to its bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradient_problems as problems
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+# Most of the time is compilation.
+FAST = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One row: a scalar function of named arguments, made by `build` under x64."""
+
+    stage: str
+    method: str
+    build: Callable[[], problems.Problem]
+    step: float = 1e-6
+    slow: bool = False
+
+
+def errors(check: Check) -> dict[str, float]:
+    """Returns for each argument the larger relative error of forward and reverse mode."""
+    with jax.enable_x64(True):
+        function, arguments = check.build()
+        values = tuple(arguments.values())
+        still = jax.tree.map(jnp.zeros_like, values)
+        moves = [
+            (*still[:place], _direction(value, seed=place), *still[place + 1 :])
+            for place, value in enumerate(values)
+        ]
+
+        def slopes(values: tuple, moves: list[tuple]) -> tuple[list, list]:
+            value, line = jax.linearize(function, *values)
+            gradient = jax.linear_transpose(line, *values)(jnp.ones_like(value))
+            products = [jax.tree.map(jnp.vdot, gradient, move) for move in moves]
+            reverse = [sum(jax.tree.leaves(product)) for product in products]
+            return [line(*move) for move in moves], reverse
+
+        forward, reverse = jax.jit(slopes, compiler_options=FAST)(values, moves)
+        plain = jax.jit(function, compiler_options=FAST)
+        found = {}
+        for name, move, *both in zip(arguments, moves, forward, reverse, strict=True):
+
+            def moved(size: float, move: tuple = move) -> jax.Array:
+                return plain(*jax.tree.map(lambda a, b: a + size * b, values, move))
+
+            slope = float(moved(check.step) - moved(-check.step)) / (2 * check.step)
+            found[name] = max(abs(float(one) - slope) for one in both) / abs(slope)
+        return found
+
+
+def _direction(value: Any, seed: int) -> Any:
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape)), value)
+
+
+CHECKS = {
+    "render": Check(
+        "`render(smooth=True)`", "direct; silhouettes by `antialias`", problems.rendering, 1e-8
+    ),
+    "landmarks": Check(
+        "`detect_padded`", "direct, regions held", problems.landmarks, step=1e-9, slow=True
+    ),
+    "fit": Check("`fit`", "implicit, exact Hessian", problems.fitting, slow=True),
+    "projection": Check("`project_simplex`", "exact on the active set", problems.projection),
+    "blend": Check("`blend`", "implicit on the active set", problems.blending),
+    "synthesis": Check("`synthesize`", "unrolled, steps checkpointed", problems.synthesis, 1e-7),
+}
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "gradients.md"
+HEADER = "| stage | with respect to | method | error |\n| --- | --- | --- | --- |\n"
+
+
+def published() -> dict[tuple[str, str], float]:
+    """Returns the errors of the page's table by stage and argument."""
+    rows = PAGE.read_text().split(HEADER)[1].split("\n\n")[0].splitlines()
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    return {(stage, argument): float(error) for stage, argument, _, error in cells}
+
+
+def write() -> None:
+    """Measures all and writes the page's table."""
+    rows = [
+        f"| {check.stage} | {name} | {check.method} | {error:.0e} |"
+        for check in CHECKS.values()
+        for name, error in errors(check).items()
+    ]
+    before, rest = PAGE.read_text().split(HEADER)
+    after = rest.split("\n\n", 1)[1]
+    PAGE.write_text(before + HEADER + "\n".join(rows) + "\n\n" + after)
+
+
+if __name__ == "__main__":
+    write()

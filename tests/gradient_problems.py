@@ -1,0 +1,244 @@
+"""What the derivatives are measured on: small functions of every stage, made under x64.
+
+Each returns a scalar function and its arguments by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import trimesh
+
+from jaxface.blending import blend, mix, project_simplex
+from jaxface.features.correlations import CorrelationConfig
+from jaxface.features.weights import load_vgg
+from jaxface.fitting import FitConfig, fit, with_landmarks68
+from jaxface.fitting.fit import crop_window
+from jaxface.fitting.landmarks import embedding_points
+from jaxface.fitting.solver import SolverConfig
+from jaxface.images import read_photo
+from jaxface.landmarks.crops import Region, crop, pyramid
+from jaxface.landmarks.mesh import SIZE as MESH_SIZE
+from jaxface.landmarks.mesh import face_mesh
+from jaxface.landmarks.networks import load_networks
+from jaxface.morphable.albedo import albedo_texture
+from jaxface.morphable.model import load_model, shape
+from jaxface.rendering.camera import look_at, project
+from jaxface.rendering.color import linear_to_srgb
+from jaxface.rendering.lighting import studio
+from jaxface.rendering.render import render
+from jaxface.synthesis import SynthesisConfig, synthesize
+from jaxface.types import Correlations, FaceModel
+
+PHOTO = Path(__file__).resolve().parents[1] / "examples" / "photos" / "astronaut.jpg"
+
+Problem = tuple[Callable[..., jax.Array], dict[str, Any]]
+
+
+def doubled(tree: Any) -> Any:
+    """Returns the pytree with its floating-point leaves in float64, under x64."""
+
+    def double(x: jax.Array) -> jax.Array:
+        return x.astype(float) if jnp.issubdtype(x.dtype, jnp.floating) else x
+
+    return jax.tree.map(double, tree)
+
+
+def two_balls() -> FaceModel:
+    """A ball and a smaller one in front of it, the texture projected along z."""
+    big = trimesh.creation.icosphere(subdivisions=2, radius=0.1)
+    small = trimesh.creation.icosphere(subdivisions=1, radius=0.04)
+    small.apply_translation([0.07, 0.03, 0.12])
+    mesh = trimesh.util.concatenate([big, small])
+    count, triangles = len(mesh.vertices), jnp.array(mesh.faces)
+    quads = jnp.zeros((0, 4), jnp.int32)
+    return FaceModel(
+        mean=jnp.array(mesh.vertices, jnp.float32),
+        identity_basis=jnp.zeros((0, count, 3)),
+        expression_basis=jnp.zeros((0, count, 3)),
+        triangles=triangles,
+        quads=quads,
+        uvs=jnp.array(mesh.vertices[:, :2] * 4 + 0.5, jnp.float32),
+        uv_triangles=triangles,
+        uv_quads=quads,
+        mirror=jnp.arange(count),
+        vertex_region=jnp.zeros(count, jnp.int32),
+        landmark_triangles=jnp.zeros(0, jnp.int32),
+        landmark_barycentrics=jnp.zeros((0, 3)),
+        albedo_mean=jnp.zeros((2, 2, 3)),
+        albedo_basis=jnp.zeros((0, 2, 2, 3)),
+        region_names=("skin",),
+        expression_names=(),
+        identity_names=(),
+        albedo_names=(),
+    )
+
+
+def rendering(size: int = 32) -> Problem:
+    """A picture in which 256 x 256 texels are looked up at less than one pixel each."""
+    rng = np.random.default_rng(0)
+    weight = jnp.asarray(rng.normal(size=(size, size, 4)))
+    model = doubled(two_balls())
+
+    def total(vertices, camera, texture, lighting):
+        picture, coverage = render(
+            *(model, vertices, texture, camera, lighting, size, size), smooth=True, specular=0.5
+        )
+        return jnp.sum(weight * jnp.concatenate([picture, coverage[..., None]], -1))
+
+    arguments = {
+        "vertices": model.mean,
+        "camera": doubled(look_at(0.3, 0.2, size, size, extent=0.3)),
+        "texture": jnp.asarray(rng.uniform(0.2, 0.8, (256, 256, 3))),
+        "lighting": doubled(studio()),
+    }
+    return total, arguments
+
+
+def projection() -> Problem:
+    point = jnp.asarray([0.9, 0.4, -1.0, 0.3])
+    return lambda x: jnp.vdot(jnp.arange(4.0) ** 2, project_simplex(x)), {"point": point}
+
+
+def blending() -> Problem:
+    """Faces whose masked and complete correlations differ, two of them without weight."""
+    rng = np.random.default_rng(3)
+    features = rng.normal(size=(2, 6, 3, 20, 5))
+    masked, complete = jnp.asarray(np.einsum("nkrpc,nkrpd->nkrcd", features, features))
+    names, support = ("relu1_1",), (jnp.ones((6, 3)),)
+    faces = Correlations((masked,), support, names)
+    whole = Correlations((complete,), support, names)
+    photo = mix(jnp.asarray([0.4, 0.0, 0.3, 0.1, 0.2, 0.0]), faces)
+
+    def total(photo, masked, complete):
+        result = blend(photo, faces.replace(values=(masked,)), whole.replace(values=(complete,)))
+        total = jnp.vdot(jnp.arange(6.0), result.weights)
+        return total + jnp.sum(result.correlations.values[0][:, 0] ** 2)
+
+    return total, {"photo's correlations": photo, "masked": masked, "complete": complete}
+
+
+def small_model() -> FaceModel:
+    """The embedded model with 68 landmarks and a few modes of each kind."""
+    model = with_landmarks68(load_model())
+    return model.replace(
+        identity_basis=model.identity_basis[:5],
+        identity_names=model.identity_names[:5],
+        expression_basis=model.expression_basis[:3],
+        expression_names=model.expression_names[:3],
+        albedo_basis=model.albedo_basis[:2],
+        albedo_names=model.albedo_names[:2],
+    )
+
+
+def portrait(model: FaceModel, size: int = 96) -> tuple[jax.Array, jax.Array]:
+    """Returns a picture of a known face, sRGB, and its landmarks."""
+    camera = doubled(look_at(0.15, 0.05, size, size))
+    vertices = shape(model, jnp.array([0.8, -0.5, 0.3, 0.6, -0.4]), jnp.array([0.3, 0.4, 0.2]))
+    albedo = albedo_texture(model, jnp.array([0.5, -0.5]), 128)
+    picture, _ = render(
+        *(model, vertices, albedo, camera, studio(), size, size), smooth=True, background=0.3
+    )
+    return linear_to_srgb(picture), project(embedding_points(model, vertices), camera)[0]
+
+
+def _smooth_lookup(image: jax.Array, xy: jax.Array) -> jax.Array:
+    """Returns the image through a cubic B-spline, which has no kinks at pixel centres."""
+    place = xy - 0.5
+    corner = jnp.floor(place)
+    t = (place - corner)[..., None]
+    cubes = [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]
+    weights = jnp.concatenate(cubes, -1) / 6
+    steps = jnp.arange(-1, 3)
+    at = jnp.clip(corner.astype(jnp.int32)[..., None] + steps, 0, len(image) - 1)
+    values = image[at[..., 1, :, None], at[..., 0, None, :]]
+    return jnp.einsum("...y,...x,...yxc->...c", weights[..., 1, :], weights[..., 0, :], values)
+
+
+def fitting() -> Problem:
+    """All of a result's numbers, for a solver that goes on to the end.
+
+    The derivative of the pixels' fit is that of the finest level repeated until nothing changes,
+    in a picture without kinks and a window that stays: so it is run here.
+    """
+    exact = SolverConfig(max_iterations=30, rtol=1e-12)
+    to_the_end = {"BLURS": (2.0, *(1.0,) * 4), "sample_image": _smooth_lookup, "SAMPLES": 512}
+    config = FitConfig(solver=exact, pixel_solver=exact)
+    model = doubled(small_model())
+    photo, landmarks = portrait(model)
+    window = crop_window(landmarks)
+    height = jnp.linspace(1.0, 0.9, 96)
+    rng = np.random.default_rng(0)
+    weight = jnp.asarray(rng.normal(size=model.mean.shape))
+
+    def total(landmarks, identity_basis, focal, photo, mask):
+        given = model.replace(identity_basis=identity_basis)
+        with (
+            patch.multiple("jaxface.fitting.photometric", **to_the_end),
+            patch("jaxface.fitting.fit.crop_window", lambda _: window),
+        ):
+            result = fit(photo, landmarks, given, focal=focal, person_mask=mask, config=config)
+        parameters = result.parameters
+        numbers = jnp.concatenate([x.ravel() for x in jax.tree.leaves(parameters)])
+        return jnp.vdot(weight, result.vertices) + numbers @ jnp.cos(jnp.arange(len(numbers)))
+
+    arguments = {
+        "landmarks": landmarks,
+        "identity basis": model.identity_basis,
+        "prior's focal length": jnp.asarray(320.0),
+        "photo": photo,
+        "person's mask": jnp.broadcast_to(height[:, None], (96, 96)),
+    }
+    return total, arguments
+
+
+def landmarks() -> Problem:
+    """The face mesh of a photo in a given region: where to look has no derivative."""
+    networks = load_networks()
+    photo = read_photo(PHOTO).srgb[:256, 96:352]
+    region = doubled(Region(jnp.array([125.0, 125.0]), jnp.array(190.0), jnp.array(0.1)))
+    weight = jnp.asarray(np.random.default_rng(0).normal(size=(478, 3)))
+
+    def total(photo, weights):
+        given = networks.replace(mesh=networks.mesh.replace(weights=weights))
+        image = crop(pyramid(photo), jnp.array([256.0, 256.0]), region, MESH_SIZE)
+        return jnp.vdot(weight, face_mesh(image, region, given)[0])
+
+    return total, {
+        "photo": jnp.asarray(photo, float),
+        "network's weights": doubled(networks.mesh.weights),
+    }
+
+
+def synthesis() -> Problem:
+    """A few steps on 32 x 32 texels of which the photo shows the left 60 %."""
+    size, rng = 32, np.random.default_rng(2)
+    names = ("conv1_1", "conv1_2", "conv2_1")
+    vgg = doubled({name: load_vgg()[name] for name in names})
+    correlation = CorrelationConfig(layers=("relu1_1", "relu2_1"), cells=2)
+    settings = SynthesisConfig(
+        levels=((0.5, 1), (1.0, 2)), content_layer="relu2_1", memory=2, alpha=1.0, tone=24.0
+    )
+    mask = jnp.asarray(np.broadcast_to(np.arange(size) < 0.6 * size, (size, size)), float)
+    faces = jnp.asarray(rng.integers(90, 200, (3, size, size, 3)), jnp.uint8)
+    low = jnp.asarray(rng.uniform(0.3, 0.4, (size, size, 3)))
+
+    def total(low, shown, weights, vgg):
+        found = synthesize(
+            *(low, shown, mask, faces, weights, vgg), correlation=correlation, config=settings
+        )
+        return jnp.sum(found.texture**2)
+
+    arguments = {
+        "low-frequency albedo": low,
+        "photo's texels": low * jnp.asarray(np.exp(0.1 * rng.normal(size=(size, size, 1)))),
+        "simplex weights": jnp.asarray([0.2, 0.7, 0.1]),
+        "VGG's weights": vgg,
+    }
+    return total, arguments
