@@ -70,7 +70,6 @@ print(share.index, run_photos(photos, output, StandIn(seconds=0.01), share=share
 """
 
 
-@pytest.mark.slow
 def test_two_processes_of_a_cluster(tmp_path: Path) -> None:
     """SLURM's environment, as JAX reads it, with both tasks on this machine."""
     photos, output = make_photos(tmp_path / "photos", 9), tmp_path / "out"
