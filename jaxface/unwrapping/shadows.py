@@ -11,7 +11,7 @@ from jaxface.rendering.camera import to_camera
 from jaxface.rendering.lighting import shade
 from jaxface.rendering.normals import normalize
 from jaxface.types import Camera, FaceModel, FitResult
-from jaxface.unwrapping.skin import blur_within, grow
+from jaxface.unwrapping.skin import blur_within, grow, shrink
 from jaxface.unwrapping.visibility import Projection, project_texels
 
 _WINDOW = 256  # side of the lamp's depth buffer, pixels
@@ -91,7 +91,9 @@ def cast_shadows(
     lit = seen * (1 - possible)
     off = log_level - blur_within(log_level[..., None], lit, _AROUND * size)[..., 0]
     darker = jnp.minimum(-off, off[:, ::-1] - off) * lit[:, ::-1]
-    return directed * possible * _ramp(darker, *_DARKER)
+    shadow = directed * possible * _ramp(darker, *_DARKER)
+    speck = max(1, size // 256)  # a crease where the fit is a little off is no shadow
+    return grow(shrink(shadow, speck), speck)
 
 
 def _frame(direction: Float[Array, "3"]) -> Float[Array, "3 3"]:
