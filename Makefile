@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test fast lint clean
+.PHONY: demo test fast lint docs clean
 
 demo: $(STAMP)
 	$(BIN)/jaxface demo -o out/demo
@@ -19,6 +19,10 @@ lint: $(STAMP)
 	$(BIN)/ruff check jaxface tests run.py
 	$(BIN)/ruff format --check jaxface tests run.py
 	$(BIN)/mypy
+
+docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

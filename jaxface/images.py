@@ -25,7 +25,13 @@ DIAGONAL_35MM = 43.2666  # of the 36 x 24 mm frame
 
 @dataclass(frozen=True)
 class Photo:
-    """A decoded photo; `focal` is in pixels, from EXIF, or None."""
+    """A decoded photo.
+
+    Attributes:
+        srgb: `[H, W, 3]`, float32, 0..1.
+        focal: focal length in pixels, from EXIF, or None.
+        name: of the file, without its suffix.
+    """
 
     srgb: np.ndarray
     focal: float | None

@@ -17,13 +17,20 @@ import numpy as np
 from flax import struct
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from jaxface.storing import storable
+
 FACES = "faces"
 Run = Callable[..., Any]
 
 
+@storable
 @struct.dataclass
 class Shared:
-    """An argument that all faces share."""
+    """An argument that all faces share.
+
+    Attributes:
+        value: a pytree without a face axis.
+    """
 
     value: Any
 

@@ -11,12 +11,15 @@ from typing import Any
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxface.storing import storable
+
 
 def _static() -> Any:
     """Returns a field that is aux data of the pytree (one dataclass field each, never shared)."""
     return struct.field(pytree_node=False)
 
 
+@storable
 @struct.dataclass
 class FaceModel:
     """A linear 3D morphable model in the canonical UV.
@@ -24,6 +27,27 @@ class FaceModel:
     Model space: metres, x to the subject's left, y up, z out of the face, origin between the eyes.
     Identity and albedo coefficients are whitened (prior N(0, 1)); expressions are 0..1.
     The albedo model is linear in the logarithm of linear-RGB albedo (optical density).
+
+    Attributes:
+        mean: vertices of the average face, metres.
+        identity_basis: metres a unit of each coefficient.
+        expression_basis: metres from rest to the full expression.
+        triangles: vertex indices, counter-clockwise seen from outside.
+        quads: the same surface as quads, for subdivision and export.
+        uvs: of the UV vertices, 0..1, origin at the bottom left.
+        uv_triangles: UV vertex indices, in the order of `triangles`.
+        uv_quads: UV vertex indices, in the order of `quads`.
+        mirror: index of each vertex's mirror image.
+        vertex_region: index of each vertex's region in `region_names`.
+        landmark_triangles: triangle on which each landmark lies.
+        landmark_barycentrics: of each landmark on its triangle, sum 1.
+        albedo_mean: logarithm of linear RGB.
+        albedo_basis: change of that a unit of each coefficient.
+        region_names: face, lips, eyes and so on.
+        expression_names: ARKit's.
+        identity_names: of the coefficients.
+        albedo_names: of the coefficients.
+        name: of the model.
     """
 
     mean: Float[Array, "V 3"]
@@ -47,13 +71,19 @@ class FaceModel:
     name: str = struct.field(pytree_node=False, default="default")
 
 
+@storable
 @struct.dataclass
 class Camera:
     """A pinhole camera, OpenCV axes (x right, y down, z forward).
 
-    `rotation` (axis-angle) and `translation` (metres) map model space to camera space, so that a
-    face that looks straight into the camera has the rotation of pi about x.
-    `focal` and `principal` are in pixels; the centre of the top-left pixel is (0.5, 0.5).
+    It maps model space to camera space, so that a face that looks straight into the camera has the
+    rotation of pi about x. The centre of the top-left pixel is (0.5, 0.5).
+
+    Attributes:
+        rotation: axis times angle, radians.
+        translation: metres.
+        focal: focal length, pixels.
+        principal: principal point `(x, y)`, pixels.
     """
 
     rotation: Float[Array, "3"]
@@ -62,16 +92,30 @@ class Camera:
     principal: Float[Array, "2"]
 
 
+@storable
 @struct.dataclass
 class Lighting:
-    """Real spherical harmonics of the incoming radiance, bands 0 to 2, in camera space."""
+    """Real spherical harmonics of the incoming radiance, bands 0 to 2, in camera space.
+
+    Attributes:
+        coefficients: RGB of Y_00, Y_1-1, Y_10, Y_11, Y_2-2 ... Y_22; linear radiance.
+    """
 
     coefficients: Float[Array, "9 3"]
 
 
+@storable
 @struct.dataclass
 class FaceParameters:
-    """Everything that the fit estimates for one photo."""
+    """Everything that the fit estimates for one photo.
+
+    Attributes:
+        identity: whitened coefficients, N(0, 1) over people.
+        expression: ARKit coefficients, 0..1.
+        albedo: whitened coefficients, N(0, 1) over people.
+        camera: in pixels of the photo.
+        lighting: in camera space.
+    """
 
     identity: Float[Array, " I"]
     expression: Float[Array, " E"]
@@ -80,9 +124,18 @@ class FaceParameters:
     lighting: Lighting
 
 
+@storable
 @struct.dataclass
 class Detection:
-    """One face found in a photo. Landmarks are pixels `(x, y)` and relative depth `z`."""
+    """One face found in a photo.
+
+    Attributes:
+        box: left, top, right, bottom; pixels.
+        score: of the face detector, 0..1.
+        landmarks: `(x, y)` and relative depth `z`, pixels.
+        confidence: that a face is there, of the face mesh, 0..1.
+        blendshapes: expression coefficients, 0..1, named `BLENDSHAPE_NAMES`.
+    """
 
     box: Float[Array, "4"]
     score: Float[Array, ""]
@@ -91,9 +144,21 @@ class Detection:
     blendshapes: Float[Array, "52"]
 
 
+@storable
 @struct.dataclass
 class FitResult:
-    """A fitted face and how far to believe it."""
+    """A fitted face and how far to believe it.
+
+    Attributes:
+        parameters: what was estimated.
+        vertices: of the fitted face, model space, metres.
+        landmarks: the model's, as the fitted camera sees them, pixels.
+        landmark_error: mean distance to the given ones without the contour, as a share of the
+            distance between the eyes.
+        photometric_error: mean absolute difference of the explained pixels, sRGB 0..1.
+        converged: whether the solver's last round did.
+        iterations: of the solver, all rounds together.
+    """
 
     parameters: FaceParameters
     vertices: Float[Array, "V 3"]
@@ -104,11 +169,20 @@ class FitResult:
     iterations: Int[Array, ""]
 
 
+@storable
 @struct.dataclass
 class UnwrapResult:
     """What the photo shows of the face, in the canonical UV. All colours are linear RGB.
 
-    `footprint` is the width of a texel in pixels of the photo: below 1 the photo is coarser.
+    Attributes:
+        radiance: of the photo, 0 where nothing is seen.
+        shading: what a white surface would reflect.
+        partial: radiance over shading, less the gloss; 0 where nothing is seen.
+        visibility: how well a texel is seen, 0..1.
+        skin_mask: how much of that is skin, 0..1.
+        footprint: width of a texel in pixels of the photo: below 1 the photo is coarser. The
+            noisier the photo, the less its finest pixels tell, and the smaller it is.
+        low_frequency: complete smooth albedo.
     """
 
     radiance: Float[Array, "T T 3"]
@@ -120,20 +194,34 @@ class UnwrapResult:
     low_frequency: Float[Array, "T T 3"]
 
 
+@storable
 @struct.dataclass
 class Correlations:
-    """Masked feature correlations (Gram matrices), one `[R, C, C]` array a layer, and the share
-    of each region's support that was visible, `[R]` a layer."""
+    """Masked feature correlations (Gram matrices).
+
+    Attributes:
+        values: one array a layer, of each region the mean product of every two channels.
+        support: one array a layer, the share of each region that was visible, 0..1.
+        layers: names of VGG-16's layers.
+    """
 
     values: tuple[Float[Array, "R C C"], ...]
     support: tuple[Float[Array, " R"], ...]
     layers: tuple[str, ...] = _static()
 
 
+@storable
 @struct.dataclass
 class BlendResult:
-    """Simplex weights over the database's faces, the blended complete correlations, the
-    certificate."""
+    """Which database faces, together, are most like the photo's face.
+
+    Attributes:
+        weights: on the simplex: 0 or more, sum 1.
+        correlations: complete ones, blended.
+        duality_gap: certificate: the objective exceeds its minimum by at most this.
+        iterations: of the solver.
+        faces: names of the database's faces.
+    """
 
     weights: Float[Array, " K"]
     correlations: Correlations
@@ -142,20 +230,30 @@ class BlendResult:
     faces: tuple[str, ...] = struct.field(pytree_node=False, default=())
 
 
+@storable
 @struct.dataclass
 class SynthesisResult:
-    """The complete texture (linear RGB) and the loss per evaluation, coarse to fine."""
+    """The complete texture.
+
+    Attributes:
+        texture: albedo, linear RGB.
+        losses: after every chunk of steps, coarse to fine.
+    """
 
     texture: Float[Array, "T T 3"]
     losses: Float[Array, " N"]
 
 
+@storable
 @struct.dataclass
 class Materials:
     """What light needs to know of the surface, in the canonical UV.
 
-    `height` in millimetres; `normal` in the tangent space of glTF (x along u, y along v, z out),
-    unit length; `roughness` 0..1; `specular` is glTF's factor on a reflectance of 0.04.
+    Attributes:
+        height: relief, millimetres.
+        normal: unit length, in the tangent space of glTF (x along u, y along v, z out).
+        roughness: glTF's, 0..1.
+        specular: glTF's factor on a reflectance of 0.04.
     """
 
     height: Float[Array, "T T"]
@@ -164,9 +262,18 @@ class Materials:
     specular: Float[Array, "T T"]
 
 
+@storable
 @struct.dataclass
 class Reconstruction:
-    """One photo's result: every stage's output."""
+    """One photo's result: every stage's output.
+
+    Attributes:
+        fit: shape, pose, albedo, light; camera in pixels of the photo.
+        unwrapped: what the photo shows.
+        blend: which database faces it is like.
+        synthesis: the complete texture.
+        materials: relief and gloss.
+    """
 
     fit: FitResult
     unwrapped: UnwrapResult

@@ -8,6 +8,15 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from jaxtyping import install_import_hook
+
+# Before the first import of jaxface: their functions check what annotations promise at run time.
+# Not `synthesis`, which `test_devices.py` calls with shapes in place of arrays.
+STAGES = (
+    *("blending", "database", "features", "fitting", "implicit", "landmarks", "materials"),
+    *("morphable", "pipeline", "rendering", "types", "unwrapping"),
+)
+install_import_hook([f"jaxface.{name}" for name in STAGES], "shape_checks.functions")
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"

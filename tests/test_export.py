@@ -14,12 +14,12 @@ import pytest
 import trimesh
 
 from jaxface.errors import InputError
-from jaxface.export import load_result, render_view, write_result
+from jaxface.export import draw_stages, load_result, render_view, write_result
 from jaxface.export.glb import encode_glb
 from jaxface.export.mesh import Corners, tangents
 from jaxface.images import Photo
 from jaxface.morphable.model import load_model, shape
-from jaxface.rendering.camera import look_at
+from jaxface.rendering.camera import look_at, project
 from jaxface.rendering.color import linear_to_srgb
 from jaxface.rendering.lighting import studio
 from jaxface.types import (
@@ -99,6 +99,20 @@ def test_folder_is_complete(folder: Path) -> None:
     files |= {"viewer.html", "turntable.mp4"}
     assert names == files | {f"{name}.png" for name in pictures}
     assert [path.name for path in folder.parent.iterdir()] == ["result"]
+
+
+def test_stages_show_landmarks_fit_and_textures(case: SimpleNamespace) -> None:
+    points, _ = project(case.result.fit.vertices, case.result.fit.parameters.camera)
+    landmarks = np.asarray(points[:9]).copy()
+    landmarks[0] = np.nan
+    fitted = case.result.fit.replace(landmarks=points[20:29])
+    sheet = draw_stages(case.photo, landmarks, case.result.replace(fit=fitted), case.model)
+    assert sheet.shape == (1024, 2048, 3) and 0 <= sheet.min() <= sheet.max() <= 1
+    green, red = (np.all(sheet == np.float32(c), -1) for c in ((0.1, 1, 0.2), (1, 0.15, 0.1)))
+    assert green[:512, :512].any() and not green[:512, 1024:].any()
+    assert red[:512, 512:1024].any() and not red[:512, :512].any()
+    assert np.all(sheet[512:, 512:1024] == 1)  # all of the texture counts as skin
+    np.testing.assert_allclose(sheet[512, 0], linear_to_srgb(case.result.unwrapped.partial[0, 0]))
 
 
 def test_meshes_agree_in_trimesh(folder: Path, case: SimpleNamespace) -> None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxface import InputError, prepare_face
-from jaxface.database import Database
+from jaxface.database import Database, Library
 from jaxface.mapping import Many, face_mesh
 from jaxface.pipeline.batched import round_up, stack
 from jaxface.pipeline.chain import _candidates
 from jaxface.rendering.color import luminance, srgb_to_linear
+from jaxface.types import UnwrapResult
 
 
 def test_faces_of_any_photo_have_few_kinds() -> None:
@@ -56,14 +55,19 @@ def test_a_batch_is_filled_up_with_its_last_face() -> None:
 def test_each_face_has_its_own_part_of_a_large_database() -> None:
     """Whose textures then lie along the face axis, where a small database's are shared."""
 
-    class Large:
-        def nearest(self, texture: np.ndarray, mask: np.ndarray) -> Database:
+    class Large(Library):
+        def __init__(self) -> None:
+            pass
+
+        def nearest(self, texture: np.ndarray, mask: np.ndarray, **_: int) -> Database:
             level = round(float(texture.mean()) * 10)
             textures = np.full((3, 8, 8, 3), level, np.uint8)
             return Database(textures, textures[..., 0], (f"face {level}",) * 3)
 
     rows = np.array([0.2, 0.7]).reshape(2, 1, 1, 1) * np.ones((2, 8, 8, 3))
-    seen = SimpleNamespace(partial=srgb_to_linear(rows), skin_mask=np.ones((2, 8, 8)))
+    ones = jnp.ones((2, 8, 8))
+    partial = srgb_to_linear(rows)
+    seen = UnwrapResult(partial, partial, partial, ones, ones, ones, partial)
     found = _candidates(seen, Large())
     assert [names[0] for names in found.names] == ["face 2", "face 7"]
     run = Many(face_mesh(jax.devices()[:1]))

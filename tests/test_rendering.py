@@ -155,6 +155,7 @@ def test_gradients_of_interpolation_and_texture(generator):
         weight = jnp.array(generator.normal(size=(16, 16, 2)))
         texture = jnp.array(generator.normal(size=(8, 8, 2)))
 
+        @jax.jit
         def loss(xy, depth, uvs, texture):
             raster, _ = rasterize(xy, depth, triangles, 16, 16)
             uv = interpolate(uvs, raster, triangles)
@@ -185,9 +186,8 @@ def test_rotation_equals_scipy(angle):
     np.testing.assert_allclose(matrix, Rotation.from_rotvec(angle).as_matrix(), atol=1e-6)
     np.testing.assert_allclose(rotation_matrix(axis_angle(matrix)), matrix, atol=1e-6)
     with jax.enable_x64(True):
-        check_grads(
-            rotation_matrix, (jnp.array(angle),), order=1, modes=["fwd"], eps=1e-6, rtol=1e-3
-        )
+        rotate = jax.jit(rotation_matrix)
+        check_grads(rotate, (jnp.array(angle),), order=1, modes=["fwd"], eps=1e-6, rtol=1e-3)
 
 
 def test_projection_equals_opencv(generator):

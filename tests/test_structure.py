@@ -19,6 +19,7 @@ LAYERS = {
     "assets": 0,
     "mapping": 0,
     "implicit": 0,
+    "storing": 0,
     "images": 0,
     "rendering": 1,
     "morphable": 2,

@@ -122,7 +122,7 @@ def grade(result: Reconstruction) -> str | None:
         return f"too little of the face is seen ({100 * share:.0f} % of the texture)"
     footprint = float(jnp.median(result.unwrapped.footprint[seen]))
     if footprint < _FOOTPRINT:
-        return f"the face is too small ({footprint:.2f} pixels a texel)"
+        return f"the face is too small or too noisy ({footprint:.2f} legible pixels a texel)"
     radiance = result.unwrapped.radiance[seen].mean(-1)
     burnt = float(((radiance < 0.003) | (radiance > 0.98)).mean())
     if burnt > _BURNT:

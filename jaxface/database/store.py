@@ -27,6 +27,7 @@ from jaxtyping import Array, UInt8
 
 from jaxface import assets
 from jaxface.errors import AssetError, InputError
+from jaxface.storing import storable
 
 LIST, FORMAT, UV = "database.json", 2, "jaxface canonical UV 1"
 HEIGHT_LEVEL = 0.0025  # millimetres
@@ -35,6 +36,7 @@ _SPECULAR_SIZE = 256
 Face = tuple[str, np.ndarray, np.ndarray | None, np.ndarray | None, dict[str, Any]]
 
 
+@storable
 @struct.dataclass
 class Database:
     """Complete textures of K faces in the canonical UV, and their names.
@@ -57,7 +59,7 @@ class Database:
 
 
 def load_database(path: str | Path | None = None, *, size: int = 512) -> Database:
-    """Returns the database of a folder, its textures resized.
+    """Returns the database of a folder, its textures resized. Host function.
 
     Args:
         path: a folder with `database.json`; the embedded database if missing.
@@ -67,7 +69,7 @@ def load_database(path: str | Path | None = None, *, size: int = 512) -> Databas
         AssetError: the folder, its list or one of its pictures is missing or damaged.
 
     Example:
-        >>> load_database(size=64).textures.shape
+        >>> load_database(size=64).textures.shape  # doctest: +SKIP
         (64, 64, 64, 3)
     """
     folder = assets.path("database") if path is None else Path(path)

@@ -20,7 +20,14 @@ from jaxface.evaluation.poisson import Poisson
 from jaxface.features.correlations import correlate, resize
 from jaxface.landmarks.detector import detect
 from jaxface.morphable.albedo import albedo_texture
-from jaxface.pipeline import Assets, ReconstructConfig, infer, reconstruct, skin_free
+from jaxface.pipeline import (
+    Assets,
+    ReconstructConfig,
+    bare_skin,
+    infer,
+    reconstruct,
+    skin_free,
+)
 from jaxface.rendering.color import linear_to_srgb, srgb_to_linear
 from jaxface.synthesis import blur, soft_mask, synthesize
 from jaxface.types import BlendResult, Correlations, FitResult, SynthesisResult, UnwrapResult
@@ -232,6 +239,7 @@ def synthesize_for(
         case.assets.vgg,
         footprint=case.seen.footprint,
         fixed=skin_free(case.assets.model, case.assets.texels),
+        skin=bare_skin(case.assets.model, case.assets.texels),
         correlation=case.config.correlation,
         config=case.config.synthesis,
         target=target,

@@ -3,6 +3,7 @@
 from jaxface.export.folder import PREFIX, check_folder, whole_folder
 from jaxface.export.preview import preview, render_view
 from jaxface.export.result import write_result
+from jaxface.export.stages import draw_stages
 from jaxface.export.stored import PARAMETERS, StoredResult, load_result
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "PREFIX",
     "StoredResult",
     "check_folder",
+    "draw_stages",
     "load_result",
     "preview",
     "render_view",

@@ -37,9 +37,8 @@ def preview(photo: Photo, reconstruction: Reconstruction, model: FaceModel) -> n
     """
     fit, texture = reconstruction.fit, reconstruction.synthesis.texture
     camera = fit.parameters.camera
-    head = np.asarray(model.vertex_region) != model.region_names.index("neck")
-    crop, camera = _crop(photo.srgb, np.asarray(project(fit.vertices, camera)[0])[head], camera)
-    over, alpha = _render(model, fit.vertices, texture, camera, fit.parameters.lighting)
+    crop, camera = crop_head(photo.srgb, fit.vertices, camera, model)
+    over, alpha = draw(model, fit.vertices, texture, camera, fit.parameters.lighting)
     overlay = over * alpha + crop * (1 - alpha)
     finer, vertices = smooth(model, np.asarray(fit.vertices))
     views = [
@@ -100,7 +99,7 @@ def render_view(
     camera = _studio_camera(yaw, pitch, size)
     if light == "photo":
         lighting = parameters.lighting
-        return _render(finer, vertices, stored.texture_linear, camera, lighting, size)[0]
+        return draw(finer, vertices, stored.texture_linear, camera, lighting, size)[0]
     return _studio_view(
         *(finer, vertices, stored.texture_linear, stored.surface, yaw), pitch=pitch, size=size
     )
@@ -124,7 +123,7 @@ def _studio_view(
     supersample: int = 2,
 ) -> np.ndarray:
     camera = _studio_camera(yaw, pitch, size)
-    return _render(
+    return draw(
         *(model, vertices, texture_linear, camera, studio(), size),
         surface=surface,
         background=_backdrop(size),
@@ -140,7 +139,7 @@ def _backdrop(size: int) -> Float[Array, "S S 3"]:
     return jnp.asarray(glow * np.array(_GLOW), jnp.float32)
 
 
-def _render(
+def draw(
     model: FaceModel,
     vertices: Float[Array, "V 3"],
     texture_linear: Float[Array, "T T 3"],
@@ -151,6 +150,7 @@ def _render(
     background: Float[Array, "..."] | float = 0.0,
     supersample: int = 2,
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a picture (sRGB) and its coverage `[size, size, 1]`; see `render`."""
     image, alpha = render(
         *(model, vertices, texture_linear, camera, lighting, size, size),
         supersample=supersample,
@@ -161,8 +161,12 @@ def _render(
     return np.asarray(linear_to_srgb(image)), np.asarray(alpha)[..., None]
 
 
-def _crop(srgb: np.ndarray, points: np.ndarray, camera: Camera) -> tuple[np.ndarray, Camera]:
-    """Returns the square around the points at TILE pixels a side, and its camera."""
+def crop_head(
+    srgb: np.ndarray, vertices: Float[Array, "V 3"], camera: Camera, model: FaceModel
+) -> tuple[np.ndarray, Camera]:
+    """Returns the photo's square around the head at TILE pixels a side, and its camera."""
+    head = np.asarray(model.vertex_region) != model.region_names.index("neck")
+    points = np.asarray(project(vertices, camera)[0])[head]
     low, high = points.min(0), points.max(0)
     side = float((high - low).max()) * 1.15
     corner = (low + high) / 2 - side / 2

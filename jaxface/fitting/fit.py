@@ -48,36 +48,43 @@ CROP_MARGIN = 1.6
 
 @dataclass(frozen=True)
 class FitConfig:
-    """Options of `fit`. Widths are standard deviations."""
+    """Options of `fit`. Widths are standard deviations.
+
+    Attributes:
+        photometric: also fit the pixels; without it albedo is the mean and light is uniform.
+        landmark_sigma: of a landmark, in inter-ocular distances, besides the detector's noise.
+            Large, because neighbouring landmarks err together and the model's landmarks are not
+            quite the detector's.
+        noise_trust: share of the detector's measured noise that is believed: rendered faces are
+            not photos.
+        identity_weight: precision of the prior N(0, 1) on identity.
+        expression_sigma: of expressions around the blendshape network's, or around 0.
+        distance: median distance of a face from the camera, metres.
+        distance_factor: one standard deviation of the distance is a factor of this.
+        focal_factor: the same for the focal length around `usual_focal` when the photo does not
+            tell it.
+        known_focal_factor: the same around the focal length that the photo tells.
+        usual_focal: focal length, in units of the photo's longer side.
+        pixel_weight: how many independent pixels the face's surface counts for.
+        pixel_sigma: of a pixel's colour, sRGB.
+        solver: for landmarks, in each of the rounds between which contour points slide.
+        pixel_solver: for each level of the pyramid.
+    """
 
     photometric: bool = True
-    """Also fit the pixels; without it albedo is the mean and light is uniform."""
     landmark_sigma: float = 0.04
-    """Of a landmark, in inter-ocular distances, besides the detector's noise. Large, because
-    neighbouring landmarks err together and the model's landmarks are not quite the detector's."""
     noise_trust: float = 0.4
-    """Share of the detector's measured noise that is believed: rendered faces are not photos."""
     identity_weight: float = 1.0
-    """Precision of the prior N(0, 1) on identity."""
     expression_sigma: float = 0.25
-    """Of expressions around the blendshape network's, or around 0."""
     distance: float = 1.3
-    """Median distance of a face from the camera, metres."""
     distance_factor: float = 1.2
-    """One standard deviation of the distance is a factor of this."""
     focal_factor: float = 4.0
-    """The same for the focal length around `usual_focal` when the photo does not tell it."""
     known_focal_factor: float = 1.03
     usual_focal: float = 1.5
-    """Focal length, in units of the photo's longer side."""
     pixel_weight: float = 120.0
-    """How many independent pixels the face's surface counts for."""
     pixel_sigma: float = 0.06
-    """Of a pixel's colour, sRGB."""
     solver: SolverConfig = field(default=SolverConfig(max_iterations=15, rtol=1e-4))
-    """For landmarks, in each of the rounds between which contour points slide."""
     pixel_solver: SolverConfig = field(default=SolverConfig(max_iterations=10, rtol=1e-3))
-    """For each level of the pyramid."""
 
 
 def expression_order(names: tuple[str, ...]) -> list[int]:
@@ -120,7 +127,7 @@ def fit(
         landmarks: pixels `(x, y)`, a third column is not used, NaN where one is missing. As many
             as the model's embedding has: 478 of MediaPipe's mesh, or 68 with `with_landmarks68`.
         model: the face model.
-        blendshapes: `Detection.blendshapes`.
+        blendshapes: `Detection.blendshapes`, 0..1.
         focal: focal length in pixels where it is known, for example from EXIF; NaN is unknown.
         noise: of the landmark detector (`load_noise`).
         person_mask: probability that a pixel shows the person, 0..1.
@@ -134,6 +141,10 @@ def fit(
 
     Source: Blanz and Vetter, *A Morphable Model for the Synthesis of 3D Faces* (SIGGRAPH 1999);
     Saito et al. (CVPR 2017), section 4.
+
+    Example:
+        >>> fit(photo.srgb, found.landmarks[0], model).landmark_error < 0.05  # doctest: +SKIP
+        Array(True, dtype=bool)
     """
     if len(landmarks) != len(model.landmark_triangles):
         raise InputError(

@@ -28,6 +28,7 @@ from jaxface.fitting.unknowns import (
     rotation_of,
 )
 from jaxface.rendering.normals import length, normalize
+from jaxface.storing import storable
 from jaxface.types import FaceModel
 
 OUTER_ITERATIONS = 3
@@ -37,11 +38,18 @@ _START_DISTANCE = 1.3
 _START_ROUNDS = 4
 
 
+@storable
 @struct.dataclass
 class LandmarkNoise:
     """The detector's error, detected minus true, by yaw. Units: 0.063 m x focal / distance.
 
     Axes: x along the line from the right to the left outer eye corner, y perpendicular, down.
+
+    Attributes:
+        yaw: at which the others are known, radians.
+        bias: mean error.
+        factors: directions in which landmarks err together, times their standard deviation.
+        sigma: standard deviation of what is left.
     """
 
     yaw: Float[Array, " Y"]
@@ -177,7 +185,7 @@ def start_pose(
     DeMenthon and Davis, *Model-Based Object Pose in 25 Lines of Code* (IJCV 1995).
     """
 
-    def improve(_: int, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+    def improve(_: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         rotation = carry[0]
         depth = 1.0 + (points @ rotation[2]) / distance
         return weak_perspective(points, (target - principal) * depth[:, None], present)

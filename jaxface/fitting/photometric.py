@@ -27,7 +27,7 @@ from jaxface.fitting.unknowns import (
     rotation_of,
 )
 from jaxface.rendering.color import linear_to_srgb, srgb_to_linear
-from jaxface.rendering.lighting import shade, uniform
+from jaxface.rendering.lighting import irradiance_basis, shade, uniform
 from jaxface.rendering.normals import length, normalize
 from jaxface.rendering.rasterize import rasterize
 from jaxface.rendering.texture import sample_image, sample_texture
@@ -116,11 +116,6 @@ def visibility(
     clear = (place[:, 2] < nearest + _DEPTH_SLACK) | (nearest == 0)
     ramp = jnp.clip((facing - 0.15) / 0.35, 0.0, 1.0)
     return ramp * clear * inside
-
-
-def irradiance_basis(normals: Float[Array, "*N 3"]) -> Float[Array, "*N 9"]:
-    """Returns what a white surface reflects of each lighting coefficient."""
-    return shade(normals, Lighting(coefficients=jnp.eye(9)))
 
 
 def start_lighting(

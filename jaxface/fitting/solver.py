@@ -28,13 +28,22 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxface.storing import storable
+
 _ACTIVE_SET_PASSES = 3
 _MAX_DAMPING = 1e8
 
 
+@storable
 @struct.dataclass
 class System:
-    """The objective's value, gradient and Gauss-Newton matrix at a point."""
+    """The objective's value, gradient and Gauss-Newton matrix at a point.
+
+    Attributes:
+        cost: F(x).
+        gradient: of F.
+        normal: J^T W J.
+    """
 
     cost: Float[Array, ""]
     gradient: Float[Array, " P"]
@@ -44,9 +53,20 @@ class System:
         return jax.tree.map(jnp.add, self, other)
 
 
+@storable
 @struct.dataclass
 class State:
-    """Where the solver stands. `converged`: no step can lower the cost by more than `rtol`."""
+    """Where the solver stands.
+
+    Attributes:
+        x: the unknowns.
+        system: the objective there.
+        damping: m.
+        growth: what the next rejected step multiplies it by.
+        iterations: steps tried.
+        converged: no step can lower the cost by more than `rtol` of it.
+        stalled: no step lowers the cost, however damped.
+    """
 
     x: Float[Array, " P"]
     system: System
@@ -59,11 +79,16 @@ class State:
 
 @dataclass(frozen=True)
 class SolverConfig:
-    """Options of `solve`."""
+    """Options of `solve`.
+
+    Attributes:
+        max_iterations: steps, accepted or not.
+        rtol: converged when the predicted decrease is below this share of the cost.
+        damping: of the first step.
+    """
 
     max_iterations: int = 30
     rtol: float = 1e-5
-    """Converged when the predicted decrease is below this share of the cost."""
     damping: float = 1e-3
 
 
@@ -87,7 +112,7 @@ def residual_system(
     """Returns the system function of a residual function, by forward differentiation.
 
     Args:
-        residuals: maps x `[P]` to residuals `[N]`.
+        residuals: maps x `[P]` to residuals `[N]`; differentiable.
         loss: maps squared residuals to rho and rho', elementwise.
 
     Example:
@@ -120,7 +145,7 @@ def solve_step(
     low, high = (lower - x) / scale, (upper - x) / scale
     held = ((low >= 0) & (gradient > 0)) | ((high <= 0) & (gradient < 0))
 
-    def refine(_: int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+    def refine(_: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         held, step = carry
         free = ~held
         fixed = jnp.where(held, step, 0.0)
@@ -202,14 +227,20 @@ def solve(
 ) -> State:
     """Returns the solver's last state, whose `x` is never worse than the start.
 
-    Works under `jit` and `vmap`. Gradients do not pass through the loop.
+    Works under `jit` and `vmap`. Gradients do not pass through the loop. Levenberg-Marquardt with
+    Nielsen's damping (Madsen, Nielsen and Tingleff 2004, section 3.2).
 
     Args:
-        function: maps x to its `System`.
-        x: start, inside the bounds.
-        lower: bounds, `-inf` where there is none.
-        upper: bounds, `inf` where there is none.
+        function: maps x to its `System`, for example from `residual_system`.
+        x: start, any vector inside the bounds.
+        lower: bounds, in the units of x, `-inf` where there is none.
+        upper: bounds, in the units of x, `inf` where there is none.
         config: static options.
+
+    Example:
+        >>> rosenbrock = residual_system(lambda x: jnp.array([10 * (x[1] - x[0] ** 2), 1 - x[0]]))
+        >>> solve(rosenbrock, jnp.array([-1.2, 1.0])).x.round(3).tolist()
+        [1.0, 1.0]
     """
     lower = jnp.full_like(x, -jnp.inf) if lower is None else lower
     upper = jnp.full_like(x, jnp.inf) if upper is None else upper

@@ -108,7 +108,7 @@ def _overlap(box: Array, boxes: Array) -> Array:
 def _suppress(scores: Array, boxes: Array) -> Array:
     """Returns the scores with every box that overlaps a better one set to zero."""
 
-    def step(i: int, kept: Array) -> Array:
+    def step(i: Array, kept: Array) -> Array:
         later = jnp.arange(len(kept)) > i
         drop = later & (_overlap(boxes[i], boxes) > MAX_OVERLAP) & (kept[i] > 0)
         return jnp.where(drop, 0.0, kept)
@@ -189,7 +189,9 @@ def detect_padded(
     )
 
 
-def detect(photo_srgb: np.ndarray, networks: Networks, *, max_faces: int = 1) -> Detection:
+def detect(
+    photo_srgb: Float[np.ndarray | Array, "H W 3"], networks: Networks, *, max_faces: int = 1
+) -> Detection:
     """Returns the faces of a photo, largest first, with a leading face axis. Host function.
 
     Args:
@@ -204,8 +206,7 @@ def detect(photo_srgb: np.ndarray, networks: Networks, *, max_faces: int = 1) ->
     Source: Bazarevsky et al. 2019 (BlazeFace); Grishchenko et al. 2020 (Face Mesh).
 
     Example:
-      >>> from jaxface import detect, load_networks
-      >>> detect(photo, load_networks()).landmarks.shape  # doctest: +SKIP
+      >>> detect(photo.srgb, load_networks()).landmarks.shape  # doctest: +SKIP
       (1, 478, 3)
     """
     photo, extent = pad_photo(np.asarray(photo_srgb, np.float32))

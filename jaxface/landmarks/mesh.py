@@ -71,7 +71,7 @@ def face_mesh(
     return jnp.concatenate([xy, z], axis=1), jax.nn.sigmoid(flag.reshape(()))
 
 
-def blendshapes(landmarks: Float[Array, "478 3"], networks: Networks) -> Float[Array, "52"]:
+def blendshapes(landmarks: Float[Array, "478 D"], networks: Networks) -> Float[Array, "52"]:
     """Returns the coefficients named `BLENDSHAPE_NAMES`, 0..1, from landmarks in pixels."""
     points = landmarks[jnp.array(BLENDSHAPE_POINTS), :2]
     (scores,) = run(networks.blendshapes.header(), networks.blendshapes.weights, points[None])

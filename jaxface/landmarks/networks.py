@@ -8,16 +8,23 @@ from typing import Any
 
 import jax
 from flax import struct
-from jaxtyping import Array
+from jaxtyping import Array, Shaped
 
 from jaxface import assets
+from jaxface.storing import storable
 
 
+@storable
 @struct.dataclass
 class Network:
-    """A converted network: weights as a pytree, its operations as static JSON."""
+    """A converted network.
 
-    weights: dict[str, Array]
+    Attributes:
+        weights: by number, in the shapes of their operations.
+        graph: the operations, JSON.
+    """
+
+    weights: dict[str, Shaped[Array, "..."]]
     graph: str = struct.field(pytree_node=False)
 
     def header(self) -> dict[str, Any]:
@@ -25,9 +32,17 @@ class Network:
         return json.loads(self.graph)
 
 
+@storable
 @struct.dataclass
 class Networks:
-    """MediaPipe's full-range face detector, face mesh v2, blendshapes and person segmentation."""
+    """MediaPipe's networks.
+
+    Attributes:
+        detector: full-range face detector.
+        mesh: face mesh v2.
+        blendshapes: expression coefficients of a face mesh.
+        segmentation: which pixels show a person.
+    """
 
     detector: Network
     mesh: Network
@@ -38,6 +53,8 @@ class Networks:
 @lru_cache(maxsize=1)
 def load_networks() -> Networks:
     """Returns the landmark networks of `pretrained/landmark_networks.npz` (Apache-2.0 weights).
+
+    Host function.
 
     Raises:
       AssetError: the file is missing or damaged.

@@ -1,7 +1,9 @@
 """The linear albedo model: coefficients to a texture or to the albedo at points of it.
 
 It is linear in optical density, the logarithm of linear RGB:
-log albedo = mean + sum_m c_m basis_m, with c ~ N(0, 1) for each mode.
+log albedo = mean + sum_m c_m basis_m, with c ~ N(0, 1) for each mode. Optical density, because
+pigments absorb by the law of Beer and Lambert (Tsumura et al., *Image-Based Skin Color and Texture
+Analysis/Synthesis by Extracting Hemoglobin and Melanin*, SIGGRAPH 2003).
 """
 
 from __future__ import annotations

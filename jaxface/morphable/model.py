@@ -1,4 +1,8 @@
-"""The linear face model: loading, shape, landmarks."""
+"""The linear face model: loading, shape, landmarks.
+
+Blanz and Vetter, *A Morphable Model for the Synthesis of 3D Faces* (SIGGRAPH 1999), with the
+expressions of Li et al., *FLAME* (SIGGRAPH Asia 2017) in the form of ARKit's blendshapes.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ _FILES = ("face_model.npz", "canonical_uv.npz", "albedo_model.npz", "landmark_em
 
 
 def load_model(name: str = "default") -> FaceModel:
-    """Returns the face model of that name, on JAX's default device.
+    """Returns the face model of that name, on JAX's default device. Host function.
 
     Args:
         name: only `default` exists: the embedded model, built from MakeHuman data.

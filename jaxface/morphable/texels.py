@@ -10,13 +10,22 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxface.rendering.rasterize import rasterize, triangle_ids
+from jaxface.storing import storable
 from jaxface.types import FaceModel
 
 
+@storable
 @struct.dataclass
 class TexelMap:
-    """For each texel: its triangle (-1 between charts), the triangle's vertices, barycentrics,
-    whether it lies on a chart, and the region of the nearest corner. T x T."""
+    """Which point of the surface each texel is.
+
+    Attributes:
+        triangle_ids: -1 between charts.
+        vertex_ids: the triangle's corners.
+        barycentrics: on the triangle, sum 1.
+        mask: whether the texel lies on a chart.
+        region_ids: region of the nearest corner.
+    """
 
     triangle_ids: Int[Array, "T T"]
     vertex_ids: Int[Array, "T T 3"]
@@ -29,11 +38,19 @@ class TexelMap:
 def texel_map(model: FaceModel, size: int) -> TexelMap:
     """Returns the map of `size` x `size` texels.
 
-    Texels between charts carry vertices and barycentrics of triangle 0, to be masked.
+    Texels between charts carry vertices and barycentrics of triangle 0, to be masked. Barycentrics
+    are differentiable in the model's UVs, though nothing here asks for that.
 
     Args:
         model: a face model whose UV charts do not overlap.
         size: T.
+
+    Source: UV coordinates rasterized as in `rasterize` (Pineda 1988).
+
+    Example:
+        >>> from jaxface.morphable.model import load_model
+        >>> texel_map(load_model(), 32).barycentrics.shape
+        (32, 32, 3)
     """
     corners = model.uvs[model.uv_triangles].reshape(-1, 2)
     xy = jnp.stack([corners[:, 0] * size, (1.0 - corners[:, 1]) * size], axis=-1)

@@ -5,13 +5,14 @@ from jaxface.pipeline.batched import prepare_assets, reconstruct_batch
 from jaxface.pipeline.chain import Progress, infer, reconstruct, run_stages
 from jaxface.pipeline.config import ReconstructConfig
 from jaxface.pipeline.face import Face, prepare_face
-from jaxface.pipeline.stages import skin_free
+from jaxface.pipeline.stages import bare_skin, skin_free
 
 __all__ = [
     "Assets",
     "Face",
     "Progress",
     "ReconstructConfig",
+    "bare_skin",
     "infer",
     "load_assets",
     "prepare_assets",

@@ -15,13 +15,25 @@ from jaxface.landmarks.networks import Networks, load_networks
 from jaxface.morphable.model import load_model
 from jaxface.morphable.texels import TexelMap, texel_map
 from jaxface.pipeline.config import ReconstructConfig
+from jaxface.storing import storable
 from jaxface.synthesis import seam_pairs
 from jaxface.types import FaceModel
 
 
+@storable
 @struct.dataclass
 class Assets:
-    """What the stages need besides the photo, as pytrees."""
+    """What the stages need besides the photo, as pytrees.
+
+    Attributes:
+        model: the face model.
+        texels: of its canonical UV, at the texture's size.
+        database: textures of other faces.
+        networks: that find faces and landmarks.
+        vgg: weights of VGG-16.
+        noise: of the landmark detector.
+        seams: pairs of texels that meet where charts do, as flat indices.
+    """
 
     model: FaceModel
     texels: TexelMap
@@ -40,9 +52,18 @@ def load_assets(
 ) -> Assets:
     """Returns the assets for a texture size. Host function.
 
+    Args:
+        config: whose `size` counts.
+        model: name of the face model.
+        database: folder of a texture database; the embedded one if missing.
+
     Raises:
         AssetError: a file is missing or damaged.
         InputError: there is no model or database of that name.
+
+    Example:
+        >>> load_assets(ReconstructConfig(size=256)).texels.mask.shape  # doctest: +SKIP
+        (256, 256)
     """
     face = load_model(model)
     return Assets(

@@ -17,7 +17,15 @@ from jaxface.mapping import Run, Shared, one
 from jaxface.pipeline.assets import Assets
 from jaxface.pipeline.config import ReconstructConfig
 from jaxface.pipeline.face import Face, in_photo, prepare_face
-from jaxface.pipeline.stages import blend_face, fit_face, person, skin_free, surface, unwrap_face
+from jaxface.pipeline.stages import (
+    bare_skin,
+    blend_face,
+    fit_face,
+    person,
+    skin_free,
+    surface,
+    unwrap_face,
+)
 from jaxface.rendering.color import linear_to_srgb
 from jaxface.synthesis import level_seams, synthesize
 from jaxface.types import BlendResult, Reconstruction, SynthesisResult, UnwrapResult
@@ -26,8 +34,8 @@ Progress = Callable[[str, dict[str, Any]], None]
 
 
 def reconstruct(
-    photo_srgb: Float[Array, "H W 3"],
-    landmarks: Float[Array, "L D"],
+    photo_srgb: Float[np.ndarray | Array, "H W 3"],
+    landmarks: Float[np.ndarray | Array, "L D"],
     assets: Assets,
     config: ReconstructConfig = ReconstructConfig(),
     *,
@@ -42,15 +50,20 @@ def reconstruct(
         landmarks: 478 or 68 points in pixels, from `detect` or the user; NaN where one is missing.
         assets: from `load_assets` with the same `config`.
         config: static settings.
-        blendshapes: `Detection.blendshapes`, a start for the expression.
+        blendshapes: `Detection.blendshapes`, 0..1, a start for the expression.
         focal: focal length in pixels, where it is known.
         progress: called with the stage's name and `{"state": "start" | "step" | "end", ...}`.
 
     Raises:
         InputError: the number of landmarks is not one that the model knows.
 
+    Host function around jitted stages; `run_stages` is what can be differentiated.
+
     Source: Saito, Wei, Hu, Nagano and Li, *Photorealistic Facial Texture Inference Using Deep
     Neural Networks* (CVPR 2017).
+
+    Example:
+        >>> reconstruct(photo.srgb, found.landmarks[0], load_assets())  # doctest: +SKIP
     """
     face = prepare_face(photo_srgb, landmarks, blendshapes=blendshapes, focal=focal)
     result, names = run_stages(face, assets, config, progress=progress)
@@ -122,11 +135,17 @@ def infer(
 ) -> tuple[BlendResult, SynthesisResult]:
     """Returns the blend and the complete texture of a partial one: stages 4 to 6.
 
+    Differentiable in what is seen (`blend` by the implicit function theorem, `synthesize` unrolled)
+    unless the database is a large one. Saito et al. (CVPR 2017), sections 4 and 5.
+
     Args:
         seen: the unwrapped photo.
         assets: the database and VGG-16's weights are used.
         config: static settings.
         progress: as for `reconstruct`.
+
+    Example:
+        >>> blended, result = infer(seen, load_assets())  # doctest: +SKIP
     """
     candidates = _candidates(seen, assets.database)
     blended, result = _infer(seen, candidates, assets, config, one, progress)
@@ -191,6 +210,7 @@ def _infer(
         vgg,
         footprint=seen.footprint,
         fixed=Shared(skin_free(assets.model, assets.texels)),
+        skin=Shared(bare_skin(assets.model, assets.texels)),
         correlation=config.correlation,
         config=config.synthesis,
         callback=step if progress else None,

@@ -25,6 +25,10 @@ class ReconstructConfig:
         method: `default`, or `paper` for the paper's plain form.
         size: texture side in texels.
         seed: same seed and inputs, same bits on one device.
+        fit: settings of the fit.
+        unwrap: settings of the unwrapping.
+        correlation: what is correlated.
+        synthesis: settings of the synthesis.
     """
 
     quality: Quality = "standard"

@@ -15,6 +15,7 @@ from jaxface.errors import InputError
 from jaxface.landmarks.detector import pad_photo
 from jaxface.landmarks.mesh import ENLARGE
 from jaxface.rendering.color import linear_to_srgb, luminance, srgb_to_linear
+from jaxface.storing import storable
 from jaxface.types import FitResult
 from jaxface.unwrapping.exposure import SKIN
 
@@ -23,6 +24,7 @@ HEAD, WORKING_SIZES = 1.7, (512, 1024)
 _GREY = 2 / 255  # mean spread of the channels up to which a photo has no colours
 
 
+@storable
 @struct.dataclass
 class Face:
     """The square of a photo around a face, at a standard size, so that compilations are few.
@@ -52,8 +54,8 @@ class Face:
 
 
 def prepare_face(
-    photo_srgb: Float[Array, "H W 3"] | np.ndarray,
-    landmarks: Float[Array, "L D"] | np.ndarray,
+    photo_srgb: Float[np.ndarray | Array, "H W 3"],
+    landmarks: Float[np.ndarray | Array, "L D"],
     *,
     blendshapes: Float[Array, "52"] | None = None,
     focal: float | None = None,
@@ -66,7 +68,7 @@ def prepare_face(
     Args:
         photo_srgb: 0..1.
         landmarks: 478 or 68 points in pixels; NaN where one is missing.
-        blendshapes: `Detection.blendshapes`.
+        blendshapes: `Detection.blendshapes`, 0..1.
         focal: focal length in pixels, where it is known.
 
     Raises:

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Bool, Float, UInt8
 
 from jaxface.blending import blend
 from jaxface.features.correlations import (
@@ -31,6 +31,7 @@ from jaxface.unwrapping.skin import grow
 
 BLEND_SIZE = 256
 SHORTLIST = 12  # faces: the weights of the others are zero
+BARE = ("skin",)
 NO_SKIN = ("eyes", "teeth", "tongue", "inner_mouth")
 
 
@@ -128,7 +129,17 @@ def surface(
 def skin_free(model: FaceModel, texels: TexelMap) -> Float[Array, "T T"]:
     """Returns 1 on eyes and the inside of the mouth, which the albedo model paints whole, and on
     the gaps around their charts, from which bilinear lookups take a share."""
-    parts = jnp.array([i for i, name in enumerate(model.region_names) if name in NO_SKIN])
-    own = jnp.isin(texels.region_ids, parts) & texels.mask
+    own = _regions(model, texels, NO_SKIN)
     around = grow(own.astype(jnp.float32), max(2, own.shape[0] // 128))
     return jnp.where(texels.mask, own.astype(jnp.float32), around)
+
+
+@jax.jit
+def bare_skin(model: FaceModel, texels: TexelMap) -> Float[Array, "T T"]:
+    """Returns 1 on the face's open skin: no nose, lips, lids, brows, ears, scalp, neck."""
+    return _regions(model, texels, BARE).astype(jnp.float32)
+
+
+def _regions(model: FaceModel, texels: TexelMap, names: tuple[str, ...]) -> Bool[Array, "T T"]:
+    parts = [i for i, name in enumerate(model.region_names) if name in names]
+    return jnp.isin(texels.region_ids, jnp.array(parts)) & texels.mask

@@ -128,16 +128,16 @@ def _second(values: Array) -> Array:
     return jnp.concatenate([values[:, 1:].reshape(-1, *rest), values[1:].reshape(-1, *rest)])
 
 
-def _cross(a: Float[Array, "*N 2"], b: Float[Array, "*N 2"]) -> Float[Array, "*N"]:
+def _cross(a: Float[Array, "*#N 2"], b: Float[Array, "*#N 2"]) -> Float[Array, "*#N"]:
     return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
 
 
 def _crossing(
-    a: Float[Array, "*N 2"],
-    b: Float[Array, "*N 2"],
-    start: Float[Array, "*N 2"],
-    end: Float[Array, "*N 2"],
-) -> Float[Array, "*N"]:
+    a: Float[Array, "*#N 2"],
+    b: Float[Array, "*#N 2"],
+    start: Float[Array, "*#N 2"],
+    end: Float[Array, "*#N 2"],
+) -> Float[Array, "*#N"]:
     """Returns the share of the way from start to end at which they cross the line a b."""
     before, step = _cross(b - a, start - a), _cross(b - a, end - start)
     usable = jnp.abs(step) > 1e-12

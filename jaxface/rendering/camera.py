@@ -1,4 +1,7 @@
-"""The pinhole camera: rotations, model to camera space, projection, preview cameras."""
+"""The pinhole camera: rotations, model to camera space, projection, preview cameras.
+
+Hartley and Zisserman, *Multiple View Geometry* (2004), chapter 6, with OpenCV's axes.
+"""
 
 from __future__ import annotations
 
@@ -132,6 +135,8 @@ def look_at(
 ) -> Camera:
     """Returns a camera in front of a head that has turned by `yaw` and `pitch`.
 
+    Differentiable in both, under `jit` and `vmap`.
+
     Args:
         yaw: radians; positive turns the head to the subject's left, which is image right.
         pitch: radians; positive raises the chin.
@@ -140,6 +145,10 @@ def look_at(
         target: the point of model space that comes to the image centre, metres.
         distance: from the camera to the target, metres.
         extent: what the smaller image side covers at the target, metres.
+
+    Example:
+        >>> look_at(0.0, 0.0, 100, 200).principal.tolist()
+        [100.0, 50.0]
     """
     zero, one = jnp.zeros(()), jnp.ones(())
     cy, sy = jnp.cos(yaw), jnp.sin(yaw)

@@ -11,7 +11,7 @@ _LUMINANCE = (0.2126, 0.7152, 0.0722)
 
 @jax.jit
 def srgb_to_linear(image_srgb: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Returns linear RGB of sRGB values in 0..1.
+    """Returns linear RGB of sRGB values in 0..1 (IEC 61966-2-1:1999).
 
     Differentiable everywhere; values below 0 continue the linear toe.
 
@@ -29,7 +29,7 @@ def srgb_to_linear(image_srgb: Float[Array, "..."]) -> Float[Array, "..."]:
 
 @jax.jit
 def linear_to_srgb(image_linear: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Returns sRGB values of linear RGB, clipped to 0..1 at neither end.
+    """Returns sRGB values of linear RGB, clipped at neither end (IEC 61966-2-1:1999).
 
     Differentiable everywhere; values below 0 continue the linear toe.
 

@@ -1,13 +1,19 @@
-"""Interpolation of vertex attributes over a rasterized image, and how they change on it."""
+"""Interpolation of vertex attributes over a rasterized image, and how they change on it.
+
+The second primitive of Laine et al., *Modular Primitives for High-Performance Differentiable
+Rendering* (SIGGRAPH Asia 2020), section 3.2.
+"""
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxface.rendering.rasterize import triangle_ids
 
 
+@jax.jit
 def interpolate(
     attributes: Float[Array, "N C"],
     raster: Float[Array, "H W 4"],
@@ -33,6 +39,7 @@ def interpolate(
     return jnp.where((triangle >= 0)[..., None], values, 0.0)
 
 
+@jax.jit
 def screen_derivatives(
     attributes: Float[Array, "N C"],
     raster: Float[Array, "H W 4"],

@@ -56,6 +56,21 @@ def sh_basis(normals: Float[Array, "*N 3"]) -> Float[Array, "*N 9"]:
     )
 
 
+def irradiance_basis(normals: Float[Array, "*N 3"]) -> Float[Array, "*N 9"]:
+    """Returns irradiance over pi of each harmonic of radiance: A_l / pi times `sh_basis`.
+
+    Differentiable in the directions.
+
+    Args:
+        normals: unit directions.
+
+    Example:
+        >>> irradiance_basis(jnp.array([0.0, 0.0, 1.0]))[2].round(4).item()
+        0.3257
+    """
+    return sh_basis(normals) * jnp.asarray(_TRANSFER, normals.dtype)
+
+
 def shade(normals: Float[Array, "*N 3"], lighting: Lighting) -> Float[Array, "*N 3"]:
     """Returns irradiance over pi, RGB: what a white Lambertian surface reflects.
 
@@ -69,11 +84,19 @@ def shade(normals: Float[Array, "*N 3"], lighting: Lighting) -> Float[Array, "*N
         >>> shade(jnp.array([0.0, 0.0, -1.0]), uniform()).round(4).tolist()
         [1.0, 1.0, 1.0]
     """
-    return (sh_basis(normals) * jnp.asarray(_TRANSFER, normals.dtype)) @ lighting.coefficients
+    return irradiance_basis(normals) @ lighting.coefficients
 
 
 def uniform(radiance: float = 1.0) -> Lighting:
-    """Returns white light of equal radiance from everywhere."""
+    """Returns white light of equal radiance from everywhere. Linear in the radiance.
+
+    Args:
+        radiance: linear; 1 shades a white surface to 1.
+
+    Example:
+        >>> uniform(2.0).coefficients.shape
+        (9, 3)
+    """
     coefficients = jnp.zeros((9, 3)).at[0].set(math.sqrt(4 * math.pi) * radiance)
     return Lighting(coefficients=coefficients)
 
@@ -85,8 +108,13 @@ def directional(
 
     Args:
         direction: from the surface towards the light, camera space; any length.
-        colour: what a white surface that faces the light reflects of it, RGB.
+        colour: what a white surface that faces the light reflects of it, linear RGB.
         ambient: radiance of the uniform part.
+
+    Example:
+        >>> lamp = directional(jnp.array([0.0, 0, -1]), jnp.ones(3))
+        >>> shade(jnp.array([0.0, 0, -1]), lamp).round(4).tolist()
+        [1.0, 1.0, 1.0]
     """
     direction = normalize(direction)
     basis = sh_basis(direction)

@@ -1,4 +1,7 @@
-"""Lengths and directions of vectors, smooth normals of a triangle mesh."""
+"""Lengths and directions of vectors, smooth normals of a triangle mesh.
+
+Normals weighted by area, after Gouraud, *Continuous Shading of Curved Surfaces* (1971).
+"""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ Vertices are snapped to 1/256 pixel; coverage is decided by integer edge functio
 top-left rule, so that triangles that share an edge never overlap and never leave a gap.
 Each triangle's bounding box is cut into blocks of 4 x 4 pixels, and a loop over chunks of blocks
 keeps the nearest triangle of each pixel: the work follows the picture, and nothing overflows.
+Pineda, *A Parallel Algorithm for Polygon Rasterization* (SIGGRAPH 1988), gives the edge functions.
 """
 
 from __future__ import annotations
@@ -185,7 +186,9 @@ def _winners(
     return winner.reshape(height, width), jnp.sum(~usable)
 
 
-def _edge(a: Int[Array, "*N 2"], b: Int[Array, "*N 2"], point: Int[Array, "*N 2"]):
+def _edge(
+    a: Int[Array, "*#N 2"], b: Int[Array, "*#N 2"], point: Int[Array, "*#N 2"]
+) -> Int[Array, "*#N"]:
     """Returns the exact sign of the cross product (b - a) x (point - a), in sub-pixel units.
 
     The product may need 46 bits. A float32 estimate is off by less than 2**24 and decides where
@@ -198,7 +201,9 @@ def _edge(a: Int[Array, "*N 2"], b: Int[Array, "*N 2"], point: Int[Array, "*N 2"
     return jnp.where(jnp.abs(estimate) > 2.0**30, jnp.sign(estimate).astype(jnp.int32), exact)
 
 
-def _covers(a, b, point) -> Bool[Array, "*N"]:
+def _covers(
+    a: Int[Array, "*#N 2"], b: Int[Array, "*#N 2"], point: Int[Array, "*#N 2"]
+) -> Bool[Array, "*#N"]:
     """Returns whether a point is on the inner side of an edge, by the top-left rule (y down)."""
     value = _edge(a, b, point)
     side = b - a

@@ -55,9 +55,20 @@ def render(
         supersample: each pixel is the mean of `supersample`² samples.
         smooth: antialias silhouettes and look the texture up in a mip map, which the gradients
             of shape, camera and minified textures need.
-        specular: strength of a highlight from the studio lights' directions; 1 is a dielectric.
+        specular: share of a dielectric's highlight from the studio lights' directions, 0..1.
         surface: relief, roughness and reflectance by texel; by region if missing.
         background: linear RGB or grey behind the head.
+
+    Source: Lambertian shading under spherical harmonics, Ramamoorthi and Hanrahan (SIGGRAPH 2001).
+
+    Example:
+        >>> from jaxface import load_model, look_at, uniform
+        >>> model, skin = load_model(), jnp.full((8, 8, 3), 0.5)
+        >>> picture, coverage = render(
+        ...     model, model.mean, skin, look_at(0.0, 0.0, 24, 24), uniform(), 24, 24
+        ... )
+        >>> picture[12, 12].round(3).tolist()
+        [0.5, 0.5, 0.5]
     """
     factor = supersample
     xy, depth = project(vertices, camera)

@@ -1,10 +1,14 @@
-"""Sampling of images and textures: bilinear, and trilinear between the levels of a pyramid."""
+"""Sampling of images and textures: bilinear, and trilinear between the levels of a pyramid.
+
+Williams, *Pyramidal Parametrics* (SIGGRAPH 1983).
+"""
 
 from __future__ import annotations
 
 import itertools
 import math
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -28,9 +32,9 @@ def sample_image(image: Float[Array, "H W C"], xy: Float[Array, "*N 2"]) -> Floa
 
 def _bilinear(
     pixels: Float[Array, "P C"],
-    size: Int[Array, "*N 2"],
-    start: Int[Array, "*N"],
-    xy: Float[Array, "*N 2"],
+    size: Int[Array, "*#N 2"],
+    start: Int[Array, "*#N"],
+    xy: Float[Array, "*#N 2"],
 ) -> Float[Array, "*N C"]:
     """Returns the value at `xy` of an image of that width and height, whose rows begin at start."""
     last = size - 1
@@ -46,6 +50,7 @@ def _bilinear(
     return top * (1 - fy) + bottom * fy
 
 
+@jax.jit
 def sample_texture(
     texture: Float[Array, "T S C"],
     uv: Float[Array, "*N 2"],
@@ -66,7 +71,7 @@ def sample_texture(
         derivatives: of u and v (rows) by the pixel's x and y (columns), from `screen_derivatives`.
 
     Example:
-        >>> sample_texture(jnp.eye(2)[..., None], jnp.array([0.25, 0.75])).item()
+        >>> sample_texture(jnp.eye(2)[..., None], jnp.array([[0.25, 0.75]])).item()
         1.0
     """
     height, width = texture.shape[:2]

@@ -2,110 +2,51 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Int, UInt8
 
 from jaxface.rendering.color import srgb_to_linear
 from jaxface.synthesis.config import SynthesisConfig
+from jaxface.synthesis.octaves import (
+    bands,
+    blur,
+    local_strength,
+    mean_product,
+    mixed,
+    strengths,
+    transfer,
+)
+from jaxface.synthesis.quilt import quilt
 
 _EPSILON = 2e-3
-_OCTAVES = 5  # blurs of up to 8 texels
-_ENOUGH = 0.8  # share of the power of skin up to which one face adds to the average
-_BOUND = 0.02  # log detail that one face adds per octave: pores, but neither moles nor nostrils
-_STRONG, _GAINS = 0.06, (0.4, 1.4)  # log detail beyond which it is no skin; bounds
+_FINEST = 0.75  # texels: the finest blur that parts two octaves
+_SHARPER = 1.7  # by which the contrast of an octave that a photo has blurred is raised at most
+_OUTLIER = 2.5  # deviations beyond which the grain is cut, so that no mole is laid many times
 
 
-def blur(image: Float[Array, "T S C"], sigma: float) -> Float[Array, "T S C"]:
-    """Returns the Gaussian blur, renormalised at the border. Two matrix products: fast in XLA."""
-
-    def matrix(size: int) -> Array:
-        at = np.arange(size)
-        kernel = np.exp(-0.5 * ((at[:, None] - at) / max(sigma, 1e-3)) ** 2)
-        return jnp.asarray(kernel / kernel.sum(1, keepdims=True), jnp.float32)
-
-    rows = jnp.tensordot(matrix(image.shape[0]), image, 1)
-    return jnp.einsum("st,htc->hsc", matrix(image.shape[1]), rows)
+def _logarithm(texture: Float[Array, "T T 3"]) -> Float[Array, "T T 3"]:
+    """Returns the logarithm of the linear texture of one that is sRGB, 0..255."""
+    return jnp.log(srgb_to_linear(texture / 255.0) + _EPSILON)
 
 
-def _of_database(
+def _average(
     textures: UInt8[Array, "K T T 3"], weights: Float[Array, " K"], count: int
-) -> tuple[Float[Array, "T T 3"], Float[Array, "T T 3"]]:
-    """Returns the logarithms of the face of greatest weight and of the weighted average."""
+) -> tuple[Float[Array, "T T 3"], Int[Array, " E"], Float[Array, " E"]]:
+    """Returns the logarithm of the average of the faces of greatest weight, which these are, and
+    their shares."""
     largest, index = jax.lax.top_k(weights, min(2 * count, len(weights)))
-    share = largest / jnp.maximum(largest.sum(), 1e-6)
-
-    def linear(texture: Array) -> Array:
-        return srgb_to_linear(texture / 255.0)
+    shares = largest / jnp.maximum(largest.sum(), 1e-6)
 
     def add(total: Array, one: tuple[Array, Array]) -> tuple[Array, None]:
-        return total + one[0] * linear(textures[one[1]]), None
+        return total + one[0] * srgb_to_linear(textures[one[1]] / 255.0), None
 
     # The mean of logarithms would be as dark as the darkest nostril.
-    average, _ = jax.lax.scan(add, jnp.zeros(textures.shape[1:]), (share, index))
-    return jnp.log(linear(textures[index[0]]) + _EPSILON), jnp.log(average + _EPSILON)
-
-
-def _finer_than(image: Float[Array, "T T C"], sigma: Float[Array, "T T"]) -> Array:
-    """Returns what of an image a Gaussian of `sigma` texels (each texel's own) would remove."""
-    level = jnp.clip(jnp.log2(jnp.maximum(2.0 * sigma, 1.0)), 0.0, _OCTAVES - 1.0)[..., None]
-    kept = jnp.maximum(1.0 - level, 0.0) * image  # half a texel and less removes nothing
-    for octave in range(1, _OCTAVES):
-        weight = jnp.maximum(1.0 - jnp.abs(level - octave), 0.0)
-        kept = kept + weight * blur(image, 0.5 * 2**octave)
-    return image - kept
-
-
-def _mixed_detail(
-    face: Float[Array, "T T 3"],
-    average: Float[Array, "T T 3"],
-    fine: Float[Array, "T T 3"],
-    seen: Float[Array, "T T"],
-    skin: Float[Array, "T T"],
-    tone: float,
-) -> Float[Array, "T T 3"]:
-    """Returns the database's detail, each octave as strong as the photo's where that is seen.
-
-    What the blended faces have in common is the likeliest; of one face there is added as much as
-    an octave lacks in strength. Strength is the mean square of what is not stronger than skin, so
-    that brows and the rims of the eyes do not count.
-    """
-    total, gain = jnp.zeros_like(face), jnp.ones(())
-    images, skin = (fine, face, average), skin[..., None]
-
-    def soft(image: Array, sigma: float) -> Array:  # no mouth's dark runs into the neck
-        return blur(image * skin, sigma) / jnp.maximum(blur(skin, sigma), 1e-3)
-
-    levels = [images, *(tuple(soft(x, tone / n) for x in images) for n in (4, 2, 1))]
-    for sharp, coarse in zip(levels[-2::-1], levels[:0:-1], strict=True):  # coarse to fine
-        mine, other, common = (a - b for a, b in zip(sharp, coarse, strict=True))
-        quiet = jnp.abs(jnp.mean(other, -1)) < _STRONG
-
-        def product(a: Array, b: Array, where: Array, quiet: Array = quiet) -> Array:
-            level = jnp.clip(jnp.mean(a, -1), -_STRONG, _STRONG)
-            with_level = jnp.clip(jnp.mean(b, -1), -_STRONG, _STRONG)
-            return jnp.mean(level * with_level * where * quiet * skin[..., 0])
-
-        known = product(other, other, seen)
-        ratio = jnp.sqrt(product(mine, mine, seen) / jnp.maximum(known, 1e-9) + 1e-9)
-        wanted = jnp.where(known > 1e-9, jnp.clip(ratio, *_GAINS), 1.0)
-        # A photo that is coarser than the texture has less of the finest than its skin.
-        gain = wanted if coarse is levels[-1] else jnp.maximum(wanted, gain)
-        everywhere = jnp.ones(())
-        besides = _BOUND * jnp.tanh((other - common) / _BOUND)
-        power = product(common, common, everywhere)
-        across = product(common, besides, everywhere)
-        square = product(besides, besides, everywhere)
-        goal = gain**2 * product(other, other, everywhere)
-        lacking = _ENOUGH * goal - power
-        root = jnp.sqrt(jnp.maximum(across**2 + square * lacking, 1e-12))
-        share = jnp.clip((root - across) / jnp.maximum(square, 1e-9), 0.0, _GAINS[1])
-        weaker = jnp.sqrt(jnp.clip(goal / jnp.maximum(power, 1e-9), _GAINS[0] ** 2, 1.0))
-        total = total + weaker * (common + share * besides)
-    return total
+    average, _ = jax.lax.scan(add, jnp.zeros(textures.shape[1:]), (shares, index))
+    return jnp.log(average + _EPSILON), index, shares
 
 
 def _extend(values: Float[Array, "T T C"], weights: Float[Array, "T T"]) -> Float[Array, "T T C"]:
@@ -148,15 +89,65 @@ def compose(
     config: SynthesisConfig = SynthesisConfig(),
     fixed: Float[Array, "T T"] | None = None,
     footprint: Float[Array, "T T"] | None = None,
+    skin: Float[Array, "T T"] | None = None,
 ) -> tuple[Float[Array, "T T 3"], Float[Array, "T T"]]:
     """Returns the texture composed of what is known (linear), and how much the photo counts.
 
     In the logarithm, where shading and pigment are sums: the photo's detail where it is seen, its
-    mirror image's where that is, a database face's elsewhere, on the low-frequency albedo. Where
-    the photo is coarser than the texture, the octaves that it cannot show are the database face's
-    as well. The `fixed` parts (eyes, mouth) are whole already and are only sharpened.
-    Differentiable except in the choice of the face of greatest weight.
+    mirror image's where that is, the database's elsewhere, on the low-frequency albedo. Octaves
+    that the photo blurs are raised, those that it cannot show are a database face's. On bare skin
+    that is not seen the finest detail is the person's own, from where it is. The `fixed` parts
+    (eyes, mouth) are whole already and are only sharpened. Differentiable except in the choice of
+    the face of greatest weight and of the places that give the finest detail.
     """
+    average, index, _ = _average(textures, weights, config.experts)
+    known = low_frequency, partial_linear, mask
+    return _composed(
+        *(*known, _logarithm(textures[index[0]]), average, config, fixed, footprint, skin)
+    )
+
+
+@partial(jax.jit, static_argnames="config")
+def complete(
+    low_frequency: Float[Array, "T T 3"],
+    partial_linear: Float[Array, "T T 3"],
+    mask: Float[Array, "T T"],
+    textures: UInt8[Array, "K T T 3"],
+    weights: Float[Array, " K"],
+    config: SynthesisConfig = SynthesisConfig(),
+    fixed: Float[Array, "T T"] | None = None,
+    footprint: Float[Array, "T T"] | None = None,
+    skin: Float[Array, "T T"] | None = None,
+) -> tuple[Float[Array, "T T 3"], Float[Array, "T T"], Float[Array, "E T T 3"], Float[Array, " E"]]:
+    """Returns what `compose` does, and the same with each face of greatest weight alone, and the
+    shares of these."""
+    average, index, shares = _average(textures, weights, config.experts)
+
+    @jax.checkpoint
+    def one(face: Array, common: Array) -> tuple[Array, Array]:
+        known = low_frequency, partial_linear, mask
+        return _composed(*known, face, common, config, fixed, footprint, skin)
+
+    def of(turn: Array) -> tuple[Array, Array]:
+        face = _logarithm(textures[index[jnp.maximum(turn - 1, 0)]])
+        return one(face, jnp.where(turn == 0, average, face))
+
+    every, seen = jax.lax.map(of, jnp.arange(len(index) + 1))
+    return every[0], seen[0], every[1:], shares
+
+
+def _composed(
+    low_frequency: Float[Array, "T T 3"],
+    partial_linear: Float[Array, "T T 3"],
+    mask: Float[Array, "T T"],
+    face: Float[Array, "T T 3"],
+    average: Float[Array, "T T 3"],
+    config: SynthesisConfig,
+    fixed: Float[Array, "T T"] | None,
+    footprint: Float[Array, "T T"] | None,
+    skin: Float[Array, "T T"] | None,
+) -> tuple[Float[Array, "T T 3"], Float[Array, "T T"]]:
+    """Returns `compose` with a database face and an average, logarithms."""
     scale = low_frequency.shape[0] / 512.0
     low = jnp.log(low_frequency + _EPSILON)
     seen = soft_mask(mask, config.feather * scale)
@@ -166,19 +157,49 @@ def compose(
     # What the mirror image says of tone is said by the low-frequency albedo already.
     weight = seen[..., None] + 1e-4
     fine = own - blur(own * weight, tone) / blur(weight, tone)
-    face, average = _of_database(textures, weights, config.experts)
+    whole = jnp.ones_like(seen) if fixed is None else 1 - fixed
+    bare = whole if skin is None else skin
+    sigmas = [tone / 2**octave for octave in range(1 + max(1, round(math.log2(tone / _FINEST))))]
+    width = 0.0 * seen
     if footprint is not None:
-        finer = _finer_than(face, config.photo_blur / jnp.maximum(footprint, 0.05))
-        if fixed is not None:
-            finer = finer * (1 - fixed[..., None])
-        # Bounded, so that no strand of the face's brows is laid over the photo's.
-        finer = config.finest * jnp.tanh(finer / config.finest)
-        own, fine = own + finer, fine + finer
-    skin = jnp.ones_like(seen) if fixed is None else 1 - fixed
-    detail = _mixed_detail(face, average, fine, seen, skin, tone)
+        width = config.photo_blur / jnp.maximum(footprint, 0.05)
+    shown = transfer(width, sigmas)
+    sharper = [jnp.minimum(1 / jnp.maximum(part, 1e-3), _SHARPER) for part in shown]
+    legible = [more * part for more, part in zip(sharper, shown, strict=True)]
+    blurred = bands(fine, seen * whole, sigmas)
+    # In all colours alike, since the colours of a compressed photo are coarser than its light.
+    raised = [
+        (more - 1) * jnp.mean(band, -1, keepdims=True)
+        for more, band in zip(sharper, blurred, strict=True)
+    ]
+    photo = [band + more for band, more in zip(blurred, raised, strict=True)]
+    faces = bands(face, whole, sigmas)
+    gains = strengths(photo, faces, legible, seen * whole)
+    detail, lacking, grain, replaced = (jnp.zeros_like(low) for _ in range(4))
+    for band, common, mine, gain, part, sigma in zip(
+        faces, bands(average, whole, sigmas), photo, gains, legible, sigmas, strict=True
+    ):
+        missing = jnp.sqrt(jnp.maximum(1 - part**2, 1e-6)) * gain * band
+        lacking = lacking + missing
+        likely = mixed(band, common, gain, whole)
+        detail = detail + likely
+        if sigma <= config.grain * scale:
+            grain, replaced = grain + mine + missing, replaced + likely
+    # Bounded, so that no strand of the face's brows is laid over the photo's.
+    added = sum(raised) + config.finest * jnp.tanh(lacking / config.finest)
+    own, fine = own + added * whole[..., None], fine + added * whole[..., None]
+    # The person's own grain goes on where neither the photo nor its mirror image shows any, there
+    # as strong as the database's beside its own elsewhere.
+    grain = seen[..., None] * grain + mirrored[..., None] * grain[:, ::-1]
+    known = (seen + mirrored) * bare
+    usual = local_strength(replaced, whole, tone)
+    grain = grain / usual
+    bound = _OUTLIER * jnp.sqrt(mean_product(grain, grain, known) / (jnp.mean(known) + 1e-6) + 1e-9)
+    spread, found = quilt(bound * jnp.tanh(grain / bound), known)
+    detail = detail + found * bare[..., None] * (usual * spread - replaced)
     if fixed is not None:
-        sharper = jnp.mean(face - blur(face, config.sharp * scale), -1, keepdims=True)
-        detail = detail + fixed[..., None] * (sharper - detail)
+        edges = jnp.mean(face - blur(face, config.sharp * scale), -1, keepdims=True)
+        detail = detail + fixed[..., None] * (edges - detail)
         mirrored = mirrored * (1 - fixed)
     inferred = mirrored[..., None] * fine[:, ::-1] + (1 - mirrored)[..., None] * detail
     # What the photo is off at the border of the seen goes on beyond it.

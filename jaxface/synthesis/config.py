@@ -19,6 +19,7 @@ class SynthesisConfig:
         sharp: as `tone`, on the fixed parts, whose edges are no detail.
         photo_blur: standard deviation, in pixels, of the blur of a photo.
         finest: bound on the log detail that is added to what a coarse photo shows.
+        grain: detail that is finer than this is the person's own, where any of it is seen.
         experts: so many database faces, those of greatest weight, give the correlations at the
             finest levels; twice as many at the coarse ones.
         chunk: steps between two reports.
@@ -27,13 +28,14 @@ class SynthesisConfig:
     """
 
     levels: tuple[tuple[float, int], ...] = ((0.25, 16), (0.5, 16), (1.0, 8))
-    alpha: float = 0.3
+    alpha: float = 3.0
     content_layer: str = "relu3_1"
     feather: float = 3.0
     tone: float = 12.0
     sharp: float = 1.2
-    photo_blur: float = 0.6
+    photo_blur: float = 0.5
     finest: float = 0.08
+    grain: float = 3.0
     experts: int = 6
     chunk: int = 4
     memory: int = 8

@@ -2,9 +2,10 @@
 
 Saito et al. 2017, section 5: the texture whose features stay near a content image's and whose
 correlations equal the blended ones. What is ours: the start and the content are composed from
-what is known (the photo, its mirror image, a database face's detail) on the low-frequency albedo,
-correlations are compared cell by cell with the mean taken out, tone may not drift, and seen
-texels keep the photo. `method="paper"` is the paper's plain form.
+what is known (the photo, its mirror image, the database's detail) on the low-frequency albedo,
+correlations are compared cell by cell with the mean taken out, the blended ones are those of what
+each database face makes of the photo, tone may not drift, and seen texels keep the photo.
+`method="paper"` is the paper's plain form.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ from jaxface.features.correlations import (
 from jaxface.features.vgg import vgg_features
 from jaxface.mapping import Run, Shared, one
 from jaxface.rendering.color import linear_to_srgb, srgb_to_linear
-from jaxface.synthesis.compose import blur, compose
+from jaxface.synthesis.compose import complete
 from jaxface.synthesis.config import SynthesisConfig
+from jaxface.synthesis.octaves import blur
 from jaxface.types import Correlations, SynthesisResult
 
 Callback = Callable[[Array, float], None]
@@ -46,6 +48,7 @@ def synthesize(
     *,
     footprint: Float[Array, "T T"] | None = None,
     fixed: Float[Array, "T T"] | Shared | None = None,
+    skin: Float[Array, "T T"] | Shared | None = None,
     correlation: CorrelationConfig = CorrelationConfig(),
     config: SynthesisConfig = SynthesisConfig(),
     callback: Callback | None = None,
@@ -67,7 +70,9 @@ def synthesize(
         weights: on the simplex, from `blend`.
         vgg: weights of VGG-16.
         footprint: width of a texel in pixels of the photo; missing, the photo is fine enough.
-        fixed: 1 on parts that are no skin (eyes, mouth) and stay as composed.
+        fixed: 1 where a part is no skin (eyes, mouth) and stays as composed.
+        skin: 1 on bare skin, over which the person's grain is continued; all that is not `fixed`
+            if missing.
         correlation: as used by `correlate`.
         config: static settings.
         callback: called on the host with the loss and the share that is done.
@@ -79,11 +84,17 @@ def synthesize(
 
     Differentiable through the unrolled steps when no callback is given. The reverse pass stores
     the state before each step and evaluates the step again (`jax.checkpoint`).
+
+    Example:
+        >>> synthesize(
+        ...     seen.low_frequency, seen.partial, seen.skin_mask, textures, weights, vgg
+        ... ).texture.shape  # doctest: +SKIP
+        (512, 512, 3)
     """
     size = low_frequency.shape[-2]
-    start, free, change = run(
+    start, free, change, faces, shares = run(
         _prepare,
-        *(low_frequency, partial_linear, mask, textures, weights, fixed, footprint),
+        *(low_frequency, partial_linear, mask, textures, weights, fixed, footprint, skin),
         config=config,
     )
     total = sum(steps * share**2 for share, steps in config.levels)
@@ -94,7 +105,7 @@ def synthesize(
             experts = config.experts if side > 256 else 2 * config.experts
             wanted = run(
                 blended_correlations,
-                *(textures, weights, vgg),
+                *(faces, shares, vgg),
                 config=correlation,
                 side=side,
                 experts=experts,
@@ -128,18 +139,24 @@ def _prepare(
     weights: Array,
     fixed: Array | None,
     footprint: Array | None,
+    skin: Array | None,
     *,
     config: SynthesisConfig,
-) -> tuple[Array, Array, Array]:
-    """Returns the start (sRGB), which texels are free `[T, T, 1]`, and no change yet."""
+) -> tuple[Array, Array, Array, Array, Array]:
+    """Returns the start (sRGB), which texels are free `[T, T, 1]`, no change yet, and the textures
+    `[E, T, T, 3]` (sRGB, 0..255) whose correlations are blended, with their shares."""
     if config.method == "paper":
         start, seen = low_frequency, jnp.zeros_like(mask)
+        shares, index = jax.lax.top_k(weights, min(2 * config.experts, len(weights)))
+        faces = textures[index]
     else:
-        start, seen = compose(
-            *(low_frequency, partial_linear, mask, textures, weights, config, fixed, footprint)
+        known = low_frequency, partial_linear, mask
+        start, seen, completions, shares = complete(
+            *known, textures, weights, config, fixed, footprint, skin
         )
+        faces = 255.0 * linear_to_srgb(completions)
     free = 1.0 - seen if fixed is None else (1.0 - seen) * (1.0 - fixed)
-    return linear_to_srgb(start), free[..., None], jnp.zeros((8, 8, 3))
+    return linear_to_srgb(start), free[..., None], jnp.zeros((8, 8, 3)), faces, shares
 
 
 @jax.jit
@@ -150,14 +167,15 @@ def _finish(start: Array, change: Array, losses: list[Array]) -> SynthesisResult
 
 @partial(jax.jit, static_argnames=("config", "side", "experts"))
 def blended_correlations(
-    textures: UInt8[Array, "K T T 3"],
+    textures: UInt8[Array, "K T T 3"] | Float[Array, "K T T 3"],
     weights: Float[Array, " K"],
     vgg: Mapping[str, Any],
     config: CorrelationConfig,
     side: int,
     experts: int,
 ) -> Correlations:
-    """Returns the complete correlations of the blend at a side, from the `experts` largest weights.
+    """Returns the blend of complete correlations at a side, of the textures (sRGB, 0..255) of the
+    `experts` largest weights.
 
     Correlations depend on how many texels a millimetre has, so each level has its own.
     """

@@ -8,7 +8,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jaxface.morphable.albedo import albedo_texture
 from jaxface.morphable.texels import TexelMap
@@ -19,11 +19,15 @@ from jaxface.types import FaceModel, FitResult, UnwrapResult
 from jaxface.unwrapping.eyes import axis_angle_of_eyes, tint_iris
 from jaxface.unwrapping.highlights import highlights
 from jaxface.unwrapping.membrane import gather_texels, membrane, scatter_vertices
+from jaxface.unwrapping.noise import denoise
 from jaxface.unwrapping.shadows import cast_shadows
-from jaxface.unwrapping.skin import blur_within, region_tolerance, shrink, skin_mask
+from jaxface.unwrapping.skin import blur_within, grow, region_tolerance, shrink, skin_mask
+from jaxface.unwrapping.strands import dark_lines
 from jaxface.unwrapping.visibility import Projection, project_texels
 
 _EPSILON = 2e-3
+_HIDES = 0.0125  # noise (0..1 sRGB) that hides an octave of the skin's detail
+_BRIDGE = -0.02  # metres above the middle of the eyes: the nose above its wings
 _LIT = 0.75  # share of the surplus over the probable albedo that is light
 
 
@@ -63,11 +67,11 @@ def unwrap(
     """Returns what the photo shows of the face, its shading taken out, and a complete albedo.
 
     Seen are texels inside the photo that no triangle hides and that face the camera. Of those,
-    `skin_mask` keeps what the fitted face explains and no cast shadow darkens. Light that differs
-    between the mirrored halves is put down to shading, since skin is symmetric at low frequency;
-    `partial` is the radiance over that shading, less the gloss. The low-frequency albedo is the
-    fitted one times a smooth membrane through the seen ratio, so that both agree at the border;
-    where one side alone is seen, the other takes its tone.
+    `skin_mask` keeps what the fitted face explains, no cast shadow darkens and no strand crosses.
+    Light that differs between the mirrored halves is put down to shading, since skin is symmetric
+    at low frequency; `partial` is the radiance over that shading, less the gloss. The low-
+    frequency albedo is the fitted one times a smooth membrane through the seen ratio, so that both
+    agree at the border; where one side alone is seen, the other takes its tone.
 
     Differentiable in photo and fit, except through which texels are seen and show skin.
 
@@ -76,8 +80,14 @@ def unwrap(
         fit: the fitted face, with the camera in the photo's pixels.
         model: the face model of the fit.
         texels: of the model, T x T.
-        person_mask: probability that a pixel shows a person; all ones if missing.
+        person_mask: probability that a pixel shows a person, 0..1; all ones if missing.
         config: static settings.
+
+    Source: Saito et al. (CVPR 2017), section 4, for the partial texture and the linear albedo.
+
+    Example:
+        >>> unwrap(photo.srgb, fitted, model, texel_map(model, 512)).partial.shape  # doctest: +SKIP
+        (512, 512, 3)
     """
     parameters = fit.parameters
     corners = texels.vertex_ids, texels.barycentrics
@@ -95,6 +105,7 @@ def unwrap(
         tolerance=config.depth_tolerance,
     )
     height, width = photo_srgb.shape[:2]
+    photo_srgb, noise = denoise(photo_srgb)
     levels = 1 + max(0, math.ceil(math.log2(max(height, width) / size)))
     radiance = sample_pyramid(
         srgb_to_linear(photo_srgb), view.xy, view.footprint, levels=min(levels, 5)
@@ -112,13 +123,9 @@ def unwrap(
     shading = jnp.maximum(shade(view.normals, parameters.lighting), _EPSILON)
     log_ratio = jnp.log(radiance + _EPSILON) - jnp.log(albedo * shading + _EPSILON)
     log_ratio = jnp.clip(log_ratio, -4.0, 4.0)
-    tolerance = region_tolerance(
-        texels.region_ids,
-        charts,
-        scatter_vertices(model.mean, *corners),
-        view.facing,
-        model.region_names,
-    )
+    place = scatter_vertices(model.mean, *corners)
+    regions = texels.region_ids, charts, place
+    tolerance = region_tolerance(*regions, view.facing, model.region_names)
 
     texels_per_vertex = size**2 / model.mean.shape[0]
 
@@ -141,6 +148,10 @@ def unwrap(
     # Texels in deep shadow or burnt out say nothing about albedo.
     level = luminance(radiance)
     legible = _smoothstep(level / 0.004) * _smoothstep((0.995 - level) / 0.03)
+    open_skin, room = _open_skin(*regions, model.region_names)
+    shown = visibility * person
+    strands = dark_lines(jax.lax.stop_gradient(log_ratio), shown, open_skin, room)
+    legible = legible * (1 - strands)
     judged = log_ratio, visibility * person * legible * (1 - shadow), tolerance
     mask = skin_mask(*jax.lax.stop_gradient(judged), trend_of, reject=config.reject)
 
@@ -169,7 +180,7 @@ def unwrap(
         partial=jnp.where((visibility > 0)[..., None], unlit, 0.0),
         visibility=visibility,
         skin_mask=mask,
-        footprint=view.footprint,
+        footprint=view.footprint / (1.0 + noise / _HIDES),
         low_frequency=low_frequency,
     )
 
@@ -177,6 +188,21 @@ def unwrap(
 def _smoothstep(x: Float[Array, "*N"]) -> Float[Array, "*N"]:
     x = jnp.clip(x, 0.0, 1.0)
     return x * x * (3 - 2 * x)
+
+
+def _open_skin(
+    ids: Int[Array, "T T"],
+    charts: Float[Array, "T T"],
+    place: Float[Array, "T T 3"],
+    names: tuple[str, ...],
+) -> tuple[Float[Array, "T T"], Float[Array, "T T"]]:
+    """Returns 1 on skin away from nostrils, brows, lids and lips; and 1 on all but the lips."""
+
+    def part(name):
+        return (ids == names.index(name)) * charts if name in names else 0.0 * charts
+
+    bridge, reach = part("nose") * (place[..., 1] > _BRIDGE), max(1, ids.shape[0] // 50)
+    return shrink(part("skin") + bridge, reach), 1.0 - grow(part("lips"), reach)
 
 
 def _person(
