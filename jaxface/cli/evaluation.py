@@ -16,6 +16,7 @@ def evaluate(
     full: bool,
     faces: int | None,
     quality: str | None,
+    methods: str | None,
     skins: Path | None,
     package: Path | None,
     ict: Path | None,
@@ -41,9 +42,13 @@ def evaluate(
         )
 
     from jaxface.evaluation import benchmark, sheets, sources, tables
+    from jaxface.evaluation.methods import METHODS
     from jaxface.evaluation.photos import Recogniser
     from jaxface.pipeline import ReconstructConfig, load_assets
 
+    chosen = methods.split(",") if methods else list(METHODS)
+    if unknown := [name for name in chosen if name not in METHODS]:
+        raise InputError(f"There is no method {unknown[0]!r}; there are {', '.join(METHODS)}.")
     config = ReconstructConfig.for_quality(quality or ("standard" if full else "draft"))
     assets = load_assets(config, database=str(database or "") or None)
     truths: sources.Faces = (
@@ -56,7 +61,7 @@ def evaluate(
     judge = Recogniser(recogniser, assets) if recogniser else None
     output.mkdir(parents=True, exist_ok=True)
     for source in every:
-        benchmark.run(output, plan, source, assets, config, recogniser=judge)
+        benchmark.run(output, plan, source, assets, config, methods=chosen, recogniser=judge)
     rows = benchmark.read_journal(output)
     written = [tables.write_tables(output, rows), *sheets.write_sheets(output, rows)]
     print("\n".join(f"wrote {file}" for file in written))
