@@ -77,7 +77,7 @@ CHECKS = {
     "fit": Check("`fit`", "implicit, exact Hessian", problems.fitting, slow=True),
     "projection": Check("`project_simplex`", "exact on the active set", problems.projection),
     "blend": Check("`blend`", "implicit on the active set", problems.blending),
-    "synthesis": Check("`synthesize`", "unrolled, steps checkpointed", problems.synthesis, 1e-7),
+    "synthesis": Check("`synthesize`", "unrolled, steps checkpointed", problems.synthesis, 1e-8),
 }
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "gradients.md"
 HEADER = "| stage | with respect to | method | error |\n| --- | --- | --- | --- |\n"

@@ -223,7 +223,7 @@ def synthesis() -> Problem:
     vgg = doubled({name: load_vgg()[name] for name in names})
     correlation = CorrelationConfig(layers=("relu1_1", "relu2_1"), cells=2)
     settings = SynthesisConfig(
-        levels=((0.5, 1), (1.0, 2)), content_layer="relu2_1", memory=2, alpha=1.0, tone=24.0
+        levels=((0.5, 2), (1.0, 4)), content_layer="relu2_1", memory=2, alpha=3.0, tone=24.0
     )
     mask = jnp.asarray(np.broadcast_to(np.arange(size) < 0.6 * size, (size, size)), float)
     faces = jnp.asarray(rng.integers(90, 200, (3, size, size, 3)), jnp.uint8)

@@ -36,14 +36,16 @@ def quilt(
     rng = np.random.default_rng(0)
     sources = np.minimum(corners + rng.integers(0, side, corners.shape), size - side)
 
+    # Folded at compile time, the search would take half a minute.
+    key, here = jax.lax.optimization_barrier((jax.random.key(0), jnp.asarray(corners)))
     total = jnp.pad(jnp.cumsum(jnp.cumsum(jax.lax.stop_gradient(known), 0), 1), ((1, 0), (1, 0)))
     (top, left), (bottom, right) = sources.T, sources.T + side
     share = total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left]
     whole = share >= _WHOLE * side**2
-    apart = np.linalg.norm(corners[:, None] - sources, axis=-1) / (_NEAR * side)
-    cost = jnp.asarray(apart + rng.random(apart.shape), jnp.float32)
+    apart = jnp.sqrt(jnp.sum((here[:, None] - sources) ** 2, -1).astype(jnp.float32))
+    cost = apart / (_NEAR * side) + jax.random.uniform(key, apart.shape)
     chosen = jnp.argmin(jnp.where(whole, cost, jnp.inf), 1)
-    moved = (jnp.asarray(sources)[chosen] - corners).reshape(len(starts), len(starts), 2)
+    moved = (jnp.asarray(sources)[chosen] - here).reshape(len(starts), len(starts), 2)
 
     # Patches of even and odd rows and columns: each texel lies in one of each of the four kinds.
     lies = [_lies_in(size, side, odd) for odd in (0, 1)]
