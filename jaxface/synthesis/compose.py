@@ -181,7 +181,9 @@ def _composed(
     ):
         missing = jnp.sqrt(jnp.maximum(1 - part**2, 1e-6)) * gain * band
         lacking = lacking + missing
-        likely = mixed(band, common, gain, whole)
+        # How strong the face's skin is says nothing of neck, scalp and ears.
+        likely = mixed(band, common, gain, whole) * bare[..., None]
+        likely = likely + mixed(band, common, jnp.minimum(gain, 1.0), whole) * (1 - bare[..., None])
         detail = detail + likely
         if sigma <= config.grain * scale:
             grain, replaced = grain + mine + missing, replaced + likely

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int
 _ACROSS = 16  # patches side by side
 _NEAR = 3.0  # patches: a place so far away is taken as easily as one beside
 _WHOLE = 0.97  # share of a patch that must be known
+_USUAL = 1.0  # log power off the median that counts as chance does: wrinkles are not laid again
 
 
 def quilt(
@@ -20,10 +21,10 @@ def quilt(
 ) -> tuple[Float[Array, "T T C"], Float[Array, ""]]:
     """Returns a texture of known detail alone, and whether there was a whole patch of it.
 
-    Half-overlapping patches, each from a place nearby that is known; chance decides among near
-    ones and where exactly they begin, so that nothing repeats in rows. Blended patches that have
-    nothing to do with each other lose contrast, which the blend is given back. Differentiable in
-    the detail, not in where it comes from.
+    Half-overlapping patches, each from a place nearby that is known and about as strong as most;
+    chance decides among near ones and where exactly they begin, so that nothing repeats in rows.
+    Blended patches that have nothing to do with each other lose contrast, which the blend is given
+    back. Differentiable in the detail, not in where it comes from.
 
     Args:
         detail: of mean zero.
@@ -38,12 +39,19 @@ def quilt(
 
     # Folded at compile time, the search would take half a minute.
     key, here = jax.lax.optimization_barrier((jax.random.key(0), jnp.asarray(corners)))
-    total = jnp.pad(jnp.cumsum(jnp.cumsum(jax.lax.stop_gradient(known), 0), 1), ((1, 0), (1, 0)))
     (top, left), (bottom, right) = sources.T, sources.T + side
-    share = total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left]
-    whole = share >= _WHOLE * side**2
+
+    def mean(image: Array) -> Array:
+        total = jnp.cumsum(jnp.cumsum(jax.lax.stop_gradient(image), 0), 1)
+        total = jnp.pad(total, ((1, 0), (1, 0)))
+        part = total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left]
+        return part / side**2
+
+    whole = mean(known) >= _WHOLE
+    power = jnp.log(jnp.maximum(mean(known * jnp.mean(detail**2, -1)), 1e-12))
+    odd = jnp.abs(power - jnp.nanmedian(jnp.where(whole, power, jnp.nan))) / _USUAL
     apart = jnp.sqrt(jnp.sum((here[:, None] - sources) ** 2, -1).astype(jnp.float32))
-    cost = apart / (_NEAR * side) + jax.random.uniform(key, apart.shape)
+    cost = apart / (_NEAR * side) + jnp.nan_to_num(odd) + jax.random.uniform(key, apart.shape)
     chosen = jnp.argmin(jnp.where(whole, cost, jnp.inf), 1)
     moved = (jnp.asarray(sources)[chosen] - here).reshape(len(starts), len(starts), 2)
 
