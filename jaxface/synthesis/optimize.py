@@ -71,8 +71,8 @@ def synthesize(
         vgg: weights of VGG-16.
         footprint: width of a texel in pixels of the photo; missing, the photo is fine enough.
         fixed: 1 where a part is no skin (eyes, mouth) and stays as composed.
-        skin: 1 on bare skin, over which the person's grain is continued; all that is not `fixed`
-            if missing.
+        skin: 1 where skin is bare, over which the person's grain is continued; all that is not
+            `fixed` if missing.
         correlation: as used by `correlate`.
         config: static settings.
         callback: called on the host with the loss and the share that is done.
