@@ -12,6 +12,7 @@ import trimesh
 from jax.test_util import check_grads
 from scipy.spatial.transform import Rotation
 
+from jaxface.morphable.model import load_model, shape
 from jaxface.rendering.camera import axis_angle, look_at, project, rotation_matrix
 from jaxface.rendering.color import linear_to_srgb, srgb_to_linear
 from jaxface.rendering.interpolate import interpolate
@@ -303,3 +304,19 @@ def test_render_differentiates_to_finite_numbers():
     )
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
     assert float(jnp.abs(gradients[3].coefficients).sum()) > 0
+
+
+def test_inside_the_mouth_light_comes_from_the_front():
+    """A lamp at the side lights the cheek; no tooth that faces it is brighter than a lip can be."""
+    model = load_model()
+    jaw = jax.nn.one_hot(model.expression_names.index("jawOpen"), len(model.expression_names))
+    vertices = shape(model, jnp.zeros(len(model.identity_names)), jaw)
+    lamp = directional(jnp.array([1.0, 0.0, 0.0]), jnp.ones(3))
+    camera = look_at(0.0, 0.0, 256, 256)
+    image, _ = render(model, vertices, jnp.ones((4, 4, 3)), camera, lamp, 256, 256)
+    raster, _ = rasterize(*project(vertices, camera), model.triangles, 256, 256)
+    region = model.vertex_region[model.triangles[triangle_ids(raster), 0]]
+    teeth = np.asarray((region == model.region_names.index("teeth")) & (raster[..., 3] > 0))
+    assert teeth.sum() > 50
+    front = float(shade(jnp.array([[0.0, 0.0, -1.0]]), lamp)[0, 0])
+    assert np.abs(np.asarray(image)[teeth, 0] - front).max() < 0.3 < np.asarray(image).max() - front

@@ -19,6 +19,8 @@ from jaxface.types import Camera, FaceModel, Lighting, Materials
 
 _ROUGHNESS = {"eyes": 0.12, "lips": 0.35, "teeth": 0.3, "inner_mouth": 0.4}
 _SKIN_ROUGHNESS = 0.5
+_MOUTH = ("teeth", "tongue", "inner_mouth")
+_SHELTERED = 3.0  # how much more the mouth's opening counts there than the surface's own normal
 _REFLECTANCE = 0.04
 
 
@@ -77,10 +79,13 @@ def render(
 
     rotation = rotation_matrix(camera.rotation)
     points = to_camera(vertices, camera)
+    # Light reaches the inside of the mouth through its opening alone, from the front.
+    front = jnp.asarray([[0.0, 0.0, _SHELTERED * (name in _MOUTH)] for name in model.region_names])
+    lit = vertex_normals(vertices, model.triangles) + front[model.vertex_region]
     roughness = jnp.asarray([_ROUGHNESS.get(name, _SKIN_ROUGHNESS) for name in model.region_names])
     per_vertex = jnp.concatenate(
         [
-            vertex_normals(vertices, model.triangles) @ rotation.T,
+            lit @ rotation.T,
             points,
             roughness[model.vertex_region][:, None],
         ],

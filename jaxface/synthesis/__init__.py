@@ -1,6 +1,6 @@
 """Stage 6: the complete texture."""
 
-from jaxface.synthesis.compose import complete, compose, soft_mask
+from jaxface.synthesis.compose import compose, soft_mask
 from jaxface.synthesis.config import SynthesisConfig
 from jaxface.synthesis.octaves import blur
 from jaxface.synthesis.optimize import blended_correlations, synthesize
@@ -11,7 +11,6 @@ __all__ = [
     "SynthesisConfig",
     "blended_correlations",
     "blur",
-    "complete",
     "compose",
     "level_seams",
     "quilt",

@@ -7,6 +7,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 from jaxtyping import Array, Float, Int, UInt8
 
 from jaxface.rendering.color import srgb_to_linear
@@ -79,6 +80,23 @@ def soft_mask(mask: Float[Array, "T T"], feather: float) -> Float[Array, "T T"]:
     return jnp.minimum(inner * inner * (3 - 2 * inner), mask)
 
 
+@struct.dataclass
+class Composition:
+    """The start of the synthesis, and what it may become.
+
+    Attributes:
+        start: complete texture, linear.
+        seen: how much the photo counts, 0..1.
+        completions: the same as `start` with each face of greatest weight alone.
+        shares: of these faces, sum 1.
+    """
+
+    start: Float[Array, "T T 3"]
+    seen: Float[Array, "T T"]
+    completions: Float[Array, "E T T 3"]
+    shares: Float[Array, " E"]
+
+
 @partial(jax.jit, static_argnames="config")
 def compose(
     low_frequency: Float[Array, "T T 3"],
@@ -90,8 +108,8 @@ def compose(
     fixed: Float[Array, "T T"] | None = None,
     footprint: Float[Array, "T T"] | None = None,
     skin: Float[Array, "T T"] | None = None,
-) -> tuple[Float[Array, "T T 3"], Float[Array, "T T"]]:
-    """Returns the texture composed of what is known (linear), and how much the photo counts.
+) -> Composition:
+    """Returns the texture composed of what is known, and that with single faces of the database.
 
     In the logarithm, where shading and pigment are sums: the photo's detail where it is seen, its
     mirror image's where that is, the database's elsewhere, on the low-frequency albedo. Octaves
@@ -100,114 +118,143 @@ def compose(
     (eyes, mouth) are whole already and are only sharpened. Differentiable except in the choice of
     the face of greatest weight and of the places that give the finest detail.
     """
-    average, index, _ = _average(textures, weights, config.experts)
-    known = low_frequency, partial_linear, mask
-    return _composed(
-        *(*known, _logarithm(textures[index[0]]), average, config, fixed, footprint, skin)
-    )
-
-
-@partial(jax.jit, static_argnames="config")
-def complete(
-    low_frequency: Float[Array, "T T 3"],
-    partial_linear: Float[Array, "T T 3"],
-    mask: Float[Array, "T T"],
-    textures: UInt8[Array, "K T T 3"],
-    weights: Float[Array, " K"],
-    config: SynthesisConfig = SynthesisConfig(),
-    fixed: Float[Array, "T T"] | None = None,
-    footprint: Float[Array, "T T"] | None = None,
-    skin: Float[Array, "T T"] | None = None,
-) -> tuple[Float[Array, "T T 3"], Float[Array, "T T"], Float[Array, "E T T 3"], Float[Array, " E"]]:
-    """Returns what `compose` does, and the same with each face of greatest weight alone, and the
-    shares of these."""
+    photo = _read(low_frequency, partial_linear, mask, fixed, footprint, skin, config)
     average, index, shares = _average(textures, weights, config.experts)
+    completed = jax.checkpoint(partial(_completed, config=config))
 
-    @jax.checkpoint
-    def one(face: Array, common: Array) -> tuple[Array, Array]:
-        known = low_frequency, partial_linear, mask
-        return _composed(*known, face, common, config, fixed, footprint, skin)
-
-    def of(turn: Array) -> tuple[Array, Array]:
+    def of(turn: Array) -> Array:
         face = _logarithm(textures[index[jnp.maximum(turn - 1, 0)]])
-        return one(face, jnp.where(turn == 0, average, face))
+        return completed(photo, face, jnp.where(turn == 0, average, face))
 
-    every, seen = jax.lax.map(of, jnp.arange(len(index) + 1))
-    return every[0], seen[0], every[1:], shares
+    every = jax.lax.map(of, jnp.arange(len(index) + 1))
+    return Composition(every[0], photo.seen, every[1:], shares)
 
 
-def _composed(
+@struct.dataclass
+class _Photo:
+    """What the photo shows, logarithms: the same for every face of the database.
+
+    Attributes:
+        low: low-frequency albedo.
+        seen: how much the photo counts, 0..1.
+        mirrored: how much its mirror image does.
+        whole: where detail is inferred: all but the fixed.
+        bare: the open skin of that.
+        own: what the photo adds to `low`.
+        fine: that without its tone.
+        octaves: of it, the coarsest first.
+        legible: the contrast that the photo leaves of each.
+    """
+
+    low: Float[Array, "T T 3"]
+    seen: Float[Array, "T T"]
+    mirrored: Float[Array, "T T"]
+    whole: Float[Array, "T T"]
+    bare: Float[Array, "T T"]
+    own: Float[Array, "T T 3"]
+    fine: Float[Array, "T T 3"]
+    octaves: list[Float[Array, "T T 3"]]
+    legible: list[Float[Array, "T T 1"]]
+
+
+def _sigmas(tone: float) -> list[float]:
+    """Returns the Gaussians that part the octaves, texels, the coarsest first."""
+    return [tone / 2**octave for octave in range(1 + max(1, round(math.log2(tone / _FINEST))))]
+
+
+def _read(
     low_frequency: Float[Array, "T T 3"],
     partial_linear: Float[Array, "T T 3"],
     mask: Float[Array, "T T"],
-    face: Float[Array, "T T 3"],
-    average: Float[Array, "T T 3"],
-    config: SynthesisConfig,
     fixed: Float[Array, "T T"] | None,
     footprint: Float[Array, "T T"] | None,
     skin: Float[Array, "T T"] | None,
-) -> tuple[Float[Array, "T T 3"], Float[Array, "T T"]]:
-    """Returns `compose` with a database face and an average, logarithms."""
+    config: SynthesisConfig,
+) -> _Photo:
+    """Returns what the photo shows, the octaves that it blurs raised."""
     scale = low_frequency.shape[0] / 512.0
     low = jnp.log(low_frequency + _EPSILON)
     seen = soft_mask(mask, config.feather * scale)
+    whole = jnp.ones_like(seen) if fixed is None else 1 - fixed
     own = jnp.where(mask[..., None] > 0, jnp.log(partial_linear + _EPSILON) - low, 0.0)
-    mirrored = seen[:, ::-1] * (1 - seen)
     tone = config.tone * scale
     # What the mirror image says of tone is said by the low-frequency albedo already.
     weight = seen[..., None] + 1e-4
     fine = own - blur(own * weight, tone) / blur(weight, tone)
-    whole = jnp.ones_like(seen) if fixed is None else 1 - fixed
-    bare = whole if skin is None else skin
-    sigmas = [tone / 2**octave for octave in range(1 + max(1, round(math.log2(tone / _FINEST))))]
     width = 0.0 * seen
     if footprint is not None:
         width = config.photo_blur / jnp.maximum(footprint, 0.05)
-    shown = transfer(width, sigmas)
+    shown = transfer(width, _sigmas(tone))
     sharper = [jnp.minimum(1 / jnp.maximum(part, 1e-3), _SHARPER) for part in shown]
-    legible = [more * part for more, part in zip(sharper, shown, strict=True)]
-    blurred = bands(fine, seen * whole, sigmas)
+    octaves = bands(fine, seen * whole, _sigmas(tone))
     # In all colours alike, since the colours of a compressed photo are coarser than its light.
     raised = [
         (more - 1) * jnp.mean(band, -1, keepdims=True)
-        for more, band in zip(sharper, blurred, strict=True)
+        for more, band in zip(sharper, octaves, strict=True)
     ]
-    photo = [band + more for band, more in zip(blurred, raised, strict=True)]
+    added = sum(raised) * whole[..., None]
+    return _Photo(
+        low=low,
+        seen=seen,
+        mirrored=seen[:, ::-1] * (1 - seen),
+        whole=whole,
+        bare=whole if skin is None else skin,
+        own=own + added,
+        fine=fine + added,
+        octaves=[band + more for band, more in zip(octaves, raised, strict=True)],
+        legible=[more * part for more, part in zip(sharper, shown, strict=True)],
+    )
+
+
+def _completed(
+    photo: _Photo,
+    face: Float[Array, "T T 3"],
+    average: Float[Array, "T T 3"],
+    config: SynthesisConfig,
+) -> Float[Array, "T T 3"]:
+    """Returns the texture with the detail of a database face and an average, logarithms."""
+    scale = photo.low.shape[0] / 512.0
+    tone = config.tone * scale
+    sigmas = _sigmas(tone)
+    seen, whole, bare, mirrored = photo.seen, photo.whole, photo.bare[..., None], photo.mirrored
     faces = bands(face, whole, sigmas)
-    gains = strengths(photo, faces, legible, seen * whole)
-    detail, lacking, grain, replaced = (jnp.zeros_like(low) for _ in range(4))
+    gains = strengths(photo.octaves, faces, photo.legible, seen * whole)
+    detail, lacking, grain, replaced = (jnp.zeros_like(photo.low) for _ in range(4))
     for band, common, mine, gain, part, sigma in zip(
-        faces, bands(average, whole, sigmas), photo, gains, legible, sigmas, strict=True
+        faces,
+        bands(average, whole, sigmas),
+        photo.octaves,
+        gains,
+        photo.legible,
+        sigmas,
+        strict=True,
     ):
         missing = jnp.sqrt(jnp.maximum(1 - part**2, 1e-6)) * gain * band
         lacking = lacking + missing
         # How strong the face's skin is says nothing of neck, scalp and ears.
-        likely = mixed(band, common, gain, whole) * bare[..., None]
-        likely = likely + mixed(band, common, jnp.minimum(gain, 1.0), whole) * (1 - bare[..., None])
+        elsewhere = jnp.minimum(1.0, 1 / gain)
+        likely = mixed(band, common, gain, whole) * (bare + (1 - bare) * elsewhere)
         detail = detail + likely
         if sigma <= config.grain * scale:
             grain, replaced = grain + mine + missing, replaced + likely
     # Bounded, so that no strand of the face's brows is laid over the photo's.
-    added = sum(raised) + config.finest * jnp.tanh(lacking / config.finest)
-    own, fine = own + added * whole[..., None], fine + added * whole[..., None]
+    added = config.finest * jnp.tanh(lacking / config.finest) * whole[..., None]
+    own, fine = photo.own + added, photo.fine + added
     # The person's own grain goes on where neither the photo nor its mirror image shows any, there
     # as strong as the database's beside its own elsewhere.
     grain = seen[..., None] * grain + mirrored[..., None] * grain[:, ::-1]
-    known = (seen + mirrored) * bare
+    known = (seen + mirrored) * photo.bare
     usual = local_strength(replaced, whole, tone)
     grain = grain / usual
     bound = _OUTLIER * jnp.sqrt(mean_product(grain, grain, known) / (jnp.mean(known) + 1e-6) + 1e-9)
     spread, found = quilt(bound * jnp.tanh(grain / bound), known)
-    detail = detail + found * bare[..., None] * (usual * spread - replaced)
-    if fixed is not None:
-        edges = jnp.mean(face - blur(face, config.sharp * scale), -1, keepdims=True)
-        detail = detail + fixed[..., None] * (edges - detail)
-        mirrored = mirrored * (1 - fixed)
-    inferred = mirrored[..., None] * fine[:, ::-1] + (1 - mirrored)[..., None] * detail
+    detail = detail + found * bare * (usual * spread - replaced)
+    # The fixed parts are whole already: sharpened, not mirrored, and not shifted in tone.
+    edges = jnp.mean(face - blur(face, config.sharp * scale), -1, keepdims=True)
+    detail = whole[..., None] * detail + (1 - whole[..., None]) * edges
+    mirrored = (mirrored * whole)[..., None]
+    inferred = mirrored * fine[:, ::-1] + (1 - mirrored) * detail
     # What the photo is off at the border of the seen goes on beyond it.
-    beyond = _extend(own - inferred, seen)
-    if fixed is not None:
-        beyond = beyond * (1 - fixed[..., None])
-    inferred = inferred + beyond
-    log = low + seen[..., None] * own + (1 - seen)[..., None] * inferred
-    return jnp.clip(jnp.exp(log) - _EPSILON, 0.0, 1.0), seen
+    inferred = inferred + _extend(own - inferred, seen) * whole[..., None]
+    log = photo.low + seen[..., None] * own + (1 - seen[..., None]) * inferred
+    return jnp.clip(jnp.exp(log) - _EPSILON, 0.0, 1.0)

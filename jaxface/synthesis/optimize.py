@@ -30,7 +30,7 @@ from jaxface.features.correlations import (
 from jaxface.features.vgg import vgg_features
 from jaxface.mapping import Run, Shared, one
 from jaxface.rendering.color import linear_to_srgb, srgb_to_linear
-from jaxface.synthesis.compose import complete
+from jaxface.synthesis.compose import compose
 from jaxface.synthesis.config import SynthesisConfig
 from jaxface.synthesis.octaves import blur
 from jaxface.types import Correlations, SynthesisResult
@@ -151,10 +151,9 @@ def _prepare(
         faces = textures[index]
     else:
         known = low_frequency, partial_linear, mask
-        start, seen, completions, shares = complete(
-            *known, textures, weights, config, fixed, footprint, skin
-        )
-        faces = 255.0 * linear_to_srgb(completions)
+        found = compose(*known, textures, weights, config, fixed, footprint, skin)
+        start, seen, shares = found.start, found.seen, found.shares
+        faces = 255.0 * linear_to_srgb(found.completions)
     free = 1.0 - seen if fixed is None else (1.0 - seen) * (1.0 - fixed)
     return linear_to_srgb(start), free[..., None], jnp.zeros((8, 8, 3)), faces, shares
 
