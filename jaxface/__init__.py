@@ -7,7 +7,7 @@ from jaxface.export import draw_stages, write_result
 from jaxface.features.correlations import CorrelationConfig, correlate
 from jaxface.features.vgg import vgg_features
 from jaxface.features.weights import load_vgg
-from jaxface.fitting import FitConfig, LandmarkNoise, fit
+from jaxface.fitting import FitConfig, LandmarkNoise, fit, fit_faces
 from jaxface.fitting.solver import SolverConfig, residual_system
 from jaxface.fitting.solver import State as SolverState
 from jaxface.fitting.solver import System as LeastSquares
@@ -28,6 +28,7 @@ from jaxface.pipeline import (
     prepare_face,
     reconstruct,
     reconstruct_batch,
+    reconstruct_person,
 )
 from jaxface.rendering.antialias import antialias
 from jaxface.rendering.camera import look_at, project
@@ -49,11 +50,12 @@ from jaxface.types import (
     FitResult,
     Lighting,
     Materials,
+    PersonReconstruction,
     Reconstruction,
     SynthesisResult,
     UnwrapResult,
 )
-from jaxface.unwrapping import UnwrapConfig, unwrap
+from jaxface.unwrapping import UnwrapConfig, merge_unwrapped, unwrap
 
 __all__ = [
     "AssetError",
@@ -79,6 +81,7 @@ __all__ = [
     "Materials",
     "Network",
     "Networks",
+    "PersonReconstruction",
     "Photo",
     "ReconstructConfig",
     "Reconstruction",
@@ -98,6 +101,7 @@ __all__ = [
     "directional",
     "draw_stages",
     "fit",
+    "fit_faces",
     "infer",
     "interpolate",
     "linear_to_srgb",
@@ -107,6 +111,7 @@ __all__ = [
     "load_networks",
     "load_vgg",
     "look_at",
+    "merge_unwrapped",
     "prepare_face",
     "project",
     "project_simplex",
@@ -114,6 +119,7 @@ __all__ = [
     "read_photo",
     "reconstruct",
     "reconstruct_batch",
+    "reconstruct_person",
     "render",
     "residual_system",
     "sample_texture",

@@ -280,3 +280,19 @@ class Reconstruction:
     blend: BlendResult
     synthesis: SynthesisResult
     materials: Materials
+
+
+@storable
+@struct.dataclass
+class PersonReconstruction:
+    """The result of several photos of one person.
+
+    Attributes:
+        result: of all photos together; its fit is that of the photo that shows most.
+        fits: of each photo, in its own pixels; identity is the same in all.
+        best: index of the photo that shows most.
+    """
+
+    result: Reconstruction
+    fits: tuple[FitResult, ...]
+    best: int = struct.field(pytree_node=False, default=0)

@@ -19,7 +19,7 @@ from jaxface.blending import blend, mix, project_simplex
 from jaxface.features.correlations import CorrelationConfig
 from jaxface.features.weights import load_vgg
 from jaxface.fitting import FitConfig, fit, with_landmarks68
-from jaxface.fitting.fit import crop_window
+from jaxface.fitting.crop import crop_window
 from jaxface.fitting.landmarks import embedding_points
 from jaxface.fitting.solver import SolverConfig
 from jaxface.images import read_photo
@@ -181,7 +181,7 @@ def fitting() -> Problem:
         given = model.replace(identity_basis=identity_basis)
         with (
             patch.multiple("jaxface.fitting.photometric", **to_the_end),
-            patch("jaxface.fitting.fit.crop_window", lambda _: window),
+            patch("jaxface.fitting.crop.crop_window", lambda _: window),
         ):
             result = fit(photo, landmarks, given, focal=focal, person_mask=mask, config=config)
         parameters = result.parameters

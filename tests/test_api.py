@@ -29,11 +29,14 @@ RECORDS = {name: it for name, it in PUBLIC.items() if dataclasses.is_dataclass(i
 # Their examples would take longer than they are worth; other tests call each of them.
 LONG = {
     "fit",
+    "fit_faces",
     "infer",
     "load_assets",
     "load_database",
+    "merge_unwrapped",
     "reconstruct",
     "reconstruct_batch",
+    "reconstruct_person",
     "synthesize",
     "unwrap",
 }

@@ -117,6 +117,8 @@ def test_render_turns_the_head(jaxface: Run, result: Path, tmp_path: Path) -> No
         (["reconstruct", "PHOTO", "--method", "magic"], 2, "--method"),
         (["reconstruct", "PHOTO", "--model", "nobody"], 2, "nobody"),
         (["reconstruct", "PHOTO", "--landmarks", "x.txt"], 2, ".pts"),
+        (["reconstruct", "PHOTO", "--person", "--all-faces"], 2, "--person"),
+        (["reconstruct", *["PHOTO"] * 17, "--person"], 2, "16 or fewer"),
         (["reconstruct", "PHOTO", "--database", "nowhere"], 3, "nowhere"),
         (["render", "nowhere"], 2, "nowhere"),
         (["render", "nowhere", "--light", "moon"], 2, "--light"),

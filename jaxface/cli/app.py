@@ -46,6 +46,9 @@ def reconstruct(
     model: Annotated[str, typer.Option(help="Face model.")] = "default",
     database: Annotated[Path | None, typer.Option(help="Folder of a texture database.")] = None,
     all_faces: Annotated[bool, typer.Option("--all-faces", help="Every face of a photo.")] = False,
+    person: Annotated[
+        bool, typer.Option("--person", help="The photos show one person: one face from all.")
+    ] = False,
     landmarks: Annotated[Path | None, typer.Option(help="Your own: .pts, .json, .npy.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, gpu or tpu.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same bits.")] = 0,
@@ -62,11 +65,23 @@ def reconstruct(
     paths = [to_path(photo) for photo in photos]
     if landmarks and (len(paths) > 1 or paths[0].is_dir()):
         raise InputError("--landmarks belongs to one photo; give one photo at a time.")
+    if person and (landmarks or all_faces or resume or share or batch > 1):
+        raise InputError(
+            "--person makes one face; --landmarks, --all-faces, --resume, --share and --batch "
+            "do not go with it."
+        )
     part = work.share_of(share or "1/1")
     work.prepare_jax(device)
     config = work.ReconstructConfig.for_quality(
         quality, method=method, size=size, alpha=alpha, seed=seed
     )
+    if person:
+        from jaxface.cli.person import reconstruct_one_person
+
+        reconstruct_one_person(
+            *(paths, to_path(output), config), model=model, database=database, log_json=log_json
+        )
+        return
     code = work.reconstruct_photos(
         paths,
         to_path(output),

@@ -20,7 +20,7 @@ from jaxface.export.viewer import viewer_page
 from jaxface.images import Photo, write_png
 from jaxface.morphable.model import shape
 from jaxface.rendering.color import linear_to_srgb
-from jaxface.types import FaceModel, Reconstruction
+from jaxface.types import FaceModel, FitResult, Reconstruction
 
 
 def write_result(
@@ -58,12 +58,26 @@ def parameters_json(
     reconstruction: Reconstruction, model: FaceModel, details: dict[str, Any]
 ) -> dict[str, Any]:
     """Returns what `parameters.json` holds: every coefficient by name, and how it came about."""
-    fit, parameters = reconstruction.fit, reconstruction.fit.parameters
     weights = _numbers(reconstruction.blend.weights)
     faces = reconstruction.blend.faces or [f"face_{index}" for index in range(len(weights))]
     return {
         "format": "jaxface-1",
         "model": model.name,
+        **fit_json(reconstruction.fit, model),
+        "blend": {
+            "weights": dict(zip(faces, weights, strict=True)),
+            "duality_gap": _numbers(reconstruction.blend.duality_gap),
+            "iterations": _numbers(reconstruction.blend.iterations),
+        },
+        "synthesis": {"losses": _numbers(reconstruction.synthesis.losses)},
+        **details,
+    }
+
+
+def fit_json(fit: FitResult, model: FaceModel) -> dict[str, Any]:
+    """Returns a fit as JSON values: coefficients by name, camera, light, how good it is."""
+    parameters = fit.parameters
+    return {
         "identity": dict(zip(model.identity_names, _numbers(parameters.identity), strict=True)),
         "expression": dict(
             zip(model.expression_names, _numbers(parameters.expression), strict=True)
@@ -78,13 +92,6 @@ def parameters_json(
             key: _numbers(getattr(fit, key))
             for key in ("landmark_error", "photometric_error", "converged", "iterations")
         },
-        "blend": {
-            "weights": dict(zip(faces, weights, strict=True)),
-            "duality_gap": _numbers(reconstruction.blend.duality_gap),
-            "iterations": _numbers(reconstruction.blend.iterations),
-        },
-        "synthesis": {"losses": _numbers(reconstruction.synthesis.losses)},
-        **details,
     }
 
 

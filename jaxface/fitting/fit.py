@@ -8,9 +8,10 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from jaxface.errors import InputError
+from jaxface.fitting.crop import Crop, in_whole, make_crop
 from jaxface.fitting.derivative import Objective, differentiable
 from jaxface.fitting.landmarks import (
     LandmarkNoise,
@@ -41,9 +42,6 @@ from jaxface.fitting.unknowns import (
 )
 from jaxface.rendering.lighting import uniform
 from jaxface.types import FaceModel, FaceParameters, FitResult, Lighting
-
-CROP = 256
-CROP_MARGIN = 1.6
 
 
 @dataclass(frozen=True)
@@ -152,81 +150,41 @@ def fit(
             f"{len(model.landmark_triangles)}."
         )
     scheme_of(len(landmarks))
-    height, width = photo_srgb.shape[:2]
-    landmarks = jnp.asarray(landmarks, float)[:, :2]
-    present = jnp.all(jnp.isfinite(landmarks), axis=1)
-    landmarks = jnp.where(present[:, None], landmarks, jnp.nanmean(landmarks, axis=0))
-    corner, zoom = crop_window(jax.lax.stop_gradient(landmarks))
-    mask = jnp.ones((height, width)) if person_mask is None else person_mask
-    image = _crop(jnp.concatenate([photo_srgb, mask[..., None]], axis=2), corner, zoom)
-    principal = jnp.array([width / 2.0, height / 2.0]) if principal is None else principal
-    side = max(height, width) if photo_size is None else photo_size
-    focal = jnp.asarray(jnp.nan if focal is None else focal)
-    known = jnp.isfinite(focal)
-    likely = jnp.where(known, focal, config.usual_focal * side)
-    result = _fit_crop(
-        image,
-        (landmarks - corner) * zoom,
-        present.astype(jnp.float32),
-        (principal - corner) * zoom,
-        jnp.log(likely * zoom),
-        model,
-        blendshapes,
-        noise,
-        known,
-        config,
+    crop = make_crop(
+        *(photo_srgb, landmarks, focal, person_mask, principal, photo_size), config.usual_focal
     )
-    camera = result.parameters.camera
-    camera = camera.replace(focal=camera.focal / zoom, principal=principal)
-    return result.replace(
-        parameters=result.parameters.replace(camera=camera),
-        landmarks=result.landmarks / zoom + corner,
-    )
-
-
-def crop_window(
-    landmarks: Float[Array, "L 2"],
-) -> tuple[Float[Array, "2"], Float[Array, ""]]:
-    """Returns the corner and the zoom of the square of the photo that the fit works on."""
-    low, high = landmarks.min(0), landmarks.max(0)
-    side = CROP_MARGIN * jnp.maximum(jnp.max(high - low), 1.0)
-    return (low + high) / 2 - side / 2, CROP / side
-
-
-def crop(
-    image: Float[Array, "H W C"], corner: Float[Array, "2"], zoom: Float[Array, ""]
-) -> Float[Array, "S S C"]:
-    """Returns `CROP` x `CROP` pixels of the image, resampled without aliasing; outside is zero."""
-    return jax.image.scale_and_translate(
-        image,
-        (CROP, CROP, image.shape[2]),
-        (0, 1),
-        jnp.stack([zoom, zoom]),
-        -corner[::-1] * zoom,
-        method="linear",
-        antialias=True,
-    )
-
-
-_crop = jax.jit(crop)
+    return in_whole(_fit_crop(crop, model, blendshapes, noise, config), crop)
 
 
 @partial(jax.jit, static_argnames="config")
 def _fit_crop(
-    image: Float[Array, "S S 4"],
-    landmarks: Float[Array, "L 2"],
-    present: Float[Array, " L"],
-    principal: Float[Array, "2"],
-    log_focal: Float[Array, ""],
+    crop: Crop,
     model: FaceModel,
     blendshapes: Float[Array, "52"] | None,
     noise: LandmarkNoise | None,
-    focal_known: Bool[Array, ""],
     config: FitConfig,
 ) -> FitResult:
-    """Returns the fit in the crop's pixels. The image's fourth channel weighs its pixels."""
+    """Returns the fit in the crop's pixels."""
+    pose, objective = pose_and_objective(crop, model, blendshapes, noise, config)
+    state, photometric_error = _search(pose, jax.lax.stop_gradient(objective), config)
+    if objective.pixels is not None:
+        finest = objective.pixels.replace(picture=objective.pixels.picture[-1])
+        objective = objective.replace(pixels=finest)
+    x = differentiable(state.x, objective)
+    result = fit_result(x, objective, photometric_error)
+    return result.replace(converged=state.converged, iterations=state.iterations)
+
+
+def pose_and_objective(
+    crop: Crop,
+    model: FaceModel,
+    blendshapes: Float[Array, "52"] | None,
+    noise: LandmarkNoise | None,
+    config: FitConfig,
+) -> tuple[Float[Array, "7"], Objective]:
+    """Returns where the search starts, and what it minimises (all levels of the picture)."""
     if noise is None:
-        noise = plain_noise(len(landmarks), config.landmark_sigma)
+        noise = plain_noise(len(crop.landmarks), config.landmark_sigma)
     else:
         noise = noise.tempered(config.noise_trust, config.landmark_sigma)
     modes = len(model.albedo_basis)
@@ -236,24 +194,25 @@ def _fit_crop(
         extra=noise.factors.shape[1] + (modes + LIGHTING if config.photometric else 0),
     )
     # Where the search starts changes nothing of what it finds.
-    start = jax.lax.stop_gradient((embedding_points(model, model.mean), landmarks, principal))
-    pose, frame = start_pose(start[0], start[1], present, start[2])
+    start = jax.lax.stop_gradient(
+        (embedding_points(model, model.mean), crop.landmarks, crop.principal)
+    )
+    pose, frame = start_pose(start[0], start[1], crop.present, start[2])
     factors = config.known_focal_factor, config.focal_factor
     sure, unsure = (math.log(factor) ** -2 for factor in factors)
     prior = _prior(pose, layout, model, blendshapes, config).replace(
-        log_focal=log_focal, focal_precision=jnp.where(focal_known, sure, unsure)
+        log_focal=crop.log_focal, focal_precision=jnp.where(crop.focal_known, sure, unsure)
     )
     basis = shape_basis(model)
-    frame = frame.replace(principal=principal)
     objective = Objective(
-        points=LandmarkTerms(landmarks, present, model, basis, noise, layout),
+        points=LandmarkTerms(crop.landmarks, crop.present, model, basis, noise, layout),
         pixels=None,
         prior=prior,
-        frame=frame,
+        frame=frame.replace(principal=crop.principal),
     )
     if config.photometric:
         pixels = PixelTerms(
-            picture=pyramid(image),
+            picture=pyramid(crop.image),
             samples=make_samples(model, basis),
             model=model,
             basis=basis,
@@ -262,18 +221,23 @@ def _fit_crop(
             sigma=config.pixel_sigma,
         )
         objective = objective.replace(pixels=pixels)
-    state, photometric_error = _search(pose, jax.lax.stop_gradient(objective), config)
-    if config.photometric:
-        finest = pixels.replace(picture=pixels.picture[-1])
-        objective = objective.replace(pixels=finest)
-    x = differentiable(state.x, objective)
+    return pose, objective
 
+
+def fit_result(
+    x: Float[Array, " P"], objective: Objective, photometric_error: Float[Array, ""]
+) -> FitResult:
+    """Returns the parameters that an optimum stands for, in the crop's pixels."""
+    points = objective.points
+    model, layout = points.model, points.layout
     pose, identity, expression, rest = layout.split(x)
+    modes = len(model.albedo_basis)
     albedo, light = jnp.zeros(modes), uniform().coefficients
-    if config.photometric:
+    if objective.pixels is not None:
         albedo = rest[-modes - LIGHTING : -LIGHTING]
         light = rest[-LIGHTING:].reshape(9, 3)
-    vertices = model.mean + jnp.tensordot(x[layout.shape], basis, 1)
+    frame = objective.frame
+    vertices = model.mean + jnp.tensordot(x[layout.shape], points.basis, 1)
     fitted = jax.vmap(lambda p: project_point(p, pose, frame))(embedding_points(model, vertices))
     return FitResult(
         parameters=FaceParameters(
@@ -285,10 +249,10 @@ def _fit_crop(
         ),
         vertices=vertices,
         landmarks=fitted,
-        landmark_error=landmark_error(fitted, landmarks, present),
+        landmark_error=landmark_error(fitted, points.target, points.present),
         photometric_error=photometric_error,
-        converged=state.converged,
-        iterations=state.iterations,
+        converged=jnp.ones((), bool),
+        iterations=jnp.zeros((), jnp.int32),
     )
 
 

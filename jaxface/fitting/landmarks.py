@@ -13,8 +13,9 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int
 
+from jaxface.fitting.joint import Each
 from jaxface.fitting.schemes import Scheme, scheme_of
-from jaxface.fitting.solver import SolverConfig, State, System, solve
+from jaxface.fitting.solver import Linear, SolverConfig, State, System, solve, solve_step
 from jaxface.fitting.unknowns import (
     INTER_OCULAR,
     POSE,
@@ -313,11 +314,12 @@ class LandmarkTerms:
 
 
 def fit_landmarks(
-    x: Float[Array, " P"],
+    x: Float[Array, "*N P"],
     frame: Frame,
-    terms: LandmarkTerms,
-    prior: Prior,
+    terms: LandmarkTerms | Each,
+    prior: Prior | Each,
     config: SolverConfig,
+    linear: Linear = solve_step,
 ) -> State:
     """Returns the solver's state after shape and pose were fitted to landmarks.
 
@@ -327,6 +329,7 @@ def fit_landmarks(
         terms: landmarks, model and noise.
         prior: over all unknowns.
         config: of the solver, for each of the rounds between which contour points slide.
+        linear: of the solver.
     """
     lower, upper = bounds(terms.layout)
 
@@ -338,6 +341,7 @@ def fit_landmarks(
             lower=lower,
             upper=upper,
             config=config,
+            linear=linear,
         )
         return state.x, state
 

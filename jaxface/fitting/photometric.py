@@ -12,8 +12,9 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
+from jaxface.fitting.joint import Each
 from jaxface.fitting.landmarks import LandmarkTerms
-from jaxface.fitting.solver import SolverConfig, State, System, solve
+from jaxface.fitting.solver import Linear, SolverConfig, State, System, solve, solve_step
 from jaxface.fitting.unknowns import (
     LIGHTING,
     POSE,
@@ -214,6 +215,18 @@ class PixelTerm:
             normal=weighted.T @ flat,
         )
 
+    def lighting(self, x: Float[Array, " P"], layout: Layout) -> Float[Array, "27"]:
+        """Returns the light that explains the pixels best if the albedo is the mean."""
+        samples = self.samples
+        geometry = samples.geometry_mean + jnp.tensordot(x[layout.shape], samples.geometry_basis, 1)
+        xy = jax.vmap(lambda g: project_point(g[:3], x[:POSE], self.frame))(geometry)
+        return start_lighting(
+            srgb_to_linear(sample_image(self.image, xy)),
+            jnp.exp(samples.albedo_mean),
+            normals_of(geometry, x[:POSE], self.frame),
+            self.weight,
+        )
+
     def error(self, x: Float[Array, " P"], layout: Layout) -> Float[Array, ""]:
         """Returns the mean absolute difference in sRGB (0..1) over the visible samples."""
         samples = self.samples
@@ -251,6 +264,10 @@ class PixelTerms:
     weight: float = struct.field(pytree_node=False)
     sigma: float = struct.field(pytree_node=False)
 
+    def on(self, picture: Float[Array, "S S 4"]) -> PixelTerms:
+        """Returns the terms with another picture, such as a level of the pyramid."""
+        return self.replace(picture=picture)
+
     def at(self, x: Float[Array, " P"], frame: Frame) -> PixelTerm:
         """Returns the term with the visibility of the present estimate."""
         samples, shape = self.samples, x[self.layout.shape]
@@ -279,12 +296,13 @@ def blur(image: Float[Array, "S S C"], width: Float[Array, ""]) -> Float[Array, 
 
 def fit_pixels(
     state: State,
-    levels: PixelTerms,
+    levels: PixelTerms | Each,
     frame: Frame,
-    terms: LandmarkTerms,
-    prior: Prior,
+    terms: LandmarkTerms | Each,
+    prior: Prior | Each,
     config: SolverConfig,
-) -> tuple[State, Float[Array, ""]]:
+    linear: Linear = solve_step,
+) -> tuple[State, Float[Array, "*N"]]:
     """Returns the solver's state after landmarks and pixels were fitted jointly, and the error.
 
     One round a pyramid level, coarse to fine; visibility, contour correspondences and the
@@ -297,30 +315,21 @@ def fit_pixels(
         terms: landmarks, model and noise.
         prior: over all unknowns.
         config: of the solver, for each level.
+        linear: of the solver.
     """
-    layout, samples = terms.layout, levels.samples
+    layout = terms.layout
     lower, upper = bounds(layout)
-
-    def light_at(x: Array, term: PixelTerm) -> Array:
-        geometry = samples.geometry_mean + jnp.tensordot(x[layout.shape], samples.geometry_basis, 1)
-        xy = jax.vmap(lambda g: project_point(g[:3], x[:POSE], frame))(geometry)
-        return start_lighting(
-            srgb_to_linear(sample_image(term.image, xy)),
-            jnp.exp(samples.albedo_mean),
-            normals_of(geometry, x[:POSE], frame),
-            term.weight,
-        )
 
     def advance(x: Array, level: tuple[Array, Array]) -> tuple[Array, tuple[State, Array]]:
         picture, first = level
-        pixels, points = levels.replace(picture=picture).at(x, frame), terms.at(x, frame)
-        light = jnp.where(first, light_at(x, pixels), x[layout.size - LIGHTING :])
-        x = x.at[layout.size - LIGHTING :].set(light)
+        pixels, points = levels.on(picture).at(x, frame), terms.at(x, frame)
+        light = jnp.where(first, pixels.lighting(x, layout), x[..., layout.size - LIGHTING :])
+        x = x.at[..., layout.size - LIGHTING :].set(light)
 
         def system(p: Array) -> System:
             return pixels.system(p, layout) + points.system(p, layout) + prior.system(p)
 
-        state = solve(system, x, lower=lower, upper=upper, config=config)
+        state = solve(system, x, lower=lower, upper=upper, config=config, linear=linear)
         return state.x, (state, pixels.error(state.x, layout))
 
     pictures = levels.picture, jnp.arange(len(BLURS)) == 0

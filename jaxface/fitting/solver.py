@@ -30,7 +30,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxface.storing import storable
 
-_ACTIVE_SET_PASSES = 3
+ACTIVE_SET_PASSES = 3
 _MAX_DAMPING = 1e8
 
 
@@ -42,12 +42,12 @@ class System:
     Attributes:
         cost: F(x).
         gradient: of F.
-        normal: J^T W J.
+        normal: J^T W J. Of a sum over N photos: each photo's own share (`fitting/joint.py`).
     """
 
     cost: Float[Array, ""]
-    gradient: Float[Array, " P"]
-    normal: Float[Array, "P P"]
+    gradient: Float[Array, "*N P"]
+    normal: Float[Array, "*N P P"]
 
     def __add__(self, other: System) -> System:
         return jax.tree.map(jnp.add, self, other)
@@ -68,7 +68,7 @@ class State:
         stalled: no step lowers the cost, however damped.
     """
 
-    x: Float[Array, " P"]
+    x: Float[Array, "*N P"]
     system: System
     damping: Float[Array, ""]
     growth: Float[Array, ""]
@@ -94,6 +94,7 @@ class SolverConfig:
 
 SystemFunction = Callable[[Array], System]
 Loss = Callable[[Array], tuple[Array, Array]]
+Linear = Callable[[System, Array, Array, Array, Array], Array]
 
 
 def quadratic(square: Float[Array, "*N"]) -> tuple[Float[Array, "*N"], Float[Array, "*N"]]:
@@ -156,17 +157,17 @@ def solve_step(
         step = jax.scipy.linalg.cho_solve(factor, right)
         return held | (step <= low) | (step >= high), jnp.clip(step, low, high)
 
-    _, step = jax.lax.fori_loop(0, _ACTIVE_SET_PASSES, refine, (held, jnp.zeros_like(x)))
+    _, step = jax.lax.fori_loop(0, ACTIVE_SET_PASSES, refine, (held, jnp.zeros_like(x)))
     return jnp.where(jnp.all(jnp.isfinite(step)), step * scale, 0.0)
 
 
-def init(x: Float[Array, " P"], config: SolverConfig = SolverConfig()) -> State:
+def init(x: Float[Array, "*N P"], config: SolverConfig = SolverConfig()) -> State:
     """Returns the state before the first step, which evaluates the start x and does not move.
 
     So the objective is compiled once, inside the loop.
     """
-    size = len(x)
-    empty = System(jnp.asarray(jnp.inf, x.dtype), jnp.zeros_like(x), jnp.zeros((size, size)))
+    normal = jnp.zeros((*x.shape, x.shape[-1]))
+    empty = System(jnp.asarray(jnp.inf, x.dtype), jnp.zeros_like(x), normal)
     return State(
         x=x,
         system=jax.tree.map(lambda leaf: leaf.astype(x.dtype), empty),
@@ -184,14 +185,16 @@ def step(
     lower: Float[Array, " P"],
     upper: Float[Array, " P"],
     config: SolverConfig = SolverConfig(),
+    linear: Linear = solve_step,
 ) -> State:
     """Returns the state after one trial step, accepted or not."""
     old = state.system
     first = state.iterations < 0
-    change = solve_step(old, state.x, state.damping, lower, upper)
+    change = linear(old, state.x, state.damping, lower, upper)
     x = jnp.clip(state.x + change, lower, upper)
     change = x - state.x
-    predicted = -(old.gradient @ change) - 0.5 * change @ (old.normal @ change)
+    bend = jnp.einsum("...pq,...q->...p", old.normal, change)
+    predicted = -jnp.sum((old.gradient + 0.5 * bend) * change)
     new = function(x)
     gain = (old.cost - new.cost) / jnp.maximum(predicted, 1e-30)
     finite = jnp.isfinite(new.cost) & jnp.all(jnp.isfinite(new.gradient))
@@ -219,11 +222,12 @@ def step(
 
 def solve(
     function: SystemFunction,
-    x: Float[Array, " P"],
+    x: Float[Array, "*N P"],
     *,
     lower: Float[Array, " P"] | None = None,
     upper: Float[Array, " P"] | None = None,
     config: SolverConfig = SolverConfig(),
+    linear: Linear = solve_step,
 ) -> State:
     """Returns the solver's last state, whose `x` is never worse than the start.
 
@@ -236,6 +240,7 @@ def solve(
         lower: bounds, in the units of x, `-inf` where there is none.
         upper: bounds, in the units of x, `inf` where there is none.
         config: static options.
+        linear: solves the damped linear system of a step; another one for another structure.
 
     Example:
         >>> rosenbrock = residual_system(lambda x: jnp.array([10 * (x[1] - x[0] ** 2), 1 - x[0]]))
@@ -250,6 +255,6 @@ def solve(
         return ~done
 
     def advance(state: State) -> State:
-        return step(function, state, lower, upper, config)
+        return step(function, state, lower, upper, config, linear)
 
     return jax.lax.while_loop(unfinished, advance, init(x, config))

@@ -5,6 +5,7 @@ from jaxface.pipeline.batched import prepare_assets, reconstruct_batch
 from jaxface.pipeline.chain import Progress, infer, reconstruct, run_stages
 from jaxface.pipeline.config import ReconstructConfig
 from jaxface.pipeline.face import Face, prepare_face
+from jaxface.pipeline.person import reconstruct_person
 from jaxface.pipeline.stages import bare_skin, skin_free
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "prepare_face",
     "reconstruct",
     "reconstruct_batch",
+    "reconstruct_person",
     "run_stages",
     "skin_free",
 ]

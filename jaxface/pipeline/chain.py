@@ -28,7 +28,13 @@ from jaxface.pipeline.stages import (
 )
 from jaxface.rendering.color import linear_to_srgb
 from jaxface.synthesis import level_seams, synthesize
-from jaxface.types import BlendResult, Reconstruction, SynthesisResult, UnwrapResult
+from jaxface.types import (
+    BlendResult,
+    FitResult,
+    Reconstruction,
+    SynthesisResult,
+    UnwrapResult,
+)
 
 Progress = Callable[[str, dict[str, Any]], None]
 
@@ -109,6 +115,22 @@ def run_stages(
         share = 100 * float(jnp.mean(seen.skin_mask))
         tell("unwrap", {"state": "end", "note": f"{share:.0f} % seen"})
 
+    return complete(run(in_photo, fitted, face), seen, assets, config, run=run, progress=progress)
+
+
+def complete(
+    fitted: FitResult,
+    seen: UnwrapResult,
+    assets: Assets,
+    config: ReconstructConfig,
+    *,
+    run: Run = one,
+    progress: Progress | None = None,
+) -> tuple[Reconstruction, list[tuple[str, ...]]]:
+    """Returns the whole result of what is seen of a fitted face: stages 4 to 6 and the materials.
+
+    Args and result as of `run_stages`; the fit is only handed on.
+    """
     candidates = _candidates(seen, assets.database)
     blended, synthesis = _infer(seen, candidates, assets, config, run, progress)
     maps = run(
@@ -117,11 +139,7 @@ def run_stages(
         *(Shared(assets.model), Shared(assets.texels)),
     )
     result = Reconstruction(
-        fit=run(in_photo, fitted, face),
-        unwrapped=seen,
-        blend=blended,
-        synthesis=synthesis,
-        materials=maps,
+        fit=fitted, unwrapped=seen, blend=blended, synthesis=synthesis, materials=maps
     )
     return result, candidates.names
 
