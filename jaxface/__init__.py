@@ -7,7 +7,7 @@ from jaxface.export import draw_stages, write_result
 from jaxface.features.correlations import CorrelationConfig, correlate
 from jaxface.features.vgg import vgg_features
 from jaxface.features.weights import load_vgg
-from jaxface.fitting import FitConfig, LandmarkNoise, fit, fit_faces
+from jaxface.fitting import FitConfig, LandmarkNoise, TrackConfig, fit, fit_faces, track
 from jaxface.fitting.solver import SolverConfig, residual_system
 from jaxface.fitting.solver import State as SolverState
 from jaxface.fitting.solver import System as LeastSquares
@@ -29,6 +29,7 @@ from jaxface.pipeline import (
     reconstruct,
     reconstruct_batch,
     reconstruct_person,
+    reconstruct_video,
 )
 from jaxface.rendering.antialias import antialias
 from jaxface.rendering.camera import look_at, project
@@ -53,6 +54,7 @@ from jaxface.types import (
     PersonReconstruction,
     Reconstruction,
     SynthesisResult,
+    Track,
     UnwrapResult,
 )
 from jaxface.unwrapping import UnwrapConfig, merge_unwrapped, unwrap
@@ -91,6 +93,8 @@ __all__ = [
     "SynthesisConfig",
     "SynthesisResult",
     "TexelMap",
+    "Track",
+    "TrackConfig",
     "UnwrapConfig",
     "UnwrapResult",
     "albedo_texture",
@@ -120,6 +124,7 @@ __all__ = [
     "reconstruct",
     "reconstruct_batch",
     "reconstruct_person",
+    "reconstruct_video",
     "render",
     "residual_system",
     "sample_texture",
@@ -130,6 +135,7 @@ __all__ = [
     "srgb_to_linear",
     "synthesize",
     "texel_map",
+    "track",
     "uniform",
     "unwrap",
     "vertex_normals",

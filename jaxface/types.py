@@ -296,3 +296,19 @@ class PersonReconstruction:
     result: Reconstruction
     fits: tuple[FitResult, ...]
     best: int = struct.field(pytree_node=False, default=0)
+
+
+@storable
+@struct.dataclass
+class Track:
+    """A known face in the N frames of a video.
+
+    Attributes:
+        expression: ARKit coefficients, 0..1.
+        camera: in pixels of the frames, a leading axis over them.
+        landmark_error: as of `FitResult`; NaN where a frame shows no face.
+    """
+
+    expression: Float[Array, "N E"]
+    camera: Camera
+    landmark_error: Float[Array, " N"]

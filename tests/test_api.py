@@ -37,7 +37,9 @@ LONG = {
     "reconstruct",
     "reconstruct_batch",
     "reconstruct_person",
+    "reconstruct_video",
     "synthesize",
+    "track",
     "unwrap",
 }
 LONG |= {"detect", "draw_stages", "write_result"}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from jaxface.errors import InputError
 from jaxface.export import draw_stages, load_result, render_view, write_result
 from jaxface.export.glb import encode_glb
 from jaxface.export.mesh import Corners, tangents
+from jaxface.export.video import write_track
 from jaxface.images import Photo
 from jaxface.morphable.model import load_model, shape
 from jaxface.rendering.camera import look_at, project
@@ -30,6 +33,7 @@ from jaxface.types import (
     Materials,
     Reconstruction,
     SynthesisResult,
+    Track,
     UnwrapResult,
 )
 
@@ -150,20 +154,58 @@ def test_glb_carries_the_arkit_targets(folder: Path, case: SimpleNamespace) -> N
     assert all(len(part["targets"]) == 52 for part in mesh["primitives"])
 
 
-@pytest.mark.skipif(shutil.which("npm") is None, reason="needs npm for the Khronos validator")
-def test_khronos_validator_finds_nothing(folder: Path, tmp_path: Path) -> None:
-    package = "gltf-validator@2.0.0-dev.3.10"
+@pytest.fixture(scope="module")
+def validator(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which Node finds Khronos' validator."""
+    place, package = tmp_path_factory.mktemp("node"), "gltf-validator@2.0.0-dev.3.10"
     install = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--fetch-retries=0"]
     try:
-        subprocess.run(
-            [*install, package], cwd=tmp_path, capture_output=True, check=True, timeout=60
-        )
+        subprocess.run([*install, package], cwd=place, capture_output=True, check=True, timeout=60)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
         pytest.skip("the Khronos validator cannot be installed (no network)")
-    command = ["node", "-e", VALIDATE, str(folder / "face.glb")]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True, text=True)
+    return place
+
+
+@pytest.mark.skipif(shutil.which("npm") is None, reason="needs npm for the Khronos validator")
+@pytest.mark.parametrize("name", ["face.glb", "animation.glb"])
+def test_khronos_validator_finds_nothing(
+    folder: Path, tracked: Path, validator: Path, name: str
+) -> None:
+    file = (folder if name == "face.glb" else tracked) / name
+    command = ["node", "-e", VALIDATE, str(file)]
+    done = subprocess.run(command, cwd=validator, capture_output=True, check=True, text=True)
     issues = json.loads(done.stdout)
     assert (issues["numErrors"], issues["numWarnings"]) == (0, 0), issues["messages"]
+
+
+@pytest.fixture(scope="module")
+def tracked(case: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a video of five frames adds to a result."""
+    target, jaw = tmp_path_factory.mktemp("video"), case.model.expression_names.index("jawOpen")
+    cameras = [look_at(0.1 * step, 0.05 * step, 100, 100) for step in range(5)]
+    track = Track(
+        expression=jnp.zeros((5, 52)).at[:, jaw].set(jnp.linspace(0.0, 0.4, 5)),
+        camera=jax.tree.map(lambda *leaves: jnp.stack(leaves), *cameras),
+        landmark_error=jnp.zeros(5).at[2].set(jnp.nan),
+    )
+    write_track(target, track, 25.0, case.result, case.model)
+    return target
+
+
+def test_a_track_is_a_table(tracked: Path) -> None:
+    with open(tracked / "expressions.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["found"] for row in rows] == list("11011")
+    found = np.array([[float(v) for v in row.values()] for row in rows])
+    names = list(rows[0])
+    expected = {
+        "jawOpen": np.linspace(0.0, 0.4, 5),
+        "seconds": np.arange(5) / 25,
+    }
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[:, names.index(name)], values, atol=1e-2)
+    angles = found[3, names.index("yaw_degrees")], found[3, names.index("pitch_degrees")]
+    np.testing.assert_allclose(angles, np.degrees([0.3, 0.15]), atol=1e-2)
 
 
 def test_tangents_follow_the_uv_axes(case: SimpleNamespace) -> None:

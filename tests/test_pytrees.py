@@ -39,7 +39,7 @@ def made(hint: Any, rng: np.random.Generator) -> Any:
         return {"one": made(parts[1], rng), "two": made(parts[1], rng)}
     if origin in (typing.Union, types.UnionType):
         return made(parts[0], rng)
-    return {str: f"name {rng.integers(9)}", Any: jnp.ones(SIZE)}[hint]
+    return {str: f"name {rng.integers(9)}", int: 1, Any: jnp.ones(SIZE)}[hint]
 
 
 PUBLIC = {name: getattr(jaxface, name) for name in jaxface.__all__}

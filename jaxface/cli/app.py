@@ -49,6 +49,9 @@ def reconstruct(
     person: Annotated[
         bool, typer.Option("--person", help="The photos show one person: one face from all.")
     ] = False,
+    video: Annotated[
+        bool, typer.Option("--video", help="A video of one person: the face and its motion.")
+    ] = False,
     landmarks: Annotated[Path | None, typer.Option(help="Your own: .pts, .json, .npy.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, gpu or tpu.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same bits.")] = 0,
@@ -65,22 +68,24 @@ def reconstruct(
     paths = [to_path(photo) for photo in photos]
     if landmarks and (len(paths) > 1 or paths[0].is_dir()):
         raise InputError("--landmarks belongs to one photo; give one photo at a time.")
-    if person and (landmarks or all_faces or resume or share or batch > 1):
+    if (person or video) and (landmarks or all_faces or resume or share or batch > 1):
         raise InputError(
-            "--person makes one face; --landmarks, --all-faces, --resume, --share and --batch "
-            "do not go with it."
+            "--person and --video make one face; --landmarks, --all-faces, --resume, --share and "
+            "--batch do not go with them."
         )
+    if person and video:
+        raise InputError("Choose --person or --video.")
     part = work.share_of(share or "1/1")
     work.prepare_jax(device)
     config = work.ReconstructConfig.for_quality(
         quality, method=method, size=size, alpha=alpha, seed=seed
     )
-    if person:
+    if person or video:
         from jaxface.cli.person import reconstruct_one_person
+        from jaxface.cli.video import reconstruct_video_file
 
-        reconstruct_one_person(
-            *(paths, to_path(output), config), model=model, database=database, log_json=log_json
-        )
+        make = reconstruct_one_person if person else reconstruct_video_file
+        make(*(paths, to_path(output), config), model=model, database=database, log_json=log_json)
         return
     code = work.reconstruct_photos(
         paths,

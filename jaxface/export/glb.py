@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
@@ -18,6 +19,23 @@ _FLOAT, _UINT = 5126, 5125
 _ARRAY, _ELEMENTS = 34962, 34963
 _MATERIALS = ("eyes", "mouth", "skin")  # parts that a viewer may want to treat differently
 _MOUTH = ("teeth", "tongue", "inner_mouth")
+
+
+@dataclass(frozen=True)
+class Animation:
+    """Keyframes of the face and its head.
+
+    Attributes:
+        times: `[N]` seconds.
+        weights: `[N, E]` of the expressions, 0..1.
+        rotations: `[N, 4]` of the head, unit quaternions x y z w, from model space.
+        translations: `[N, 3]` of the head, metres.
+    """
+
+    times: np.ndarray
+    weights: np.ndarray
+    rotations: np.ndarray
+    translations: np.ndarray
 
 
 class _Buffer:
@@ -35,17 +53,28 @@ class _Buffer:
         self.data += content
         return len(self.views) - 1
 
-    def accessor(self, array: np.ndarray, *, bounds: bool = False) -> int:
-        indices = array.ndim == 1
-        array = np.ascontiguousarray(array, np.uint32 if indices else np.float32)
+    def indices(self, array: np.ndarray) -> int:
+        content = np.ascontiguousarray(array, np.uint32)
+        return self._accessor(content, self.view(content.tobytes(), _ELEMENTS), _UINT, False)
+
+    def attribute(self, array: np.ndarray, *, bounds: bool = False) -> int:
+        content = np.ascontiguousarray(array, np.float32)
+        return self._accessor(content, self.view(content.tobytes(), _ARRAY), _FLOAT, bounds)
+
+    def keyframes(self, array: np.ndarray) -> int:
+        content = np.ascontiguousarray(array, np.float32)
+        return self._accessor(content, self.view(content.tobytes()), _FLOAT, array.ndim == 1)
+
+    def _accessor(self, array: np.ndarray, view: int, component: int, bounds: bool) -> int:
         accessor: dict[str, Any] = {
-            "bufferView": self.view(array.tobytes(), _ELEMENTS if indices else _ARRAY),
-            "componentType": _UINT if indices else _FLOAT,
+            "bufferView": view,
+            "componentType": component,
             "count": len(array),
-            "type": "SCALAR" if indices else f"VEC{array.shape[1]}",
+            "type": "SCALAR" if array.ndim == 1 else f"VEC{array.shape[1]}",
         }
         if bounds:
-            accessor |= {"min": array.min(0).tolist(), "max": array.max(0).tolist()}
+            ends = np.atleast_1d(array.min(0)), np.atleast_1d(array.max(0))
+            accessor |= {"min": ends[0].tolist(), "max": ends[1].tolist()}
         self.accessors.append(accessor)
         return len(self.accessors) - 1
 
@@ -56,6 +85,7 @@ def encode_glb(
     expression: np.ndarray,
     texture_srgb: np.ndarray,
     surface: Materials,
+    animation: Animation | None = None,
 ) -> bytes:
     """Returns the bytes of a `.glb`.
 
@@ -68,25 +98,26 @@ def encode_glb(
         expression: `[E]` default weights.
         texture_srgb: `[T, T, 3]` base colour, 0..1.
         surface: normal map, roughness and specular factor.
+        animation: of the expressions and of the head; missing, it stands still.
     """
     corners, buffer = split_corners(model), _Buffer()
     uvs = corners.uvs * np.array([1, -1]) + np.array([0, 1])  # glTF's origin is top-left
     rest, normal = np.asarray(neutral)[corners.source], normals(model, neutral)[corners.source]
     attributes = {
-        "POSITION": buffer.accessor(rest, bounds=True),
-        "NORMAL": buffer.accessor(normal),
-        "TANGENT": buffer.accessor(tangents(corners, rest, normal)),
-        "TEXCOORD_0": buffer.accessor(uvs),
+        "POSITION": buffer.attribute(rest, bounds=True),
+        "NORMAL": buffer.attribute(normal),
+        "TANGENT": buffer.attribute(tangents(corners, rest, normal)),
+        "TEXCOORD_0": buffer.attribute(uvs),
     }
     targets = [
-        {"POSITION": buffer.accessor(shape[corners.source], bounds=True)}
+        {"POSITION": buffer.attribute(shape[corners.source], bounds=True)}
         for shape in np.asarray(model.expression_basis)
     ]
     part = _parts(model)
     primitives = [
         {
             "attributes": attributes,
-            "indices": buffer.accessor(corners.triangles[part == index].ravel()),
+            "indices": buffer.indices(corners.triangles[part == index].ravel()),
             "material": index,
             "targets": targets,
         }
@@ -134,7 +165,30 @@ def encode_glb(
         "accessors": buffer.accessors,
         "buffers": [{"byteLength": len(buffer.data) + (-len(buffer.data) % 4)}],
     }
+    if animation is not None:
+        document["animations"] = [_animation(buffer, animation)]
+        document["buffers"] = [{"byteLength": len(buffer.data) + (-len(buffer.data) % 4)}]
     return _container(document, bytes(buffer.data))
+
+
+def _animation(buffer: _Buffer, animation: Animation) -> dict[str, Any]:
+    times = buffer.keyframes(animation.times)
+    values = {
+        "weights": animation.weights.ravel(),
+        "rotation": animation.rotations,
+        "translation": animation.translations,
+    }
+    return {
+        "name": "video",
+        "samplers": [
+            {"input": times, "output": buffer.keyframes(array), "interpolation": "LINEAR"}
+            for array in values.values()
+        ],
+        "channels": [
+            {"sampler": index, "target": {"node": 0, "path": path}}
+            for index, path in enumerate(values)
+        ],
+    }
 
 
 def surface_maps(surface: Materials) -> dict[str, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def write_result(
     reconstruction: Reconstruction,
     model: FaceModel,
     details: dict[str, Any],
+    extra: Callable[[Path], None] | None = None,
 ) -> None:
     """Writes the result of one photo: meshes, textures, preview, parameters, report.
 
@@ -41,6 +43,7 @@ def write_result(
         reconstruction: whose camera is in pixels of the photo.
         model: the face model that was fitted.
         details: what else belongs into `parameters.json`: settings, versions, timings, checksums.
+        extra: writes more files into the folder before it appears.
 
     Raises:
         InputError: the folder holds something else, or cannot be written.
@@ -52,6 +55,8 @@ def write_result(
     """
     with whole_folder(folder) as work:
         _fill(work, photo, reconstruction, model, details)
+        if extra is not None:
+            extra(work)
 
 
 def parameters_json(

@@ -7,6 +7,7 @@ from jaxface.pipeline.config import ReconstructConfig
 from jaxface.pipeline.face import Face, prepare_face
 from jaxface.pipeline.person import reconstruct_person
 from jaxface.pipeline.stages import bare_skin, skin_free
+from jaxface.pipeline.video import key_frames, reconstruct_video
 
 __all__ = [
     "Assets",
@@ -15,12 +16,14 @@ __all__ = [
     "ReconstructConfig",
     "bare_skin",
     "infer",
+    "key_frames",
     "load_assets",
     "prepare_assets",
     "prepare_face",
     "reconstruct",
     "reconstruct_batch",
     "reconstruct_person",
+    "reconstruct_video",
     "run_stages",
     "skin_free",
 ]

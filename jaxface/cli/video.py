@@ -1,0 +1,121 @@
+"""What `jaxface reconstruct --video` does: one face from a video, and its motion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import imageio.v3 as iio
+import numpy as np
+from rich.console import Console
+
+from jaxface.batch import Item
+from jaxface.batch.cloud import fetched, is_cloud, staged
+from jaxface.batch.faces import describe, summary_row
+from jaxface.cli.progress import CompileClock, Reporter, summary
+from jaxface.errors import DetectionError, InputError
+from jaxface.export import check_folder, write_result
+from jaxface.export.video import write_track
+from jaxface.images import Photo
+from jaxface.landmarks.detector import detect
+from jaxface.pipeline import Assets, ReconstructConfig, key_frames, load_assets, reconstruct_video
+
+_STEP = 25  # frames between two lines of progress
+
+
+class Video:
+    """The frames of a video file, sRGB 0..1, and their rate.
+
+    Raises:
+        InputError: there is no such file, or it is no video that can be decoded.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise InputError(f"There is no file {path}; check the path.")
+        self.path = path
+        try:
+            self.rate = float(iio.immeta(path, plugin="pyav")["fps"])
+            next(iter(self))
+        except Exception as error:  # whatever the decoder raises
+            raise InputError(f"{path} is not a video that can be read ({error}).") from None
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for frame in iio.imiter(self.path, plugin="pyav", format="rgb24"):
+            yield frame.astype(np.float32) / 255.0
+
+    def take(self, numbers: list[int]) -> dict[int, np.ndarray]:
+        """Returns some frames by their numbers."""
+        return {number: frame for number, frame in enumerate(self) if number in numbers}
+
+
+def reconstruct_video_file(
+    paths: list[Path],
+    output: Path,
+    config: ReconstructConfig,
+    *,
+    model: str = "default",
+    database: Path | None = None,
+    log_json: bool = False,
+) -> None:
+    """Writes one folder from a video of a person, with `expressions.csv` and `animation.glb`.
+
+    Raises:
+        InputError: it is not one video, no frame shows a face, or the output cannot be written.
+    """
+    if len(paths) != 1:
+        raise InputError("--video takes one file.")
+    console = Console(stderr=log_json)
+    if not is_cloud(output):
+        check_folder(output, holds_results=False)
+    with fetched(Item(paths[0], output)) as near:
+        video = Video(near.path)
+        assets = load_assets(config, model=model, database=str(database or "") or None)
+        reporter = Reporter(console, CompileClock(), log_json=log_json)
+        landmarks, blendshapes = _detect_all(video, assets, reporter)
+        frames = video.take(key_frames(landmarks))
+        person, path = reconstruct_video(
+            *(frames.__getitem__, landmarks, blendshapes, assets, config),
+            rate=video.rate,
+            progress=reporter,
+        )
+    reporter("export", {"state": "start"})
+    best = sorted(frames)[person.best]
+    photo = Photo(frames[best], None, f"{paths[0].stem}-{best}")
+    details: dict[str, Any] = describe(photo, person.result, config, "")
+    details |= {"video": {"frames": len(landmarks), "rate": video.rate}}
+    details["timings"] = reporter.timings()
+    with staged(output) as folder:
+        write_result(
+            folder,
+            photo=photo,
+            reconstruction=person.result,
+            model=assets.model,
+            details=details,
+            extra=lambda work: write_track(work, path, video.rate, person.result, assets.model),
+        )
+    reporter("export", {"state": "end"})
+    if not log_json:
+        summary(console, [summary_row(paths[0].name, details, output)])
+
+
+def _detect_all(video: Video, assets: Assets, reporter: Reporter) -> tuple[np.ndarray, np.ndarray]:
+    """Returns `[N, 478, 3]` landmarks and `[N, 52]` blendshapes of every frame's largest face,
+    NaN and 0 where there is none."""
+    reporter("landmarks", {"state": "start"})
+    landmarks, blendshapes, found = [], [], 0
+    for number, frame in enumerate(video, start=1):
+        try:
+            face = detect(frame, assets.networks)
+            landmarks.append(np.asarray(face.landmarks[0]))
+            blendshapes.append(np.asarray(face.blendshapes[0]))
+            found += 1
+        except DetectionError:
+            landmarks.append(np.full((478, 3), np.nan, np.float32))
+            blendshapes.append(np.zeros(52, np.float32))
+        if number % _STEP == 0:
+            reporter("landmarks", {"state": "step", "note": f"{number} frames"})
+    note = f"a face in {found} of {len(landmarks)} frames"
+    reporter("landmarks", {"state": "end", "note": note})
+    return np.stack(landmarks), np.stack(blendshapes)

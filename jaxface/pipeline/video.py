@@ -1,0 +1,104 @@
+"""The chain of stages for a video of one person: one face, tracked through all frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from jaxface.errors import InputError
+from jaxface.fitting import TrackConfig, track
+from jaxface.pipeline.assets import Assets
+from jaxface.pipeline.chain import Progress
+from jaxface.pipeline.config import ReconstructConfig
+from jaxface.pipeline.person import reconstruct_person
+from jaxface.types import PersonReconstruction, Track
+
+KEYS = 6  # frames that show the face from as many sides as the video has
+_NOSE, _RIGHT_CHEEK, _LEFT_CHEEK = 1, 234, 454  # of MediaPipe's mesh
+
+
+def reconstruct_video(
+    frame: Callable[[int], Float[np.ndarray, "H W 3"]],
+    landmarks: Float[np.ndarray, "N L D"],
+    blendshapes: Float[np.ndarray, "N 52"],
+    assets: Assets,
+    config: ReconstructConfig = ReconstructConfig(),
+    *,
+    rate: float,
+    progress: Progress | None = None,
+) -> tuple[PersonReconstruction, Track]:
+    """Returns one complete textured face of a video, and its pose and expression in every frame.
+
+    A few frames that show the face from different sides give identity and texture
+    (`reconstruct_person`); with these known, all frames are tracked (`track`). Host function.
+
+    Args:
+        frame: returns a frame by its number, sRGB 0..1; called for the few frames alone.
+        landmarks: 478 points in pixels of every frame, NaN where it shows no face.
+        blendshapes: `Detection.blendshapes` of every frame, 0..1.
+        assets: from `load_assets` with the same `config`.
+        config: static settings.
+        rate: frames a second.
+        progress: as for `reconstruct`.
+
+    Raises:
+        InputError: no frame shows a face.
+
+    Example:
+        >>> person, path = reconstruct_video(
+        ...     frames.__getitem__, points, shapes, load_assets(), rate=25.0
+        ... )  # doctest: +SKIP
+        >>> path.expression.shape  # doctest: +SKIP
+        (250, 52)
+    """
+    keys = key_frames(landmarks)
+    pictures = [frame(key) for key in keys]
+    person = reconstruct_person(
+        pictures,
+        [landmarks[key] for key in keys],
+        assets,
+        config,
+        blendshapes=[jnp.asarray(blendshapes[key]) for key in keys],
+        progress=progress,
+    )
+    if progress:
+        progress("track", {"state": "start"})
+    height, width = pictures[0].shape[:2]
+    focals = [fitted.parameters.camera.focal for fitted in person.fits]
+    path = track(
+        jnp.asarray(landmarks),
+        person.result.fit.parameters.identity,
+        assets.model,
+        rate=rate,
+        focal=jnp.exp(jnp.mean(jnp.log(jnp.stack(focals)))),
+        principal=jnp.array([width / 2.0, height / 2.0]),
+        blendshapes=jnp.asarray(blendshapes),
+        noise=assets.noise,
+        config=TrackConfig(),
+    )
+    if progress:
+        error = 100 * float(jnp.nanmean(path.landmark_error))
+        note = f"{len(landmarks)} frames, landmarks {error:.2f} % of the eyes' distance"
+        progress("track", {"state": "end", "note": note})
+    return person, path
+
+
+def key_frames(landmarks: Float[np.ndarray, "N L D"]) -> list[int]:
+    """Returns the frames that show the face from the most different sides, in their order.
+
+    Raises:
+        InputError: no frame shows a face.
+    """
+    points = landmarks[..., :2]
+    known = np.flatnonzero(np.isfinite(points).all((1, 2)))
+    if not len(known):
+        raise InputError("No frame of the video shows a face.")
+    nose, right, left = (points[known, index] for index in (_NOSE, _RIGHT_CHEEK, _LEFT_CHEEK))
+    across = left - right
+    turned = ((nose - right) * across).sum(-1) / np.maximum((across**2).sum(-1), 1e-6)
+    order = known[np.argsort(turned, kind="stable")]
+    places = np.linspace(0, len(order) - 1, min(KEYS, len(order))).round().astype(int)
+    return sorted({int(order[place]) for place in places})
