@@ -33,7 +33,8 @@ class FaceModel:
         identity_basis: metres a unit of each coefficient.
         expression_basis: metres from rest to the full expression.
         triangles: vertex indices, counter-clockwise seen from outside.
-        quads: the same surface as quads, for subdivision and export.
+        quads: the same surface as quads, for subdivision and export; a triangle is one whose last
+            two corners are the same.
         uvs: of the UV vertices, 0..1, origin at the bottom left.
         uv_triangles: UV vertex indices, in the order of `triangles`.
         uv_quads: UV vertex indices, in the order of `quads`.
@@ -44,7 +45,7 @@ class FaceModel:
         albedo_mean: logarithm of linear RGB.
         albedo_basis: change of that a unit of each coefficient.
         region_names: face, lips, eyes and so on.
-        expression_names: ARKit's.
+        expression_names: ARKit's 52, then the model's own.
         identity_names: of the coefficients.
         albedo_names: of the coefficients.
         name: of the model.

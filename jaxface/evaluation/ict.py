@@ -25,15 +25,16 @@ from jaxface.evaluation import light, scene
 from jaxface.evaluation.wrapping import eyeballs, pin, wrap
 from jaxface.fitting.files import load_noise, with_landmarks68
 from jaxface.fitting.fit import FitConfig, fit
-from jaxface.fitting.shape import SurfaceFit, fit_surface, similarity
 from jaxface.images import write_png
 from jaxface.landmarks.detector import detect
 from jaxface.landmarks.networks import load_networks
+from jaxface.morphable import adapters
+from jaxface.morphable.adapters.registration import triangulate
 from jaxface.morphable.model import load_model, shape
+from jaxface.morphable.surface import SurfaceFit, fit_surface, similarity
 from jaxface.types import FaceModel
 
 NARROW = 6706  # ICT's vertices of the narrow face: no ears, neck, back or inner mouth
-CENTIMETRES = 0.01
 
 
 @dataclass(frozen=True)
@@ -57,15 +58,14 @@ class Ict:
 
 
 def load_ict(folder: Path) -> Ict:
-    """Returns ICT-FaceKit from `face_and_head.npz` and `vertex_indices.json`."""
-    with np.load(folder / "face_and_head.npz") as data:
-        neutral = data["neutral"].astype(float) * CENTIMETRES
-        identity = data["identity"].astype(float) * CENTIMETRES
-        polygons = data["polygons"]
-    indices = json.loads((folder / "vertex_indices.json").read_text())
-    triangles = np.concatenate([polygons[:, [0, 1, 2]], polygons[:, [0, 2, 3]]])
-    triangles = triangles[(triangles >= 0).all(1)]
-    return Ict(neutral, identity, triangles, np.array(indices["idx_to_landmark_verts"]))
+    """Returns ICT-FaceKit's face and head."""
+    official = adapters.read_official(f"ict:{folder}")
+    return Ict(
+        neutral=official.vertices.astype(float),
+        identity=official.identity.astype(float),
+        triangles=triangulate(official.quads),
+        landmarks=np.asarray(official.landmarks68),
+    )
 
 
 def landmark68_points(model: FaceModel) -> np.ndarray:

@@ -19,7 +19,7 @@ from jaxface.evaluation import scene
 from jaxface.features.correlations import CorrelationConfig, correlate_features
 from jaxface.features.lpips import lpips
 from jaxface.features.vgg import vgg_features
-from jaxface.fitting.shape import similarity, vertex_normals
+from jaxface.morphable.surface import similarity, vertex_normals
 from jaxface.types import FaceModel
 
 OCTAVES = 5

@@ -19,9 +19,9 @@ import numpy as np
 from jaxface.errors import DetectionError
 from jaxface.export import load_result, write_result
 from jaxface.export.preview import render_view
-from jaxface.fitting.shape import similarity
 from jaxface.images import Photo, read_photo, to_bytes, write_png
 from jaxface.landmarks.detector import detect
+from jaxface.morphable.surface import similarity
 from jaxface.pipeline import Assets, ReconstructConfig, load_assets, reconstruct
 from jaxface.rendering.color import linear_to_srgb
 from jaxface.rendering.render import render

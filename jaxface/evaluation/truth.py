@@ -14,7 +14,7 @@ from jaxface.errors import InputError
 from jaxface.evaluation import light, scene
 from jaxface.evaluation.occluders import OCCLUDERS, occluder
 from jaxface.evaluation.sources import Face, generator
-from jaxface.fitting.shape import vertex_normals
+from jaxface.morphable.surface import vertex_normals
 from jaxface.morphable.texels import TexelMap
 from jaxface.types import Camera, FaceModel, FaceParameters, FitResult, Lighting
 

@@ -8,7 +8,7 @@ from scipy.interpolate import RBFInterpolator
 from scipy.spatial import cKDTree
 
 from jaxface.fitting.files import with_landmarks68
-from jaxface.fitting.shape import OUTER
+from jaxface.morphable.surface import OUTER
 from jaxface.types import FaceModel
 
 _NEAR = 0.08  # of the UV square: how far a landmark moves what is around it

@@ -109,15 +109,17 @@ def _convert(network: str) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _read(file: Path) -> dict[str, np.ndarray] | None:
+def read_cached(file: Path) -> dict[str, np.ndarray] | None:
+    """Returns the arrays of an npz in the cache; None if it is absent or damaged."""
     try:
         with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as data:
             return {key: data[key] for key in data.files}
-    except Exception:  # absent or damaged: it is only a cache, so convert again
+    except Exception:  # it is only a cache: what it holds can be made again
         return None
 
 
-def _write(file: Path, arrays: dict[str, np.ndarray]) -> None:
+def write_cached(file: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Writes arrays into the cache as npz, whole or not at all."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".tmp", delete=False) as stream:
@@ -140,10 +142,10 @@ def load_weights(network: str) -> Weights:
         AssetError: the package is missing or its file is not the expected one.
     """
     file = cache_folder() / f"{network}-{_CHECKSUMS[network][:12]}.npz"
-    arrays = _read(file)
+    arrays = read_cached(file)
     if arrays is None:
         arrays = _convert(network)
-        _write(file, arrays)
+        write_cached(file, arrays)
     params: dict[str, dict[str, Any]] = {}
     for key, value in arrays.items():
         layer, part = key.split("/")

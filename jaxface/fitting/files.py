@@ -1,4 +1,4 @@
-"""Assets of the fit: the landmark detector's noise, the 68-point embedding. Host code."""
+"""Assets of the fit: the landmark detector's noise, the 68 points. Host code."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from jaxface import assets
 from jaxface.fitting.landmarks import LandmarkNoise
+from jaxface.landmarks.schemes import IBUG68
 from jaxface.types import FaceModel
 
 
@@ -21,13 +22,9 @@ def load_noise() -> LandmarkNoise:
 
 
 def with_landmarks68(model: FaceModel) -> FaceModel:
-    """Returns the default face model with the 68-point landmark embedding instead of the 478.
-
-    Raises:
-        AssetError: the file is missing or damaged.
-    """
-    arrays = assets.load_npz("landmark_embedding.npz")
+    """Returns the face model with the 68-point landmark embedding instead of the 478."""
+    points = jnp.array(IBUG68)
     return model.replace(
-        landmark_triangles=jnp.asarray(arrays["landmark68_triangles"], jnp.int32),
-        landmark_barycentrics=jnp.asarray(arrays["landmark68_barycentrics"], jnp.float32),
+        landmark_triangles=model.landmark_triangles[points],
+        landmark_barycentrics=model.landmark_barycentrics[points],
     )

@@ -43,6 +43,7 @@ from jaxface.fitting.unknowns import (
 from jaxface.rendering.lighting import uniform
 from jaxface.types import FaceModel, FaceParameters, FitResult, Lighting
 
+_ARKIT = 52  # every model has ARKit's expressions first, then those of its own
 
 @dataclass(frozen=True)
 class FitConfig:
@@ -91,7 +92,7 @@ def expression_order(names: tuple[str, ...]) -> list[int]:
     The network's 52 are `_neutral` and ARKit's names without `tongueOut`, in alphabetical order;
     -1 stands for an expression that it does not know.
     """
-    known = sorted(set(names) - {"tongueOut"})
+    known = sorted(set(names[:_ARKIT]) - {"tongueOut"})
     if len(known) != 51:
         return [-1] * len(names)
     return [known.index(name) + 1 if name in known else -1 for name in names]

@@ -61,13 +61,19 @@ class Samples:
 
 
 def make_samples(model: FaceModel, basis: Float[Array, "S V 3"]) -> Samples:
-    """Returns samples at the quads of the face's front, weighted by their area."""
+    """Returns samples at the quads of the face's front, weighted by their area.
+
+    Of a mesh with more than `SAMPLES` of them every so manieth.
+    """
     regions = [model.region_names.index(name) for name in _REGIONS if name in model.region_names]
     inside = jnp.all(jnp.isin(model.vertex_region[model.quads], jnp.array(regions)), axis=1)
     middle = model.mean[model.quads].mean(1)
     inside &= middle[:, 2] > -0.07
-    chosen = jnp.nonzero(inside, size=SAMPLES, fill_value=0)[0]
-    quads, valid = model.quads[chosen], inside[chosen] & (jnp.arange(SAMPLES) < inside.sum())
+    order = jnp.arange(SAMPLES)
+    found, count = jnp.cumsum(inside), inside.sum()
+    rank = jnp.where(count > SAMPLES, order * count // SAMPLES, order)
+    chosen = jnp.minimum(jnp.searchsorted(found, rank + 1), len(inside) - 1)
+    quads, valid = model.quads[chosen], order < count
 
     def geometry(points: Array) -> Array:
         corners = points[quads]

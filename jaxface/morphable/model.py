@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxface import assets
-from jaxface.errors import InputError
+from jaxface.morphable import adapters
 from jaxface.rendering.normals import vertex_normals
 from jaxface.types import FaceModel
 
@@ -25,18 +25,19 @@ def load_model(name: str = "default") -> FaceModel:
     """Returns the face model of that name, on JAX's default device. Host function.
 
     Args:
-        name: only `default` exists: the embedded model, built from MakeHuman data.
+        name: `default`, the embedded model, built from MakeHuman data; or a kind and the path of
+            its official files, as `ict:PATH`, which is brought into the canonical UV.
 
     Raises:
-        InputError: there is no model of that name.
-        AssetError: one of its files is missing or damaged.
+        InputError: there is no model of that name, or its files are not the official ones.
+        AssetError: a file of the embedded model is missing or damaged.
 
     Example:
         >>> load_model().mean.shape
         (5448, 3)
     """
     if name != "default":
-        raise InputError(f"There is no face model named {name!r}; the embedded one is 'default'.")
+        return adapters.load(name, load_model())
     arrays: dict[str, np.ndarray] = {}
     for file in _FILES:
         arrays |= assets.load_npz(file)
@@ -49,7 +50,7 @@ def load_model(name: str = "default") -> FaceModel:
         else:
             kind = np.int32 if value.dtype.kind in "iu" else np.float32
             tensors[key] = value.astype(kind)
-    return FaceModel(**jax.device_put(tensors), **names, name=name)  # type: ignore[arg-type]
+    return FaceModel(**jax.device_put(tensors), **names)  # type: ignore[arg-type]
 
 
 @jax.jit

@@ -24,12 +24,13 @@ def subdivide(quads: np.ndarray, uv_quads: np.ndarray, *, levels: int = 1) -> Su
     """Returns the mesh after `levels` steps of Catmull and Clark's subdivision (1978).
 
     Open borders become the cubic B-spline of their own vertices, so that the collar stays put.
-    UVs are subdivided linearly: a texture stays where it is, seams included.
+    UVs are subdivided linearly: a texture stays where it is, seams included. A quad whose last two
+    corners are one is a triangle, of which the first step makes three quads.
 
     Args:
         quads: `[Q, 4]` vertex indices, every one from 0 to the largest in use.
         uv_quads: `[Q, 4]` UV indices of the same quads.
-        levels: number of steps; each makes four quads of one.
+        levels: number of steps; each makes four quads of a quad.
 
     Example:
         >>> square = np.array([[0, 1, 2, 3]])
@@ -49,20 +50,22 @@ def subdivide(quads: np.ndarray, uv_quads: np.ndarray, *, levels: int = 1) -> Su
 def _step(quads: np.ndarray, *, smooth: bool) -> tuple[sparse.csr_matrix, np.ndarray]:
     count, faces = int(quads.max()) + 1, len(quads)
     sides = np.stack([quads, np.roll(quads, -1, axis=1)], -1).reshape(-1, 2)
-    edges, of_side = np.unique(np.sort(sides, axis=1), axis=0, return_inverse=True)
-    of_side = of_side.reshape(-1)
+    real = sides[:, 0] != sides[:, 1]  # a triangle has a side of no length
+    edges, of_real = np.unique(np.sort(sides[real], axis=1), axis=0, return_inverse=True)
+    of_side = np.full(len(sides), -1)
+    of_side[real] = of_real = of_real.reshape(-1)
     fine = _fine_quads(quads, of_side.reshape(faces, 4), count, len(edges))
+    corners, side_face = quads.ravel()[real], np.repeat(np.arange(faces), 4)[real]
 
     identity = sparse.identity(count, format="csr")
-    centre = _average(np.repeat(np.arange(faces), 4), quads.ravel(), (faces, count))
+    centre = _average(side_face, corners, (faces, count))
     middle = _average(np.repeat(np.arange(len(edges)), 2), edges.ravel(), (len(edges), count))
     if not smooth:
         return sparse.vstack([identity, middle, centre]).tocsr(), fine
 
     # Edge points: the mean of both ends and both faces, or the middle on a border.
-    side_face = np.repeat(np.arange(faces), 4)
-    sharing = np.bincount(of_side, minlength=len(edges))
-    around_edge = _average(of_side, side_face, (len(edges), faces)) @ centre
+    sharing = np.bincount(of_real, minlength=len(edges))
+    around_edge = _average(of_real, side_face, (len(edges), faces)) @ centre
     inner_edge = sparse.diags((sharing == 2).astype(float))
     edge_points = middle + inner_edge @ (around_edge - middle) * 0.5
 
@@ -71,7 +74,7 @@ def _step(quads: np.ndarray, *, smooth: bool) -> tuple[sparse.csr_matrix, np.nda
     on_border = np.zeros(count, bool)
     on_border[border] = True
     valence = np.bincount(edges.ravel(), minlength=count)
-    mean_face = _average(quads.ravel(), side_face, (count, faces)) @ centre
+    mean_face = _average(corners, side_face, (count, faces)) @ centre
     ends = edges.ravel()
     mean_edge = _average(ends, np.repeat(np.arange(len(edges)), 2), (count, len(edges))) @ middle
     scale = np.where(on_border, 0.0, 1.0 / np.maximum(valence, 1))
@@ -84,10 +87,12 @@ def _step(quads: np.ndarray, *, smooth: bool) -> tuple[sparse.csr_matrix, np.nda
 
 
 def _fine_quads(quads: np.ndarray, edge: np.ndarray, count: int, edges: int) -> np.ndarray:
-    """Each corner of a quad makes a quad: corner, next edge, centre, previous edge."""
+    """Each corner of a face makes a quad: corner, next edge, centre, previous edge."""
     centre = np.broadcast_to((count + edges + np.arange(len(quads)))[:, None], quads.shape)
-    after, before = count + edge, count + np.roll(edge, 1, axis=1)
-    return np.stack([quads, after, centre, before], -1).reshape(-1, 4).astype(np.int32)
+    previous = np.roll(edge, 1, axis=1)
+    previous = np.where(previous < 0, np.roll(edge, 2, axis=1), previous)
+    made = np.stack([quads, count + edge, centre, count + previous], -1)
+    return made[edge >= 0].astype(np.int32)
 
 
 def _average(rows: np.ndarray, columns: np.ndarray, size: tuple[int, int]) -> sparse.csr_matrix:

@@ -1,0 +1,184 @@
+"""From another model's official arrays to a `FaceModel` in the canonical UV. Host code."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import jax
+import numpy as np
+from scipy.spatial import cKDTree
+
+from jaxface.features.weights import cache_folder, read_cached, write_cached
+from jaxface.morphable import surface as surface_code
+from jaxface.morphable.adapters import registration as registration_code
+from jaxface.morphable.adapters.interior import Interior, interior
+from jaxface.morphable.adapters.official import OfficialModel
+from jaxface.morphable.adapters.registration import (
+    Patches,
+    Registration,
+    Surface,
+    register,
+    triangulate,
+)
+from jaxface.morphable.surface import vertex_normals
+from jaxface.types import FaceModel
+
+_APART = 0.01  # of the UV square: places of one vertex that are as near as this are one
+
+
+def adapt(official: OfficialModel, model: FaceModel, *, name: str) -> FaceModel:
+    """Returns the face model that the stages need: skin and modes of the other, the rest of ours.
+
+    Vertices are the skin's, in the official order, then the default's eyes and mouth. Expressions
+    are ARKit's in the default's order, those that the other lacks without effect, then its own.
+
+    Args:
+        official: the other model, checked.
+        model: the default model.
+        name: of the result.
+
+    Raises:
+        InputError: the other's face is too far from any head.
+    """
+    registration = registration_of(official, model)
+    rotation = registration.rotation.T.astype(np.float32)
+    identity, names = official.identity @ rotation, official.expression_names
+    own = dict(zip(names, official.expression @ rotation, strict=True))
+    every = (*model.expression_names, *(key for key in names if key not in model.expression_names))
+    nothing = np.zeros((len(official.vertices), 3), np.float32)
+    expression = np.stack([own.get(key, nothing) for key in every])
+    parts = interior(official, registration, model, identity, expression, every)
+
+    quads = official.quads[registration.kept]
+    used, flat = np.unique(quads, return_inverse=True)
+    quads = flat.reshape(-1, 4)
+    uvs, uv_quads = _canonical_uvs(official, registration, model)
+    number = np.full(len(model.mean), -1)
+    number[parts.source] = len(used) + np.arange(len(parts.source))
+    quads = np.concatenate([quads, number[np.asarray(model.quads)[parts.quads]]]).astype(np.int32)
+    own_uv = np.asarray(model.uv_quads)[parts.quads]
+    kept_uv, flat = np.unique(own_uv, return_inverse=True)
+    uv_quads = np.concatenate([uv_quads, len(uvs) + flat.reshape(-1, 4)]).astype(np.int32)
+    uvs = np.concatenate([uvs, np.asarray(model.uvs)[kept_uv]])
+    mean = np.concatenate([registration.vertices[used], parts.vertices])
+
+    nearest = registration.barycentrics.argmax(1)
+    corners = np.asarray(model.triangles)[registration.triangles]
+    region = np.asarray(model.vertex_region)
+    own_region = np.take_along_axis(region[corners], nearest[:, None], axis=1)[used, 0]
+    triangles = triangulate(quads)
+    where, weights = _landmarks(registration, model, parts, used, number, triangles)
+    halves = quads[:, 2] != quads[:, 3]
+    arrays = {
+        "mean": mean,
+        "identity_basis": np.concatenate([identity[:, used], parts.identity], 1),
+        "expression_basis": np.concatenate([expression[:, used], parts.expression], 1),
+        "triangles": triangles,
+        "quads": quads,
+        "uvs": uvs,
+        "uv_triangles": _halve(uv_quads, halves),
+        "uv_quads": uv_quads,
+        "mirror": _mirror(mean, len(used), parts, model, number),
+        "vertex_region": np.concatenate([own_region, region[parts.source]]),
+        "landmark_triangles": where,
+        "landmark_barycentrics": weights,
+    }
+    kinds = {key: np.int32 if value.dtype.kind in "iu" else np.float32
+             for key, value in arrays.items()}  # fmt: skip
+    tensors = {key: np.asarray(value, kinds[key]) for key, value in arrays.items()}
+    return model.replace(
+        **jax.device_put(tensors),
+        expression_names=every,
+        identity_names=official.identity_names,
+        name=name,
+    )
+
+
+def registration_of(official: OfficialModel, model: FaceModel) -> Registration:
+    """Returns the registration, from the user's cache if the same meshes and code made one."""
+    digest = hashlib.sha256()
+    for code in (registration_code, surface_code):
+        digest.update(Path(str(code.__file__)).read_bytes())
+    for array in (
+        *(official.vertices, official.quads, model.mean, model.identity_basis),
+        official.landmarks68 if official.landmarks68 is not None else np.zeros(0),
+    ):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    file = cache_folder() / f"registration-{digest.hexdigest()[:16]}.npz"
+    arrays = read_cached(file)
+    if arrays is None:
+        arrays = vars(register(official, model))
+        write_cached(file, arrays)
+    return Registration(**arrays)
+
+
+def _halve(quads: np.ndarray, two: np.ndarray) -> np.ndarray:
+    """Returns the halves of quads, in `triangulate`'s order; of some only the first."""
+    halves = np.stack([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]], 1)
+    kept = np.stack([np.ones_like(two), two], 1)
+    return halves[kept]
+
+
+def _canonical_uvs(
+    official: OfficialModel, registration: Registration, model: FaceModel
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns `[U, 2]` and `[P, 4]` of the polygons that were kept."""
+    surface = Surface(registration.fitted, np.asarray(model.triangles))
+    quads = official.quads[registration.kept]
+    normals = vertex_normals(registration.vertices, triangulate(quads))
+    corners_uv = np.asarray(model.uvs)[np.asarray(model.uv_triangles)]
+    keys, flat = np.unique(
+        np.stack([quads.ravel(), np.repeat(registration.patch, 4)], 1), axis=0, return_inverse=True
+    )
+    uvs = np.zeros((len(keys), 2))
+    for patch, members in Patches(model).members.items():
+        mine = np.flatnonzero(keys[:, 1] == patch)
+        vertex = keys[mine, 0]
+        found = surface.nearest(registration.vertices[vertex], normals[vertex], members)
+        uvs[mine] = np.einsum("nk,nkc->nc", found[1], corners_uv[found[0]])
+    # Where a vertex has nearly the same place in two patches there is no seam.
+    first = np.arange(len(keys))
+    for step in (1, 2):
+        same = np.flatnonzero(keys[step:, 0] == keys[:-step, 0])
+        near = np.abs(uvs[same + step] - uvs[same]).max(1) < _APART
+        first[same[near] + step] = first[same[near]]
+    kept, order = np.unique(first, return_inverse=True)
+    return uvs[kept], order[flat].reshape(-1, 4)
+
+
+def _landmarks(
+    registration: Registration,
+    model: FaceModel,
+    parts: Interior,
+    used: np.ndarray,
+    number: np.ndarray,
+    triangles: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns triangles and barycentrics of the default's landmarks: those on the appended parts
+    stay, the others go to the nearest points of the other's skin."""
+    corners = np.asarray(model.triangles)[np.asarray(model.landmark_triangles)]
+    weights = np.asarray(model.landmark_barycentrics).astype(float).copy()
+    eyes = np.asarray(model.vertex_region)[corners] == model.region_names.index("eyes")
+    where = np.zeros(len(corners), int)
+    for index in np.flatnonzero(eyes.all(1)):
+        vertex = number[corners[index][weights[index].argmax()]]
+        where[index] = np.flatnonzero((triangles == vertex).any(1))[0]
+        weights[index] = triangles[where[index]] == vertex
+    rest = np.flatnonzero(~eyes.all(1))
+    points = np.einsum("lk,lkc->lc", weights[rest], registration.fitted[corners[rest]])
+    own = np.flatnonzero((triangles < len(used)).all(1))
+    skin = Surface(registration.vertices[used], triangles[own])
+    normals = vertex_normals(registration.fitted, np.asarray(model.triangles))
+    facing = np.einsum("lk,lkc->lc", weights[rest], normals[corners[rest]])
+    near, weights[rest], _ = skin.nearest(points, facing)
+    where[rest] = own[near]
+    return where, weights
+
+
+def _mirror(
+    mean: np.ndarray, skin: int, parts: Interior, model: FaceModel, number: np.ndarray
+) -> np.ndarray:
+    """Returns `[V]`: of the skin the vertex nearest to the mirrored place, of the rest our own."""
+    nearest = cKDTree(mean[:skin]).query(mean[:skin] * [-1, 1, 1])[1]
+    return np.concatenate([nearest, number[np.asarray(model.mirror)[parts.source]]])

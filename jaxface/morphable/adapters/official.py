@@ -1,0 +1,88 @@
+"""What every adapter reads out of a model's official files, and the checks on it. Host code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from jaxface.errors import InputError
+
+
+@dataclass(frozen=True)
+class OfficialModel:
+    """A face model as its makers publish it, in metres, y up, z out of the face.
+
+    Attributes:
+        name: of the model, for messages.
+        vertices: `[V, 3]` of the average face.
+        quads: `[Q, 4]` its polygons; a triangle repeats its last corner.
+        identity: `[I, V, 3]` metres a unit of each whitened coefficient.
+        expression: `[E, V, 3]` metres a unit of each; ARKit's go from 0 to 1.
+        expression_names: of those; `+` and `-` end the two halves of a mode that has a sign.
+        identity_names: of the coefficients.
+        uvs: `[U, 2]` its own, if it has some; whole numbers tell tiles of textures apart.
+        uv_quads: `[Q, 4]` indices into them.
+        landmarks68: `[68]` vertices of the 68-point scheme, if the files tell.
+    """
+
+    name: str
+    vertices: np.ndarray
+    quads: np.ndarray
+    identity: np.ndarray
+    expression: np.ndarray
+    expression_names: tuple[str, ...]
+    identity_names: tuple[str, ...]
+    uvs: np.ndarray | None = field(default=None)
+    uv_quads: np.ndarray | None = field(default=None)
+    landmarks68: np.ndarray | None = field(default=None)
+
+
+def checked(official: OfficialModel) -> OfficialModel:
+    """Returns the model if its arrays fit together; nothing else looks at them again.
+
+    Raises:
+        InputError: a shape, an index or a number is not what it has to be.
+    """
+    count = len(official.vertices)
+    for what, array, shape in (
+        ("vertices", official.vertices, (count, 3)),
+        ("polygons", official.quads, (len(official.quads), 4)),
+        ("identity basis", official.identity, (len(official.identity_names), count, 3)),
+        ("expressions", official.expression, (len(official.expression_names), count, 3)),
+    ):
+        require(array.shape == shape, official.name, f"its {what} have the shape {array.shape}")
+        require(bool(np.isfinite(array).all()), official.name, f"its {what} are not all finite")
+    require(count >= 500, official.name, f"it has only {count} vertices")
+    indices = [(official.quads, count)]
+    if official.uvs is not None and official.uv_quads is not None:
+        require(official.uvs.shape[1:] == (2,), official.name, "its UVs are not pairs")
+        require(len(official.uv_quads) == len(official.quads), official.name, "its UVs lack faces")
+        indices.append((official.uv_quads, len(official.uvs)))
+    if official.landmarks68 is not None:
+        require(official.landmarks68.shape == (68,), official.name, "it has not 68 landmarks")
+        indices.append((official.landmarks68, count))
+    for array, size in indices:
+        good = len(array) > 0 and array.min() >= 0 and array.max() < size
+        require(bool(good), official.name, "its indices point outside")
+    height = float(np.ptp(official.vertices[:, 1]))
+    require(0.1 < height < 0.7, official.name, f"its head is {height:.3g} m high")
+    return official
+
+
+def require(good: bool, name: str, problem: str) -> None:
+    """Raises `InputError` that names a model's file and its problem unless `good`."""
+    if not good:
+        raise InputError(f"{name} is not the official file that jaxface reads: {problem}.")
+
+
+def signed(modes: np.ndarray, names: list[str], reach: float) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Returns each mode as two expressions, since the fit takes expressions from 0 to 1.
+
+    Args:
+        modes: `[N, V, 3]` metres a standard deviation.
+        names: of the modes.
+        reach: standard deviations that the full expression stands for.
+    """
+    both = np.stack([modes, -modes], 1).reshape(-1, *modes.shape[1:]) * np.float32(reach)
+    return both, tuple(f"{name}{sign}" for name in names for sign in "+-")

@@ -1,0 +1,206 @@
+"""The default model laid on another model's average face: who is where. Host code.
+
+The default model's surface is fitted to the other's (`fit_surface`), moved so that landmarks
+meet where the files name some, and every polygon of the other takes the canonical UVs of the
+nearest points. A polygon keeps to one chart, and behind the head to one side of the cut, so that
+none spans a seam.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import trimesh
+from scipy.interpolate import RBFInterpolator
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from jaxface import assets
+from jaxface.morphable.adapters.official import OfficialModel, require
+from jaxface.morphable.surface import NORMAL_WEIGHT, fit_surface, vertex_normals
+from jaxface.types import FaceModel
+
+SIGMA = 0.4e-3  # metres, of the registration's distances
+_TARGETS = 12_000  # triangles of the other model that take part in the fit
+_MARKS = np.arange(17, 60)  # of the 68, without the contour and the inner lips
+_FADE = 0.03  # metres: how far a landmark moves what is around it
+_BEHIND = -0.09  # metres: the cut of the main chart runs behind this, where x is 0
+_INSIDE = ("sockets", "inner_mouth", "eyes")
+_DEEP = 0.003  # metres from the outer surface beyond which what is inside the head counts as that
+_CANDIDATES = 12
+
+
+@dataclass(frozen=True)
+class Registration:
+    """The other model's average face in model space, and the default model's on it.
+
+    Attributes:
+        vertices: `[V, 3]` of the other, metres.
+        rotation: of the other into model space.
+        fitted: `[W, 3]` the default model's vertices.
+        kept: `[P]` which polygons of the other are skin.
+        patch: `[P]` chart of each of those, and side of the cut.
+        triangles: `[V]` the default model's triangle nearest to each vertex (of any patch).
+        barycentrics: `[V, 3]` on it.
+        distance: `[V]` to it, metres.
+    """
+
+    vertices: np.ndarray
+    rotation: np.ndarray
+    fitted: np.ndarray
+    kept: np.ndarray
+    patch: np.ndarray
+    triangles: np.ndarray
+    barycentrics: np.ndarray
+    distance: np.ndarray
+
+
+class Surface:
+    """A triangle mesh, to look for nearest points whose normals agree."""
+
+    def __init__(self, vertices: np.ndarray, triangles: np.ndarray) -> None:
+        self.vertices, self.triangles = vertices, triangles
+        self.normals = vertex_normals(vertices, triangles)
+
+    def nearest(
+        self, points: np.ndarray, normals: np.ndarray, allowed: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns triangles, barycentrics and distances of the nearest points, among triangles
+        (of some) whose place and normal are near."""
+        allowed = np.arange(len(self.triangles)) if allowed is None else allowed
+        corners = self.vertices[self.triangles[allowed]]
+        facing = self.normals[self.triangles[allowed]].mean(1)
+        tree = cKDTree(np.concatenate([corners.mean(1), facing * NORMAL_WEIGHT], 1))
+        count = min(_CANDIDATES, len(allowed))
+        _, near = tree.query(np.concatenate([points, normals * NORMAL_WEIGHT], 1), k=count)
+        near = near.reshape(len(points), count)
+        flat, repeated = corners[near.ravel()], np.repeat(points, count, axis=0)
+        closest = trimesh.triangles.closest_point(flat, repeated).reshape(-1, count, 3)
+        distance = np.linalg.norm(closest - points[:, None], axis=2)
+        best, row = distance.argmin(1), np.arange(len(points))
+        chosen = near[row, best]
+        weights = trimesh.triangles.points_to_barycentric(corners[chosen], closest[row, best])
+        weights = np.clip(np.nan_to_num(weights, nan=1 / 3), 0, 1)
+        weights /= weights.sum(1, keepdims=True)
+        return allowed[chosen], weights, distance[row, best]
+
+
+class Patches:
+    """Which triangles of the default model belong to which patch of the canonical UV.
+
+    0 is the main chart, 1 and -1 its left and right behind the head (where it is cut), 2 the
+    ears, -2 whatever is not outside. `members` are those on which a patch's corners may lie.
+    """
+
+    def __init__(self, model: FaceModel) -> None:
+        charts = assets.load_npz("canonical_uv.npz")
+        names, chart = charts["chart_names"].tolist(), charts["triangle_chart"]
+        center = np.asarray(model.mean)[np.asarray(model.triangles)].mean(1)
+        side = np.where(center[:, 2] < _BEHIND, np.sign(center[:, 0]), 0).astype(int)
+        main, ears = chart == names.index("main"), chart == names.index("ears")
+        self.of_triangle = np.where(main, side, np.where(ears, 2, -2))
+        self.members = {
+            0: np.flatnonzero(main),
+            1: np.flatnonzero(main & (side >= 0)),
+            -1: np.flatnonzero(main & (side <= 0)),
+            2: np.flatnonzero(ears),
+        }
+        self.outer = np.flatnonzero(main | ears)
+        self.inside = np.flatnonzero(np.isin(chart, [names.index(name) for name in _INSIDE]))
+
+
+def triangulate(quads: np.ndarray) -> np.ndarray:
+    """Returns the two halves of every quad, of a triangle (last corner twice) the one."""
+    halves = np.stack([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]], 1).reshape(-1, 3)
+    return halves[halves[:, 1] != halves[:, 2]].astype(np.int32)
+
+
+def register(official: OfficialModel, model: FaceModel) -> Registration:
+    """Returns the registration of a model's average face to the default model.
+
+    Args:
+        official: the other model; its face looks along z, more or less.
+        model: the default model.
+
+    Raises:
+        InputError: the surfaces are too far apart for one to be a head.
+    """
+    polygons = _largest(official.quads, len(official.vertices))
+    triangles = triangulate(official.quads[polygons])
+    marks = official.landmarks68
+    here, there = _tips(official.vertices[np.unique(triangles)], model)
+    if marks is not None:
+        here, there = official.vertices[marks[17:]], _points68(model, np.asarray(model.mean))[17:]
+    step = -(-len(triangles) // _TARGETS)
+    vertices = official.vertices.astype(float)
+    fit = fit_surface(vertices, triangles[::step], here, there, model, sigma=SIGMA)
+    vertices = vertices @ fit.rotation.T + fit.translation
+    fitted = fit.vertices
+    if marks is not None:
+        fitted = _meet(fitted, _points68(model, fitted)[_MARKS], vertices[marks[_MARKS]])
+    eyes = fitted[np.asarray(model.vertex_region) == model.region_names.index("eyes")]
+    origin = (eyes.min(0) + eyes.max(0)) / 2 * [1, 1, 0] + [0, 0, _depth(eyes)]
+    vertices, fitted = vertices - origin, fitted - origin
+
+    patches, normals = Patches(model), vertex_normals(vertices, triangles)
+    surface = Surface(fitted, np.asarray(model.triangles))
+    corners = official.quads[polygons]
+    center, facing = vertices[corners].mean(1), normals[corners].mean(1)
+    outer = surface.nearest(center, facing, patches.outer)
+    inner = surface.nearest(center, facing, patches.inside)
+    skin = (outer[2] < inner[2]) | (outer[2] < _DEEP)
+    used = np.unique(triangles)
+    triangle, weights = np.zeros(len(vertices), int), np.zeros((len(vertices), 3))
+    distance = np.full(len(vertices), np.inf)
+    found = surface.nearest(vertices[used], normals[used], patches.outer)
+    triangle[used], weights[used], distance[used] = found
+    typical = float(np.median(distance[used]))
+    require(typical < 0.005, official.name, f"its face is {1e3 * typical:.0f} mm from any head")
+    return Registration(
+        vertices=vertices,
+        rotation=fit.rotation,
+        fitted=fitted,
+        kept=polygons[skin],
+        patch=patches.of_triangle[outer[0][skin]],
+        triangles=triangle,
+        barycentrics=weights,
+        distance=distance,
+    )
+
+
+def _largest(quads: np.ndarray, count: int) -> np.ndarray:
+    """Returns the polygons of the largest connected part: a head without loose eyes and teeth."""
+    ends = quads.ravel(), np.roll(quads, -1, axis=1).ravel()
+    links = coo_matrix((np.ones(quads.size), ends), shape=(count, count))
+    part = connected_components(links, directed=False)[1][quads[:, 0]]
+    return np.flatnonzero(part == np.bincount(part).argmax())
+
+
+def _tips(vertices: np.ndarray, model: FaceModel) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the tip of the nose of both, thrice moved along the axes: no turn, a shift."""
+    mean, axes = np.asarray(model.mean, float), np.concatenate([np.zeros((1, 3)), np.eye(3) / 10])
+    return vertices[vertices[:, 2].argmax()] + axes, mean[mean[:, 2].argmax()] + axes
+
+
+def _points68(model: FaceModel, vertices: np.ndarray) -> np.ndarray:
+    """Returns the 68 points on the default model's vertices."""
+    arrays = assets.load_npz("landmark_embedding.npz")
+    corners = vertices[np.asarray(model.triangles)[arrays["landmark68_triangles"]]]
+    return np.einsum("lk,lkc->lc", arrays["landmark68_barycentrics"], corners)
+
+
+def _meet(vertices: np.ndarray, marks: np.ndarray, goals: np.ndarray) -> np.ndarray:
+    """Returns the vertices moved by a thin-plate spline that brings marks to goals nearby.
+
+    Nearest points slide along smooth surfaces: brows, and the wings of the nose by 5 mm.
+    """
+    spline = RBFInterpolator(marks, goals - marks, smoothing=1e-4)
+    near, _ = cKDTree(marks).query(vertices)
+    return vertices + np.exp(-0.5 * (near / _FADE) ** 2)[:, None] * spline(vertices)
+
+
+def _depth(eyes: np.ndarray) -> float:
+    half = eyes[eyes[:, 0] > eyes[:, 0].mean()]
+    return float((half[:, 2].min() + half[:, 2].max()) / 2)
