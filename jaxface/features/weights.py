@@ -35,7 +35,7 @@ _VGG_NAMES = [
 ]
 
 
-class _ArrayUnpickler(pickle.Unpickler):
+class ArrayUnpickler(pickle.Unpickler):
     """Resolves the three names that a pickled array needs and refuses every other one."""
 
     def find_class(self, module: str, name: str) -> Any:
@@ -61,7 +61,7 @@ def load_arrays(stream: BufferedIOBase) -> dict:
         AssetError: the pickle holds anything but dictionaries of numeric arrays.
     """
     try:
-        tree = _ArrayUnpickler(stream).load()
+        tree = ArrayUnpickler(stream).load()
     except Exception as error:  # a damaged pickle can raise nearly anything
         raise AssetError(f"The weights are not a pickle of plain arrays ({error}).") from error
     if not _is_plain(tree):

@@ -6,12 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from jaxface.errors import InputError
-from jaxface.morphable.adapters import ict
+from jaxface.morphable.adapters import bfm, flame, gnm, ict
 from jaxface.morphable.adapters.adapt import adapt
 from jaxface.morphable.adapters.official import OfficialModel, checked
 from jaxface.types import FaceModel
 
-READERS: dict[str, Callable[[Path], OfficialModel]] = {"ict": ict.read}
+READERS: dict[str, Callable[[Path], OfficialModel]] = {
+    "ict": ict.read,
+    "flame": flame.read,
+    "bfm": bfm.read,
+    "gnm": gnm.read,
+}
 
 
 def load(name: str, default: FaceModel) -> FaceModel:
@@ -32,7 +37,7 @@ def read_official(name: str) -> OfficialModel:
     kind, _, place = name.partition(":")
     if kind not in READERS or not place:
         kinds = ", ".join(f"{kind}:PATH" for kind in READERS)
-        raise InputError(f"There is no face model named {name!r}; choose default or {kinds}.")
+        raise InputError(f"There is no face model named {name!r}; choose default, {kinds}.")
     path = Path(place).expanduser()
     if not path.exists():
         raise InputError(f"The face model {path} does not exist.")

@@ -18,6 +18,7 @@ from jaxface.morphable.adapters.registration import (
     Patches,
     Registration,
     Surface,
+    halve,
     register,
     triangulate,
 )
@@ -51,8 +52,8 @@ def adapt(official: OfficialModel, model: FaceModel, *, name: str) -> FaceModel:
     parts = interior(official, registration, model, identity, expression, every)
 
     quads = official.quads[registration.kept]
-    used, flat = np.unique(quads, return_inverse=True)
-    quads = flat.reshape(-1, 4)
+    used = registration.skin
+    quads = np.searchsorted(used, quads)
     uvs, uv_quads = _canonical_uvs(official, registration, model)
     number = np.full(len(model.mean), -1)
     number[parts.source] = len(used) + np.arange(len(parts.source))
@@ -69,7 +70,6 @@ def adapt(official: OfficialModel, model: FaceModel, *, name: str) -> FaceModel:
     own_region = np.take_along_axis(region[corners], nearest[:, None], axis=1)[used, 0]
     triangles = triangulate(quads)
     where, weights = _landmarks(registration, model, parts, used, number, triangles)
-    halves = quads[:, 2] != quads[:, 3]
     arrays = {
         "mean": mean,
         "identity_basis": np.concatenate([identity[:, used], parts.identity], 1),
@@ -77,7 +77,7 @@ def adapt(official: OfficialModel, model: FaceModel, *, name: str) -> FaceModel:
         "triangles": triangles,
         "quads": quads,
         "uvs": uvs,
-        "uv_triangles": _halve(uv_quads, halves),
+        "uv_triangles": halve(uv_quads, quads),
         "uv_quads": uv_quads,
         "mirror": _mirror(mean, len(used), parts, model, number),
         "vertex_region": np.concatenate([own_region, region[parts.source]]),
@@ -111,13 +111,6 @@ def registration_of(official: OfficialModel, model: FaceModel) -> Registration:
         arrays = vars(register(official, model))
         write_cached(file, arrays)
     return Registration(**arrays)
-
-
-def _halve(quads: np.ndarray, two: np.ndarray) -> np.ndarray:
-    """Returns the halves of quads, in `triangulate`'s order; of some only the first."""
-    halves = np.stack([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]], 1)
-    kept = np.stack([np.ones_like(two), two], 1)
-    return halves[kept]
 
 
 def _canonical_uvs(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from jaxface.errors import InputError
+
+IDENTITY_MODES, EXPRESSION_MODES = 100, 50  # of models that have more, the first
+_REACH = 4.0  # standard deviations of a full expression, since the fit's prior is a quarter of it
 
 
 @dataclass(frozen=True)
@@ -33,13 +36,13 @@ class OfficialModel:
     expression: np.ndarray
     expression_names: tuple[str, ...]
     identity_names: tuple[str, ...]
-    uvs: np.ndarray | None = field(default=None)
-    uv_quads: np.ndarray | None = field(default=None)
-    landmarks68: np.ndarray | None = field(default=None)
+    uvs: np.ndarray | None = None
+    uv_quads: np.ndarray | None = None
+    landmarks68: np.ndarray | None = None
 
 
 def checked(official: OfficialModel) -> OfficialModel:
-    """Returns the model if its arrays fit together; nothing else looks at them again.
+    """Returns the model if its arrays fit together, its polygons turned outwards.
 
     Raises:
         InputError: a shape, an index or a number is not what it has to be.
@@ -67,7 +70,7 @@ def checked(official: OfficialModel) -> OfficialModel:
         require(bool(good), official.name, "its indices point outside")
     height = float(np.ptp(official.vertices[:, 1]))
     require(0.1 < height < 0.7, official.name, f"its head is {height:.3g} m high")
-    return official
+    return _outward(official)
 
 
 def require(good: bool, name: str, problem: str) -> None:
@@ -76,13 +79,28 @@ def require(good: bool, name: str, problem: str) -> None:
         raise InputError(f"{name} is not the official file that jaxface reads: {problem}.")
 
 
-def signed(modes: np.ndarray, names: list[str], reach: float) -> tuple[np.ndarray, tuple[str, ...]]:
+def signed(modes: np.ndarray, names: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
     """Returns each mode as two expressions, since the fit takes expressions from 0 to 1.
 
     Args:
         modes: `[N, V, 3]` metres a standard deviation.
         names: of the modes.
-        reach: standard deviations that the full expression stands for.
     """
-    both = np.stack([modes, -modes], 1).reshape(-1, *modes.shape[1:]) * np.float32(reach)
+    both = np.stack([modes, -modes], 1).reshape(-1, *modes.shape[1:]) * np.float32(_REACH)
     return both, tuple(f"{name}{sign}" for name in names for sign in "+-")
+
+
+def _outward(official: OfficialModel) -> OfficialModel:
+    """Returns the model with polygons counter-clockwise seen from outside: publishers differ."""
+    corners = official.vertices[official.quads]
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    if (normal * (corners.mean(1) - official.vertices.mean(0))).sum() >= 0:
+        return official
+    triangle = official.quads[:, 2:3] == official.quads[:, 3:]
+    order = np.where(triangle, [[0, 2, 1, 1]], [[0, 3, 2, 1]])
+    own = official.uv_quads
+    return replace(
+        official,
+        quads=np.take_along_axis(official.quads, order, 1),
+        uv_quads=None if own is None else np.take_along_axis(own, order, 1),
+    )

@@ -24,7 +24,11 @@ from jaxface.types import FaceModel
 
 SIGMA = 0.4e-3  # metres, of the registration's distances
 _TARGETS = 12_000  # triangles of the other model that take part in the fit
-_MARKS = np.arange(17, 60)  # of the 68, without the contour and the inner lips
+# Of the 68 those that are corners: what lies along brows, bridge and lips is spaced as each
+# scheme likes. Tip and base of the nose, corners of the eyes, corners and middle of the lips. The
+# brows stay where they are.
+_MARKS = np.array([30, 31, 33, 35, 36, 39, 42, 45, 48, 51, 54, 57])
+_BROWS = np.arange(17, 27)
 _FADE = 0.03  # metres: how far a landmark moves what is around it
 _BEHIND = -0.09  # metres: the cut of the main chart runs behind this, where x is 0
 _INSIDE = ("sockets", "inner_mouth", "eyes")
@@ -41,6 +45,7 @@ class Registration:
         rotation: of the other into model space.
         fitted: `[W, 3]` the default model's vertices.
         kept: `[P]` which polygons of the other are skin.
+        skin: `[S]` which vertices those use.
         patch: `[P]` chart of each of those, and side of the cut.
         triangles: `[V]` the default model's triangle nearest to each vertex (of any patch).
         barycentrics: `[V, 3]` on it.
@@ -51,6 +56,7 @@ class Registration:
     rotation: np.ndarray
     fitted: np.ndarray
     kept: np.ndarray
+    skin: np.ndarray
     patch: np.ndarray
     triangles: np.ndarray
     barycentrics: np.ndarray
@@ -113,8 +119,14 @@ class Patches:
 
 def triangulate(quads: np.ndarray) -> np.ndarray:
     """Returns the two halves of every quad, of a triangle (last corner twice) the one."""
-    halves = np.stack([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]], 1).reshape(-1, 3)
-    return halves[halves[:, 1] != halves[:, 2]].astype(np.int32)
+    return halve(quads, quads)
+
+
+def halve(corners: np.ndarray, quads: np.ndarray) -> np.ndarray:
+    """Returns values of the corners of quads, `[Q, 4]`, by corners of `triangulate(quads)`."""
+    halves = np.stack([corners[:, [0, 1, 2]], corners[:, [0, 2, 3]]], 1)
+    two = quads[:, 2] != quads[:, 3]
+    return halves[np.stack([np.ones_like(two), two], 1)].astype(np.int32)
 
 
 def register(official: OfficialModel, model: FaceModel) -> Registration:
@@ -139,7 +151,10 @@ def register(official: OfficialModel, model: FaceModel) -> Registration:
     vertices = vertices @ fit.rotation.T + fit.translation
     fitted = fit.vertices
     if marks is not None:
-        fitted = _meet(fitted, _points68(model, fitted)[_MARKS], vertices[marks[_MARKS]])
+        here, there = _points68(model, fitted), vertices[marks]
+        there[_BROWS] = here[_BROWS]
+        held = np.concatenate([_MARKS, _BROWS])
+        fitted = _meet(fitted, here[held], there[held])
     eyes = fitted[np.asarray(model.vertex_region) == model.region_names.index("eyes")]
     origin = (eyes.min(0) + eyes.max(0)) / 2 * [1, 1, 0] + [0, 0, _depth(eyes)]
     vertices, fitted = vertices - origin, fitted - origin
@@ -163,6 +178,7 @@ def register(official: OfficialModel, model: FaceModel) -> Registration:
         rotation=fit.rotation,
         fitted=fitted,
         kept=polygons[skin],
+        skin=np.unique(official.quads[polygons[skin]]),
         patch=patches.of_triangle[outer[0][skin]],
         triangles=triangle,
         barycentrics=weights,
