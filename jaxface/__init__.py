@@ -3,7 +3,7 @@
 from jaxface.blending import blend, project_simplex
 from jaxface.database import Database, Library, load_database
 from jaxface.errors import AssetError, DetectionError, InputError, JaxfaceError
-from jaxface.export import draw_stages, write_result
+from jaxface.export import draw_stages, transfer, write_result
 from jaxface.features.correlations import CorrelationConfig, correlate
 from jaxface.features.vgg import vgg_features
 from jaxface.features.weights import load_vgg
@@ -136,6 +136,7 @@ __all__ = [
     "synthesize",
     "texel_map",
     "track",
+    "transfer",
     "uniform",
     "unwrap",
     "vertex_normals",

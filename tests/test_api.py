@@ -42,7 +42,7 @@ LONG = {
     "track",
     "unwrap",
 }
-LONG |= {"detect", "draw_stages", "write_result"}
+LONG |= {"detect", "draw_stages", "transfer", "write_result"}
 UNITS = re.compile(
     r"pixel|metre|radian|degree|0\.\.|1 where|sRGB|linear|RGB|UV|whitened|simplex|unit|"
     r"indices|index|share|any |vector|as (given to|for|used by)|from `|matrix|weights of"

@@ -43,7 +43,7 @@ def reconstruct(
     size: Annotated[int | None, typer.Option(help="Texture side: 256, 512, 1024, 2048.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Weight of the correlation term.")] = None,
     method: Annotated[str, typer.Option(help="default, or paper for its plain form.")] = "default",
-    model: Annotated[str, typer.Option(help="Face model.")] = "default",
+    model: Annotated[str, typer.Option(help="default; ict:, flame:, bfm:, gnm:PATH.")] = "default",
     database: Annotated[Path | None, typer.Option(help="Folder of a texture database.")] = None,
     all_faces: Annotated[bool, typer.Option("--all-faces", help="Every face of a photo.")] = False,
     person: Annotated[
@@ -141,6 +141,22 @@ def render(
     work.render_result(
         result, output, yaw=yaw, pitch=pitch, neutral=neutral, light=light, size=size
     )
+
+
+@app.command()
+def transfer(
+    result: Annotated[Path, typer.Argument(help="Folder that reconstruct wrote.")],
+    to: Annotated[str, typer.Option("--to", help="ict:, flame:, bfm: or gnm:PATH.")],
+    output: Output = Path("transferred"),
+    size: Annotated[int | None, typer.Option(help="Texture side, pixels.", min=64)] = None,
+) -> None:
+    """Puts a finished face on another model's mesh, its texture in that model's UV."""
+    from jaxface.cli import work
+    from jaxface.export import transfer as write_transfer
+
+    work.prepare_jax(None)
+    write_transfer(result, to, output, size=size)
+    print(f"Look at {output / 'preview.png'}; {output / 'face.obj'} opens in any 3D program.")
 
 
 @app.command()

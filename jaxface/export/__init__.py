@@ -5,6 +5,7 @@ from jaxface.export.preview import preview, render_view
 from jaxface.export.result import write_result
 from jaxface.export.stages import draw_stages
 from jaxface.export.stored import PARAMETERS, StoredResult, load_result
+from jaxface.export.transfer import transfer
 
 __all__ = [
     "PARAMETERS",
@@ -15,6 +16,7 @@ __all__ = [
     "load_result",
     "preview",
     "render_view",
+    "transfer",
     "whole_folder",
     "write_result",
 ]

@@ -41,9 +41,7 @@ def preview(photo: Photo, reconstruction: Reconstruction, model: FaceModel) -> n
     over, alpha = draw(model, fit.vertices, texture, camera, fit.parameters.lighting)
     overlay = over * alpha + crop * (1 - alpha)
     finer, vertices = smooth(model, np.asarray(fit.vertices))
-    views = [
-        _studio_view(finer, vertices, texture, reconstruction.materials, yaw) for yaw in _VIEWS
-    ]
+    views = [studio_view(finer, vertices, texture, reconstruction.materials, yaw) for yaw in _VIEWS]
     return np.concatenate([crop, overlay, *views], axis=1)
 
 
@@ -60,7 +58,7 @@ def turntable(reconstruction: Reconstruction, model: FaceModel) -> np.ndarray:
     frames = []
     for step in range(_FRAMES + 1):
         phase = math.pi * (step / _FRAMES - 0.5)
-        view = _studio_view(
+        view = studio_view(
             *(finer, vertices, texture, surface),
             _TURN * math.sin(phase),
             pitch=_NOD * math.cos(phase),
@@ -100,7 +98,7 @@ def render_view(
     if light == "photo":
         lighting = parameters.lighting
         return draw(finer, vertices, stored.texture_linear, camera, lighting, size)[0]
-    return _studio_view(
+    return studio_view(
         *(finer, vertices, stored.texture_linear, stored.surface, yaw), pitch=pitch, size=size
     )
 
@@ -111,17 +109,18 @@ def _studio_camera(yaw: float, pitch: float, size: int) -> Camera:
     return look_at(yaw, pitch, size, size, target=_TARGET, extent=_EXTENT)
 
 
-def _studio_view(
+def studio_view(
     model: FaceModel,
     vertices: Float[Array, "V 3"],
     texture_linear: Float[Array, "T T 3"],
-    surface: Materials,
+    surface: Materials | None,
     yaw: float,
     *,
     pitch: float = 0.0,
     size: int = TILE,
     supersample: int = 2,
 ) -> np.ndarray:
+    """Returns `[size, size, 3]` sRGB: the head under studio light, angles in degrees."""
     camera = _studio_camera(yaw, pitch, size)
     return draw(
         *(model, vertices, texture_linear, camera, studio(), size),
