@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from jaxface import assets
@@ -211,3 +212,18 @@ def assets_verify() -> None:
     """Compares every file with its checksum."""
     count = assets.verify()
     print(f"All {count} assets are as they should be.")
+
+
+@asset_app.command("fetch")
+def assets_fetch(
+    name: Annotated[str, typer.Argument(help="gnm: GNM Head v3 of Google, 53 MB.")],
+) -> None:
+    """Downloads a face model, checks it, and says how to use it."""
+    from jaxface.cli.fetching import SOURCES, fetch
+
+    with Progress() as progress:
+        task = progress.add_task(name, total=None)
+        file = fetch(
+            name, tell=lambda done, size: progress.update(task, completed=done, total=size or None)
+        )
+    print(f"Use it with --model {name}:{file} (licence: {SOURCES[name].licence}).")
