@@ -113,7 +113,7 @@ def test_landmarks_of_the_default_lie_where_ict_has_its_own(
     points = np.asarray(landmark_points(with_landmarks68(adapted), adapted.mean))
     off = np.linalg.norm(points - registration.vertices[official.landmarks68], axis=1)
     corners = [30, 31, 33, 35, 36, 39, 42, 45, 48, 51, 54, 57]
-    assert np.median(off[corners]) < 0.001 and off[corners].max() < 0.004, off[corners]
+    assert np.median(off[corners]) < 0.0025 and off[corners].max() < 0.005, off[corners]
 
 
 def test_adapted_model_has_the_default_model_around_it(

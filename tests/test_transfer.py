@@ -101,6 +101,7 @@ def test_follow_is_the_bounded_ridge_regression(rng: np.random.Generator) -> Non
     )
 
 
+@pytest.mark.slow
 def test_a_face_moves_to_ict(result: Path, shared: Path, tmp_path: Path) -> None:
     folder = tmp_path / "moved"
     transfer(result, f"ict:{shared / 'ict_facekit'}", folder)
@@ -115,7 +116,7 @@ def test_a_face_moves_to_ict(result: Path, shared: Path, tmp_path: Path) -> None
     faces = {frozenset(int(c.split("/")[0]) - 1 for c in line.split()[1:])
              for line in lines if line.startswith("f ")}  # fmt: skip
     official = [frozenset(p[p >= 0].tolist()) for p in polygons]
-    assert sum(face in faces for face in official) > 0.97 * len(official)
+    assert all(face in faces for face in official)
     mesh = trimesh.load(folder / "face.obj", process=False)
     assert mesh is not None and {f.name for f in folder.glob("albedo.*.png")} == {
         f"albedo.{name}.png" for name in ("1001", "1002", "interior")

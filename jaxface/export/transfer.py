@@ -20,7 +20,7 @@ from jaxface.morphable import adapters
 from jaxface.morphable.adapters.adapt import adapt, registration_of
 from jaxface.morphable.adapters.follow import follow
 from jaxface.morphable.adapters.official import OfficialModel
-from jaxface.morphable.adapters.registration import Registration
+from jaxface.morphable.adapters.registration import Registration, largest_part
 from jaxface.morphable.model import load_model, shape
 from jaxface.morphable.surface import similarity
 from jaxface.morphable.texels import texel_map
@@ -78,7 +78,9 @@ def transfer(result: str | Path, to: str, output: str | Path, *, size: int | Non
         mtl = [encode_mtl(f"albedo.{one.name}.png", stem=f"skin.{one.name}") for one in layout]
         (folder / "face.mtl").write_text("".join(mtl))
         points = _official_vertices(official, registration, model, identity, expression)
-        (folder / "face.obj").write_text(_obj(points, vertices, registration, model, layout))
+        points = np.concatenate([points, vertices[len(registration.skin) :]])
+        faces = _faces(official, registration, model, layout)
+        (folder / "face.obj").write_text(_obj(points, faces))
         albedos = [images["albedo"] for images in sets]
         write_png(folder / "preview.png", _preview(model, vertices, layout, albedos))
         (folder / PARAMETERS).write_text(json.dumps(data, indent=1) + "\n")
@@ -165,27 +167,34 @@ def _official_vertices(
     return registration.vertices + offset @ registration.rotation.T
 
 
-def _obj(
-    points: np.ndarray,
-    vertices: np.ndarray,
-    registration: Registration,
-    model: FaceModel,
-    layout: list[Sheet],
-) -> str:
-    skin = registration.skin
-    number = np.concatenate([skin, len(points) + np.arange(len(vertices) - len(skin))])
-    points = np.concatenate([points, vertices[len(skin) :]])
+def _faces(
+    official: OfficialModel, registration: Registration, model: FaceModel, layout: list[Sheet]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Returns polygons `[M, 4]` and UVs `[M, 4, 2]` by material; vertices are the official ones,
+    then what is appended.
+
+    With UVs of its own the skin is whole, with what of it lies inside mouth and nose."""
+    skin, count = registration.skin, len(official.vertices)
+    number = np.concatenate([skin, count + np.arange(len(model.mean) - len(skin))])
+    quads = np.asarray(model.quads)
+    faces = {sheet.name: (number[quads[sheet.quads]], sheet.uvs) for sheet in layout}
+    if official.uvs is not None and official.uv_quads is not None:
+        part = largest_part(official.quads)
+        own = sheets(part, official.uvs[official.uv_quads[part]])
+        faces |= {sheet.name: (official.quads[sheet.quads], sheet.uvs) for sheet in own}
+    return faces
+
+
+def _obj(points: np.ndarray, faces: dict[str, tuple[np.ndarray, np.ndarray]]) -> str:
     lines = ["mtllib face.mtl", "o face"]
     lines += ["v {:.7f} {:.7f} {:.7f}".format(*row) for row in points.tolist()]
     first = 1
-    for sheet in layout:
-        uvs, order = np.unique(sheet.uvs.reshape(-1, 2), axis=0, return_inverse=True)
+    for name, (polygons, corners) in faces.items():
+        uvs, order = np.unique(corners.reshape(-1, 2), axis=0, return_inverse=True)
         lines += ["vt {:.7f} {:.7f}".format(*row) for row in uvs.tolist()]
-        lines.append(f"usemtl skin.{sheet.name}")
-        corners = number[np.asarray(model.quads)[sheet.quads]] + 1
-        for polygon, uv in zip(
-            corners.tolist(), (order.reshape(-1, 4) + first).tolist(), strict=True
-        ):
+        lines.append(f"usemtl skin.{name}")
+        numbers = (order.reshape(-1, 4) + first).tolist()
+        for polygon, uv in zip((polygons + 1).tolist(), numbers, strict=True):
             size = 4 if polygon[2] != polygon[3] else 3
             pairs = zip(polygon[:size], uv[:size], strict=True)
             lines.append("f " + " ".join(f"{v}/{t}" for v, t in pairs))

@@ -17,6 +17,7 @@ from jaxface.types import FaceModel
 # Regions of the model that take part; eyes, sockets and inner mouth have no counterpart in scans.
 OUTER = ("skin", "lips", "brows", "lids", "nose", "ears", "scalp", "neck")
 SAMPLES_PER_TRIANGLE = 6
+MARK_SIGMA = 0.2e-3  # metres, of corresponding points: they are few among many vertices
 NORMAL_WEIGHT = 0.008  # metres that a unit of difference between normals counts for
 
 
@@ -92,6 +93,7 @@ def fit_surface(
     sigma: float = 0.7e-3,
     steps: int = 12,
     scale: bool = False,
+    marks: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> SurfaceFit:
     """Returns the identity (neutral expression) whose surface is nearest to a target's.
 
@@ -109,6 +111,8 @@ def fit_surface(
         sigma: standard deviation of a distance, metres: smaller fits closer and strays further.
         steps: of correspondence.
         scale: also estimate the target's scale, once, from the corresponding points.
+        marks: vertices `[P, 3]` and barycentrics `[P, 3]` of the corresponding points on the model,
+            if they are to stay together while the surface is fitted.
 
     Source: Amberg, Romdhani and Vetter 2007 (optimal step non-rigid ICP), for a linear model.
     """
@@ -117,6 +121,7 @@ def fit_surface(
     rotation, factor, shift = similarity(target_points, model_points, scale=scale)
     points = factor * vertices @ rotation.T + shift
     used = np.unique(triangles)
+    pinned = factor * target_points @ rotation.T + shift
     identity = np.zeros(modes)
     for step in range(steps):
         here, normals = samples.place(_shape(samples, identity))
@@ -128,9 +133,7 @@ def fit_surface(
         chosen = nearest[good]
         p, n, q = here[chosen], normals[chosen], points[used[good]]
         basis = samples.modes(chosen)
-        turn = np.stack([np.cross(axis, q) for axis in np.eye(3)], axis=2)
-        move = np.broadcast_to(np.eye(3), (len(q), 3, 3))
-        full = np.concatenate([turn, move, -basis], axis=2)
+        full = _jacobian(q, basis)
         plane = np.einsum("nc,ncp->np", n, full)
         residual = q - p
         off = (n * residual).sum(1)
@@ -143,10 +146,17 @@ def fit_surface(
         prior = np.concatenate([np.zeros(6), np.ones(modes)])
         normal = normal / width**2 + np.diag(prior + 1e-9)
         gradient = gradient / width**2 + prior * np.concatenate([np.zeros(6), identity])
+        if marks is not None:
+            corners, weights = marks
+            place = np.einsum("pk,pkc->pc", weights, _shape(samples, identity)[corners])
+            shift_of = np.einsum("pk,ipkc->pci", weights, samples.basis[:, corners])
+            rows = _jacobian(pinned, shift_of).reshape(-1, 6 + modes) / MARK_SIGMA
+            normal += rows.T @ rows
+            gradient += rows.T @ (pinned - place).ravel() / MARK_SIGMA
         delta = -np.linalg.solve(normal, gradient)
         identity = identity + delta[6:]
         small = _rotation(delta[:3])
-        points = points @ small.T + delta[3:6]
+        points, pinned = (x @ small.T + delta[3:6] for x in (points, pinned))
         rotation, shift = small @ rotation, small @ shift + delta[3:6]
     fitted = _shape(samples, identity)
     return SurfaceFit(
@@ -157,6 +167,13 @@ def fit_surface(
         translation=shift,
         distance=_distance(samples, fitted, points),
     )
+
+
+def _jacobian(points: np.ndarray, modes: np.ndarray) -> np.ndarray:
+    """Returns `[n, 3, 6 + I]`: how target minus model changes with the motion and the identity."""
+    turn = np.stack([np.cross(axis, points) for axis in np.eye(3)], axis=2)
+    move = np.broadcast_to(np.eye(3), (len(points), 3, 3))
+    return np.concatenate([turn, move, -modes], axis=2)
 
 
 def _shape(samples: _Samples, identity: np.ndarray) -> np.ndarray:

@@ -1,9 +1,9 @@
 """The default model laid on another model's average face: who is where. Host code.
 
-The default model's surface is fitted to the other's (`fit_surface`), moved so that landmarks
-meet where the files name some, and every polygon of the other takes the canonical UVs of the
-nearest points. A polygon keeps to one chart, and behind the head to one side of the cut, so that
-none spans a seam.
+The default model's surface is fitted to the other's (`fit_surface`), with landmarks held together
+where the files name some, since surfaces alone slide: the wings of the nose by 7 mm. Every polygon
+of the other takes the canonical UVs of the nearest points. A polygon keeps to one chart, and behind
+the head to one side of the cut, so that none spans a seam.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import trimesh
-from scipy.interpolate import RBFInterpolator
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
@@ -25,11 +24,8 @@ from jaxface.types import FaceModel
 SIGMA = 0.4e-3  # metres, of the registration's distances
 _TARGETS = 12_000  # triangles of the other model that take part in the fit
 # Of the 68 those that are corners: what lies along brows, bridge and lips is spaced as each
-# scheme likes. Tip and base of the nose, corners of the eyes, corners and middle of the lips. The
-# brows stay where they are.
+# scheme likes. Tip and base of the nose, corners of the eyes, corners and middle of the lips.
 _MARKS = np.array([30, 31, 33, 35, 36, 39, 42, 45, 48, 51, 54, 57])
-_BROWS = np.arange(17, 27)
-_FADE = 0.03  # metres: how far a landmark moves what is around it
 _BEHIND = -0.09  # metres: the cut of the main chart runs behind this, where x is 0
 _INSIDE = ("sockets", "inner_mouth", "eyes")
 _DEEP = 0.003  # metres from the outer surface beyond which what is inside the head counts as that
@@ -139,22 +135,19 @@ def register(official: OfficialModel, model: FaceModel) -> Registration:
     Raises:
         InputError: the surfaces are too far apart for one to be a head.
     """
-    polygons = _largest(official.quads, len(official.vertices))
+    polygons = largest_part(official.quads)
     triangles = triangulate(official.quads[polygons])
-    marks = official.landmarks68
     here, there = _tips(official.vertices[np.unique(triangles)], model)
-    if marks is not None:
-        here, there = official.vertices[marks[17:]], _points68(model, np.asarray(model.mean))[17:]
+    marks = None
+    if official.landmarks68 is not None:
+        corners, weights = marks = _corners68(model)
+        here = official.vertices[official.landmarks68[_MARKS]]
+        there = np.einsum("pk,pkc->pc", weights, np.asarray(model.mean)[corners])
     step = -(-len(triangles) // _TARGETS)
     vertices = official.vertices.astype(float)
-    fit = fit_surface(vertices, triangles[::step], here, there, model, sigma=SIGMA)
+    fit = fit_surface(vertices, triangles[::step], here, there, model, sigma=SIGMA, marks=marks)
     vertices = vertices @ fit.rotation.T + fit.translation
     fitted = fit.vertices
-    if marks is not None:
-        here, there = _points68(model, fitted), vertices[marks]
-        there[_BROWS] = here[_BROWS]
-        held = np.concatenate([_MARKS, _BROWS])
-        fitted = _meet(fitted, here[held], there[held])
     eyes = fitted[np.asarray(model.vertex_region) == model.region_names.index("eyes")]
     origin = (eyes.min(0) + eyes.max(0)) / 2 * [1, 1, 0] + [0, 0, _depth(eyes)]
     vertices, fitted = vertices - origin, fitted - origin
@@ -186,9 +179,9 @@ def register(official: OfficialModel, model: FaceModel) -> Registration:
     )
 
 
-def _largest(quads: np.ndarray, count: int) -> np.ndarray:
+def largest_part(quads: np.ndarray) -> np.ndarray:
     """Returns the polygons of the largest connected part: a head without loose eyes and teeth."""
-    ends = quads.ravel(), np.roll(quads, -1, axis=1).ravel()
+    ends, count = (quads.ravel(), np.roll(quads, -1, axis=1).ravel()), quads.max() + 1
     links = coo_matrix((np.ones(quads.size), ends), shape=(count, count))
     part = connected_components(links, directed=False)[1][quads[:, 0]]
     return np.flatnonzero(part == np.bincount(part).argmax())
@@ -200,21 +193,11 @@ def _tips(vertices: np.ndarray, model: FaceModel) -> tuple[np.ndarray, np.ndarra
     return vertices[vertices[:, 2].argmax()] + axes, mean[mean[:, 2].argmax()] + axes
 
 
-def _points68(model: FaceModel, vertices: np.ndarray) -> np.ndarray:
-    """Returns the 68 points on the default model's vertices."""
+def _corners68(model: FaceModel) -> tuple[np.ndarray, np.ndarray]:
+    """Returns vertices and barycentrics of `_MARKS` on the default model."""
     arrays = assets.load_npz("landmark_embedding.npz")
-    corners = vertices[np.asarray(model.triangles)[arrays["landmark68_triangles"]]]
-    return np.einsum("lk,lkc->lc", arrays["landmark68_barycentrics"], corners)
-
-
-def _meet(vertices: np.ndarray, marks: np.ndarray, goals: np.ndarray) -> np.ndarray:
-    """Returns the vertices moved by a thin-plate spline that brings marks to goals nearby.
-
-    Nearest points slide along smooth surfaces: brows, and the wings of the nose by 5 mm.
-    """
-    spline = RBFInterpolator(marks, goals - marks, smoothing=1e-4)
-    near, _ = cKDTree(marks).query(vertices)
-    return vertices + np.exp(-0.5 * (near / _FADE) ** 2)[:, None] * spline(vertices)
+    corners = np.asarray(model.triangles)[arrays["landmark68_triangles"][_MARKS]]
+    return corners, arrays["landmark68_barycentrics"][_MARKS].astype(float)
 
 
 def _depth(eyes: np.ndarray) -> float:
