@@ -31,6 +31,7 @@ from jaxface.morphable.model import landmark_points, load_model, shape
 from jaxface.morphable.subdivision import subdivide
 from jaxface.morphable.texels import texel_map
 from jaxface.types import FaceModel
+from jaxface.unwrapping.eyes import axis_angle_of_eyes
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +179,17 @@ def test_expressions_of_an_adapted_model(model: FaceModel, adapted: FaceModel) -
     eyes = region(adapted, "eyes")
     left = (expression(adapted, eyeLookOutLeft=1.0) - rest)[eyes]
     assert left[0, 0] > 0.003 and not left[len(left) // 2 :].any()
+
+
+def test_eyes_of_an_adapted_model_look_ahead(model: FaceModel, adapted: FaceModel) -> None:
+    """The iris is painted around the eyeball's axis, which is z."""
+    angles = [
+        np.asarray(axis_angle_of_eyes(one.mean, jnp.asarray(region(one, "eyes"))))[
+            region(one, "eyes")
+        ]
+        for one in (model, adapted)
+    ]
+    np.testing.assert_allclose(angles[1], angles[0], atol=0.1)
 
 
 def test_lids_of_an_adapted_model_close_over_its_eyes(adapted: FaceModel) -> None:

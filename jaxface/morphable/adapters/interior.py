@@ -103,6 +103,7 @@ def interior(
         mine = side * np.asarray(model.mean)[:, 0] > 0
         eye = np.flatnonzero((kinds["eyes"] & mine)[source])
         corners, _ = on_skin(np.flatnonzero(kinds["lids"] & mine))
+        vertices[eye] = _like(np.asarray(model.mean)[source[eye]], vertices[eye])
         room = _room(vertices[eye], registration.vertices[np.unique(corners)])
         vertices[eye] += [0, 0, min(room, 0)]
         shifts["identity"][:, eye] = identity[:, corners].mean((1, 2))[:, None]
@@ -145,6 +146,13 @@ def _with_jaw(
     goal = expression[:, chin].reshape(len(expression), -1).T
     mixture = np.linalg.lstsq(there[:, chin].reshape(len(jaws), -1).T, goal, rcond=None)[0]
     return np.einsum("me,mnc->enc", mixture, jaws[:, vertices]).astype(np.float32)
+
+
+def _like(eye: np.ndarray, fitted: np.ndarray) -> np.ndarray:
+    """Returns an eyeball, round and looking along z, with size and place of a fitted one."""
+    low, high, own_low, own_high = fitted.min(0), fitted.max(0), eye.min(0), eye.max(0)
+    scale = (high - low).mean() / (own_high - own_low).mean()
+    return (low + high) / 2 + scale * (eye - (own_low + own_high) / 2)
 
 
 def _room(eye: np.ndarray, lids: np.ndarray) -> float:
