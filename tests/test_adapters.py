@@ -23,6 +23,7 @@ from jaxface.errors import InputError
 from jaxface.export.mesh import smooth
 from jaxface.fitting.files import with_landmarks68
 from jaxface.fitting.fit import expression_order
+from jaxface.fitting.photometric import SAMPLES, make_samples
 from jaxface.morphable import adapters
 from jaxface.morphable.adapters import ict
 from jaxface.morphable.adapters.adapt import adapt, registration_of
@@ -462,3 +463,11 @@ def test_what_is_no_head_is_told_apart(model: FaceModel, head: dict[str, np.ndar
     )
     with pytest.raises(InputError, match=r"ball\.npz .* mm from any head"):
         adapt(official, model, name="ball")
+
+
+def test_samples_of_a_dense_mesh_cover_the_face(adapted: FaceModel) -> None:
+    """There are more quads than samples: as many on the left as on the right, high as low."""
+    samples = make_samples(adapted, adapted.identity_basis[:1])
+    place, weight = np.asarray(samples.geometry_mean)[:, :3], np.asarray(samples.weight)
+    assert (weight > 0).mean() > 0.99 and len(np.unique(place, axis=0)) == SAMPLES
+    assert abs(weight @ place[:, 0]) < 0.003 and np.ptp(place[:, 1]) > 0.15
