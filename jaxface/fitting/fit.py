@@ -45,6 +45,7 @@ from jaxface.types import FaceModel, FaceParameters, FitResult, Lighting
 
 _ARKIT = 52  # every model has ARKit's expressions first, then those of its own
 
+
 @dataclass(frozen=True)
 class FitConfig:
     """Options of `fit`. Widths are standard deviations.
