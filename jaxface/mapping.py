@@ -69,6 +69,12 @@ class Many:
         mapped = _mapped(stage, shared, tuple(sorted(static.items())), self.mesh)
         return mapped(*map(_value, arguments))
 
+    def lower(self, stage: Callable[..., Any], *arguments: Any, **static: Any) -> Any:
+        """Returns the stage's program before it is compiled (`jax.stages.Lowered`)."""
+        shared = tuple(isinstance(argument, Shared) for argument in arguments)
+        mapped = _mapped(stage, shared, tuple(sorted(static.items())), self.mesh)
+        return mapped.lower(*map(_value, arguments))
+
     def place(self, faces: Any) -> Any:
         """Returns a pytree with its leading axis spread over the devices."""
         return jax.device_put(faces, NamedSharding(self.mesh, PartitionSpec(FACES)))
@@ -84,7 +90,7 @@ def face_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
 
 
 @cache
-def _mapped(stage: Callable, shared: tuple[bool, ...], static: tuple, mesh: Mesh) -> Callable:
+def _mapped(stage: Callable, shared: tuple[bool, ...], static: tuple, mesh: Mesh) -> Any:
     axes = tuple(None if alone else 0 for alone in shared)
     specs = tuple(PartitionSpec() if alone else PartitionSpec(FACES) for alone in shared)
     rows = jax.vmap(partial(stage, **dict(static)), in_axes=axes)

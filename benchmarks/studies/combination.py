@@ -10,7 +10,9 @@ from common import Known, arguments, report, srgb
 
 from jaxface.evaluation.methods import own_target, synthesize_for
 from jaxface.evaluation.truth import Condition
-from jaxface.synthesis import blended_correlations
+from jaxface.pipeline import bare_skin, skin_free
+from jaxface.rendering.color import linear_to_srgb
+from jaxface.synthesis import blended_correlations, compose
 
 args = arguments(__doc__)
 known = Known(args.quality)
@@ -20,8 +22,16 @@ for number in range(args.faces):
     weights, config = case.ours[0].weights, case.config.correlation
     # With all the weight on the face that counts most, the combination is that face alone.
     one = np.eye(len(weights), dtype=np.float32)[int(weights.argmax())]
-    textures, vgg = case.assets.database.textures, case.assets.vgg
-    nearest = partial(blended_correlations, textures, one, vgg, config, experts=1)
+    seen, assets = case.seen, case.assets
+    composed = compose(
+        *(seen.low_frequency, seen.partial, seen.skin_mask, assets.database.textures, one),
+        *(case.config.synthesis, skin_free(assets.model, assets.texels), seen.footprint),
+        bare_skin(assets.model, assets.texels),
+    )
+    face = 255.0 * linear_to_srgb(composed.completions[:1])
+    nearest = partial(
+        blended_correlations, face, np.ones(1, np.float32), assets.vgg, config, experts=1
+    )
     made = {
         "convex": np.asarray(case.ours[1].texture),
         "nearest": synthesize_for(case, nearest),

@@ -196,6 +196,27 @@ def evaluate(
     )
 
 
+@app.command()
+def bench(
+    batch: Annotated[str, typer.Option(help="Faces at once, by commas: 1,8,64.")] = "1",
+    quality: Annotated[str, typer.Option(help="draft, standard or high.")] = "standard",
+    size: Annotated[int | None, typer.Option(help="Texture side: 256, 512, 1024, 2048.")] = None,
+    rounds: Annotated[int, typer.Option(help="Of which the fastest counts.", min=1)] = 2,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="JSON file.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, gpu or tpu.")] = None,
+) -> None:
+    """Measures faces an hour on this machine, and where the time goes."""
+    from jaxface.cli import work
+    from jaxface.cli.bench import bench as measure
+
+    sizes = batch.split(",")
+    if not all(word.isdecimal() and int(word) for word in sizes):
+        raise InputError(f"--batch {batch} is no list of numbers such as 1,8,64.")
+    work.prepare_jax(device)
+    config = work.ReconstructConfig.for_quality(quality, size=size)
+    measure(config, [int(word) for word in sizes], rounds, output)
+
+
 @asset_app.command("list")
 def assets_list() -> None:
     """Lists the files, their sources and licences."""
