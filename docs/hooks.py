@@ -20,7 +20,7 @@ from jaxface.pipeline.config import SIZES
 
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.S)
 _SETTINGS = ("ReconstructConfig", "FitConfig", "SolverConfig", "UnwrapConfig")
-_SETTINGS += ("CorrelationConfig", "SynthesisConfig")
+_SETTINGS += ("CorrelationConfig", "SynthesisConfig", "TrackConfig")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
