@@ -85,14 +85,17 @@ def bench(config: ReconstructConfig, batches: list[int], rounds: int, output: Pa
         rows.append(_measure(face, assets, config, many, round_up(batch, many.mesh.size), rounds))
         console.print(f"batch {rows[-1]['batch']}: {rows[-1]['faces_per_hour']:.0f} faces an hour")
     table = Table(title=f"{jax.devices()[0]} x {many.mesh.size}, texture {config.size}")
-    names = ["batch", "faces_per_hour", "seconds_per_face", "compile_seconds", "teraflops_in_steps",
+    names = ["faces_per_hour", "seconds_per_face", "compile_seconds", "teraflops_in_steps",
              "peak_gigabytes"]  # fmt: skip
     stages = ["fit", "unwrap", "blend", "synthesize", "materials"]
-    for name in (*names, *stages):
-        table.add_column(name.replace("_", " "))
+    table.add_column("faces at once")
     for row in rows:
-        cells = [row[name] for name in names] + [row["stages"].get(name, 0.0) for name in stages]
-        table.add_row(*(f"{cell:.4g}" for cell in cells))
+        table.add_column(str(row["batch"]), justify="right")
+    for name in names:
+        table.add_row(name.replace("_", " "), *(f"{row[name]:.4g}" for row in rows))
+    for name in stages:
+        cells = (f"{row['stages'].get(name, 0.0):.4g}" for row in rows)
+        table.add_row(f"seconds per face, {name}", *cells)
     console.print(table)
     if output is not None:
         about = {"device": str(jax.devices()[0]), "devices": many.mesh.size, "size": config.size,
