@@ -38,13 +38,13 @@ _STEP = "_advance"  # an evaluation of the synthesis and its step: no loop, so i
 class Meter:
     """Runs stages as another `Run` does, waits for each, and adds up its seconds.
 
-    `step`: operations of one step of the synthesis of one face, as XLA counts them.
+    `steps`: of the synthesis, each with its operations as XLA counts them and its seconds.
     """
 
-    def __init__(self, run: Many, faces: int) -> None:
-        self.run, self.faces = run, faces
+    def __init__(self, run: Many) -> None:
+        self.run = run
         self.seconds: defaultdict[str, float] = defaultdict(float)
-        self.steps: list[tuple[float, float]] = []  # operations, seconds
+        self.steps: list[tuple[float, float]] = []
         self._costs: dict[Any, float] = {}
 
     def __call__(self, stage: Any, *arguments: Any, **static: Any) -> Any:
@@ -115,7 +115,7 @@ def _measure(
 
     first = once(many)
     taken = min(once(many) for _ in range(rounds))
-    meter = Meter(many, batch)
+    meter = Meter(many)
     once(meter)
     operations, seconds = (sum(column) for column in zip(*meter.steps, strict=True))
     return {

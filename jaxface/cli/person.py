@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from jaxface.export import check_folder, write_result
 from jaxface.export.result import fit_json
 from jaxface.images import Photo, read_photo
 from jaxface.landmarks.detector import detect
-from jaxface.pipeline import ReconstructConfig, load_assets, reconstruct_person
-from jaxface.types import Detection
+from jaxface.pipeline import Assets, ReconstructConfig, load_assets, reconstruct_person
+from jaxface.types import Detection, PersonReconstruction
 
 MOST = 16  # photos: all are fitted at once
 
@@ -71,23 +72,55 @@ def reconstruct_one_person(
         focals=[photo.focal for photo in photos],
         progress=reporter,
     )
-    reporter("export", {"state": "start"})
-    best, key = photos[person.best], ""  # several photos have no key: --resume is refused
-    details: dict[str, Any] = describe(best, person.result, config, key)
-    details["photos"] = {
-        photo.name: fit_json(fitted, assets.model)
+    fits = [
+        {"photo": photo.name} | fit_json(fitted, assets.model)
         for photo, fitted in zip(photos, person.fits, strict=True)
-    }
+    ]
+    write_person(
+        *(output, photos[person.best], person, assets, config, reporter),
+        name=f"{len(photos)} photos",
+        more={"photos": fits},
+    )
+
+
+def write_person(
+    output: Path,
+    photo: Photo,
+    person: PersonReconstruction,
+    assets: Assets,
+    config: ReconstructConfig,
+    reporter: Reporter,
+    *,
+    name: str,
+    more: dict[str, Any],
+    extra: Callable[[Path], None] | None = None,
+) -> None:
+    """Writes a person's folder and its line of the summary.
+
+    Args:
+        output: the folder.
+        photo: that shows most.
+        person: the result.
+        assets: of the pipeline.
+        config: static settings.
+        reporter: of the progress.
+        name: of what was reconstructed, for the summary.
+        more: what `parameters.json` holds besides.
+        extra: as of `write_result`.
+    """
+    reporter("export", {"state": "start"})
+    # Several photos have no key: --resume is refused.
+    details = describe(photo, person.result, config, "") | more
     details["timings"] = reporter.timings()
     with staged(output) as folder:
         write_result(
             folder,
-            photo=best,
+            photo=photo,
             reconstruction=person.result,
             model=assets.model,
             details=details,
+            extra=extra,
         )
     reporter("export", {"state": "end"})
-    if not log_json:
-        row = summary_row(f"{len(photos)} photos", details, output)
-        summary(console, [row])
+    if not reporter.log_json:
+        summary(reporter.console, [summary_row(name, details, output)])

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
 from rich.console import Console
 
 from jaxface.batch import Item
-from jaxface.batch.cloud import fetched, is_cloud, staged
-from jaxface.batch.faces import describe, summary_row
-from jaxface.cli.progress import CompileClock, Reporter, summary
+from jaxface.batch.cloud import fetched, is_cloud
+from jaxface.cli.person import write_person
+from jaxface.cli.progress import CompileClock, Reporter
 from jaxface.errors import DetectionError, InputError
-from jaxface.export import check_folder, write_result
+from jaxface.export import check_folder
 from jaxface.export.video import write_track
 from jaxface.images import Photo
 from jaxface.landmarks.detector import detect
@@ -47,7 +47,8 @@ class Video:
 
     def take(self, numbers: list[int]) -> dict[int, np.ndarray]:
         """Returns some frames by their numbers."""
-        return {number: frame for number, frame in enumerate(self) if number in numbers}
+        first = islice(enumerate(self), 1 + max(numbers))
+        return {number: frame for number, frame in first if number in numbers}
 
 
 def reconstruct_video_file(
@@ -80,24 +81,14 @@ def reconstruct_video_file(
             rate=video.rate,
             progress=reporter,
         )
-    reporter("export", {"state": "start"})
     best = sorted(frames)[person.best]
-    photo = Photo(frames[best], None, f"{paths[0].stem}-{best}")
-    details: dict[str, Any] = describe(photo, person.result, config, "")
-    details |= {"video": {"frames": len(landmarks), "rate": video.rate}}
-    details["timings"] = reporter.timings()
-    with staged(output) as folder:
-        write_result(
-            folder,
-            photo=photo,
-            reconstruction=person.result,
-            model=assets.model,
-            details=details,
-            extra=lambda work: write_track(work, path, video.rate, person.result, assets.model),
-        )
-    reporter("export", {"state": "end"})
-    if not log_json:
-        summary(console, [summary_row(paths[0].name, details, output)])
+    write_person(
+        *(output, Photo(frames[best], None, f"{paths[0].stem}-{best}"), person),
+        *(assets, config, reporter),
+        name=paths[0].name,
+        more={"video": {"frames": len(landmarks), "rate": video.rate}},
+        extra=lambda work: write_track(work, path, video.rate, person.result, assets.model),
+    )
 
 
 def _detect_all(video: Video, assets: Assets, reporter: Reporter) -> tuple[np.ndarray, np.ndarray]:

@@ -120,7 +120,7 @@ def _arrow(
 ) -> Float[Array, "N P"]:
     """Returns the solution of the arrow system: `left` of all photos added up, plus `ridge`."""
     cross = left[:, own][:, :, common]
-    factor = jnp.linalg.cholesky(left[:, own][:, :, own] + _diagonal(ridge[:, own]))
+    factor = jnp.linalg.cholesky(left[:, own][:, :, own] + jax.vmap(jnp.diag)(ridge[:, own]))
     stacked = jnp.concatenate([cross, right[:, own, None]], -1)
     solved = jax.vmap(lambda f, b: jax.scipy.linalg.cho_solve((f, True), b))(factor, stacked)
     across, alone = solved[..., :-1], solved[..., -1]
@@ -130,7 +130,3 @@ def _arrow(
     both = jax.scipy.linalg.cho_solve((jnp.linalg.cholesky(whole), True), rest)
     step = jnp.zeros_like(right).at[:, common].set(both)
     return step.at[:, own].set(alone - across @ both)
-
-
-def _diagonal(rows: Float[Array, "N P"]) -> Float[Array, "N P P"]:
-    return rows[:, :, None] * jnp.eye(rows.shape[1])

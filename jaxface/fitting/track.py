@@ -67,8 +67,8 @@ def track(
     Each frame is fitted to its landmarks alone. What it found is then taken as a Gaussian (its
     optimum, and the solver's matrix as its precision), a random walk in time joins the frames, and
     the most probable path is found in one go: a block-tridiagonal system, whose cost grows with
-    the number of frames. A frame without a face follows from those around it. Pure; works under
-    `jit`. No gradients go through it.
+    the number of frames. A frame without a face follows from those around it. Host function
+    around one jitted program. No gradients go through it.
 
     Args:
         landmarks: pixels, NaN in frames that show no face.

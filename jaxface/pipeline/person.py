@@ -16,7 +16,7 @@ from jaxface.pipeline.chain import Progress, complete
 from jaxface.pipeline.config import ReconstructConfig
 from jaxface.pipeline.face import in_photo, prepare_face
 from jaxface.pipeline.stages import person, unwrap_face
-from jaxface.types import FaceModel, FitResult, PersonReconstruction, UnwrapResult
+from jaxface.types import FitResult, PersonReconstruction
 from jaxface.unwrapping import explain_albedo, merge_unwrapped
 
 
@@ -97,9 +97,8 @@ def reconstruct_person(
         seen.append(found)
         lit.append(in_photo(fitted, face))
     merged, gains = merge_unwrapped(jax.tree.map(lambda *leaves: jnp.stack(leaves), *seen))
-    fits = [
-        _of_one_skin(fitted, gain, merged, model) for fitted, gain in zip(lit, gains, strict=True)
-    ]
+    albedo = explain_albedo(lit[0], merged, model).parameters.albedo
+    fits = [_of_one_skin(*one, albedo) for one in zip(lit, gains, strict=True)]
     best = int(np.argmax([float(jnp.mean(one.skin_mask)) for one in seen]))
     share = 100 * float(jnp.mean(merged.skin_mask))
     tell("unwrap", {"state": "end", "note": f"{share:.0f} % seen"})
@@ -110,10 +109,10 @@ def reconstruct_person(
 
 
 def _of_one_skin(
-    fitted: FitResult, gain: Float[Array, "3"], merged: UnwrapResult, model: FaceModel
+    fitted: FitResult, gain: Float[Array, "3"], albedo: Float[Array, " M"]
 ) -> FitResult:
     """Returns a photo's fit with the albedo of all photos, and the light that goes with it."""
-    fitted = explain_albedo(fitted, merged, model)
-    lighting = fitted.parameters.lighting
+    parameters = fitted.parameters
+    lighting = parameters.lighting
     lighting = lighting.replace(coefficients=lighting.coefficients * gain)
-    return fitted.replace(parameters=fitted.parameters.replace(lighting=lighting))
+    return fitted.replace(parameters=parameters.replace(albedo=albedo, lighting=lighting))
