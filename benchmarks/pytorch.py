@@ -53,16 +53,17 @@ class Problem:
     def level(self, side: int, change: jax.Array) -> tuple[Any, Any]:
         return ours._begin(
             *(self.start, self.free, change, self.correlations(side), self.vgg),
+            jnp.asarray(CONFIG.alpha),
             side=side, correlation=CORRELATION, config=CONFIG,
         )  # fmt: skip
 
     def ours(self) -> Callable[[jax.Array], tuple[jax.Array, jax.Array]]:
         """Returns value and gradient of our loss at full size."""
         level, _ = self.level(self.size, jnp.zeros((8, 8, 3)))
-        loss = jax.jit(
-            jax.value_and_grad(lambda x: ours._loss(x, level, self.vgg, CORRELATION, CONFIG))
+        value = jax.jit(
+            jax.value_and_grad(lambda x: loss(x, level, self.vgg, CORRELATION, CONFIG))
         )
-        return lambda x: jax.block_until_ready(loss(x))
+        return lambda x: jax.block_until_ready(value(x))
 
 
 class Torch:

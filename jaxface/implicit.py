@@ -25,7 +25,8 @@ def implicit(optimality: Optimality, solve: Solver, optimum: Array, parameters: 
         optimality: F, most often an objective's gradient. It and `solve` may not close over
             anything that is traced: that belongs to the parameters.
         solve: returns y with (dF/dx) y = right, given right, x and p; linear in right, and such
-            that JAX can transpose it (`cho_solve`, `lu_solve`, `cg` are).
+            that JAX can transpose it (`cho_solve`, `lu_solve`, `custom_linear_solve` are; a bare
+            `cg` is not).
         optimum: x, from any solver.
         parameters: p, any pytree.
 

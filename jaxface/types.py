@@ -9,9 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from flax import struct
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from jaxface.storing import storable
+
+Textures = UInt8[Array, "K T T 3"] | Float[Array, "K T T 3"]
+"""Of database faces, sRGB 0..255: as stored, or floating point where it is differentiated."""
 
 
 def _static() -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,7 @@ import gradient_problems as problems
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-# Most of the time is compilation.
-FAST = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+from fast import FAST
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,8 @@ class Check:
     build: Callable[[], problems.Problem]
     step: float = 1e-6
     slow: bool = False
+    whole: bool = True  # compiled as one program; otherwise stage by stage
+    tested: bool = True  # by the tests too, which have no time for the longest
 
 
 def errors(check: Check) -> dict[str, float]:
@@ -49,8 +50,9 @@ def errors(check: Check) -> dict[str, float]:
             reverse = [sum(jax.tree.leaves(product)) for product in products]
             return [line(*move) for move in moves], reverse
 
-        forward, reverse = jax.jit(slopes, compiler_options=FAST)(values, moves)
-        plain = jax.jit(function, compiler_options=FAST)
+        compiled = partial(jax.jit, compiler_options=FAST) if check.whole else lambda f: f
+        forward, reverse = compiled(slopes)(values, moves)
+        plain = compiled(function)
         found = {}
         for name, move, *both in zip(arguments, moves, forward, reverse, strict=True):
 
@@ -78,6 +80,17 @@ CHECKS = {
     "projection": Check("`project_simplex`", "exact on the active set", problems.projection),
     "blend": Check("`blend`", "implicit on the active set", problems.blending),
     "synthesis": Check("`synthesize`", "unrolled, steps checkpointed", problems.synthesis, 1e-8),
+    "optimum": Check(
+        "`synthesize`, optimum",
+        "implicit, conjugate gradients",
+        problems.optimum,
+        1e-5,
+        slow=True,
+        whole=False,
+    ),
+    "chain": Check(
+        "`run_stages`", "all of the above", problems.chain, 1e-7, whole=False, tested=False
+    ),
 }
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "gradients.md"
 HEADER = "| stage | with respect to | method | error |\n| --- | --- | --- | --- |\n"

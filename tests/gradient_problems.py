@@ -5,7 +5,9 @@ Each returns a scalar function and its arguments by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -14,8 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import trimesh
+from jaxtyping import Array
 
 from jaxface.blending import blend, mix, project_simplex
+from jaxface.database import Database
 from jaxface.features.correlations import CorrelationConfig
 from jaxface.features.weights import load_vgg
 from jaxface.fitting import FitConfig, fit, with_landmarks68
@@ -28,14 +32,20 @@ from jaxface.landmarks.crops import Region, crop, pyramid
 from jaxface.landmarks.mesh import SIZE as MESH_SIZE
 from jaxface.landmarks.mesh import face_mesh
 from jaxface.landmarks.networks import load_networks
+from jaxface.mapping import one
 from jaxface.morphable.albedo import albedo_texture
 from jaxface.morphable.model import load_model, shape
+from jaxface.morphable.texels import texel_map
+from jaxface.pipeline import Assets, Face, ReconstructConfig, run_stages
+from jaxface.pipeline.stages import unwrap_face
 from jaxface.rendering.camera import look_at, project
 from jaxface.rendering.color import linear_to_srgb
 from jaxface.rendering.lighting import studio
 from jaxface.rendering.render import render
-from jaxface.synthesis import SynthesisConfig, synthesize
+from jaxface.synthesis import SynthesisConfig, seam_pairs, synthesize
+from jaxface.synthesis.objective import Level, differentiable, loss
 from jaxface.types import Correlations, FaceModel
+from jaxface.unwrapping import UnwrapConfig
 
 PHOTO = Path(__file__).resolve().parents[1] / "examples" / "photos" / "astronaut.jpg"
 _SAMPLES = 512  # of the surface, a quarter of what `fit` takes
@@ -128,7 +138,11 @@ def blending() -> Problem:
 
 def small_model() -> FaceModel:
     """The embedded model with 68 landmarks and a few modes of each kind."""
-    model = with_landmarks68(load_model())
+    return with_landmarks68(_few_modes())
+
+
+def _few_modes() -> FaceModel:
+    model = load_model()
     return model.replace(
         identity_basis=model.identity_basis[:5],
         identity_names=model.identity_names[:5],
@@ -163,23 +177,41 @@ def _smooth_lookup(image: jax.Array, xy: jax.Array) -> jax.Array:
     return jnp.einsum("...y,...x,...yxc->...c", weights[..., 1, :], weights[..., 0, :], values)
 
 
-def fitting() -> Problem:
-    """All of a result's numbers, for a solver that goes on to the end.
+_EXACT = FitConfig(
+    solver=SolverConfig(max_iterations=30, rtol=1e-12),
+    pixel_solver=SolverConfig(max_iterations=30, rtol=1e-12),
+)
 
-    The derivative of the pixels' fit is that of the finest level repeated until nothing changes,
-    in a picture without kinks and a window that stays: so it is run here.
-    """
-    exact = SolverConfig(max_iterations=30, rtol=1e-12)
-    to_the_end = {"BLURS": (2.0, *(1.0,) * 4), "sample_image": _smooth_lookup, "SAMPLES": _SAMPLES}
-    config = FitConfig(solver=exact, pixel_solver=exact)
-    model = doubled(small_model())
-    photo, landmarks = portrait(model)
-    # So many samples lie on the first quads of the face's front; the others are left out.
+
+@contextmanager
+def _to_the_end(window: Any) -> Iterator[None]:
+    """A fit whose finest level is repeated, in a picture without kinks and a window that stays."""
+    changes = {"BLURS": (2.0, *(1.0,) * 4), "sample_image": _smooth_lookup, "SAMPLES": _SAMPLES}
+    with (
+        patch.multiple("jaxface.fitting.photometric", **changes),
+        patch("jaxface.fitting.crop.crop_window", lambda _: window),
+    ):
+        yield
+
+
+def _front(model: FaceModel) -> FaceModel:
+    """The model without the quads after those of the face's front that are sampled."""
     front = np.isin(model.vertex_region, [model.region_names.index(name) for name in _REGIONS])
     quads = np.asarray(model.quads)
     inside = front[quads].all(1) & (np.asarray(model.mean)[quads].mean(1)[:, 2] > -0.07)
     last = np.flatnonzero(inside)[_SAMPLES - 1] + 1
-    model = model.replace(quads=model.quads[:last], uv_quads=model.uv_quads[:last])
+    return model.replace(quads=model.quads[:last], uv_quads=model.uv_quads[:last])
+
+
+def fitting() -> Problem:
+    """All of a result's numbers, for a solver that goes on to the end.
+
+    The derivative of the pixels' fit is that of the finest level repeated until nothing changes:
+    so it is run here.
+    """
+    model = doubled(small_model())
+    photo, landmarks = portrait(model)
+    model = _front(model)
     window = crop_window(landmarks)
     height = jnp.linspace(1.0, 0.9, 96)
     rng = np.random.default_rng(0)
@@ -187,11 +219,8 @@ def fitting() -> Problem:
 
     def total(landmarks, identity_basis, focal, photo, mask):
         given = model.replace(identity_basis=identity_basis)
-        with (
-            patch.multiple("jaxface.fitting.photometric", **to_the_end),
-            patch("jaxface.fitting.crop.crop_window", lambda _: window),
-        ):
-            result = fit(photo, landmarks, given, focal=focal, person_mask=mask, config=config)
+        with _to_the_end(window):
+            result = fit(photo, landmarks, given, focal=focal, person_mask=mask, config=_EXACT)
         parameters = result.parameters
         numbers = jnp.concatenate([x.ravel() for x in jax.tree.leaves(parameters)])
         return jnp.vdot(weight, result.vertices) + numbers @ jnp.cos(jnp.arange(len(numbers)))
@@ -231,7 +260,7 @@ def synthesis() -> Problem:
     vgg = doubled({name: load_vgg()[name] for name in names})
     correlation = CorrelationConfig(layers=("relu1_1", "relu2_1"), cells=2)
     settings = SynthesisConfig(
-        levels=((0.5, 2), (1.0, 4)), content_layer="relu2_1", memory=2, alpha=3.0, tone=24.0
+        levels=((0.5, 2), (1.0, 3)), content_layer="relu2_1", memory=2, alpha=3.0, tone=24.0
     )
     mask = jnp.asarray(np.broadcast_to(np.arange(size) < 0.6 * size, (size, size)), float)
     faces = jnp.asarray(rng.integers(90, 200, (3, size, size, 3)), jnp.uint8)
@@ -250,3 +279,115 @@ def synthesis() -> Problem:
         "VGG's weights": vgg,
     }
     return total, arguments
+
+
+def optimum() -> Problem:
+    """The texture of least loss, found by Newton's method, for a network without kinks."""
+    size, rng = 16, np.random.default_rng(2)
+    vgg = doubled({"conv1_1": load_vgg()["conv1_1"]})
+    correlation = CorrelationConfig(layers=("relu1_1",), cells=2)
+    settings = SynthesisConfig(
+        levels=((1.0, 60),), content_layer="relu1_1", memory=20, tone=48.0, derivative="implicit"
+    )
+    mask = jnp.asarray(np.broadcast_to(np.arange(size) < 0.6 * size, (size, size)), float)
+    low = jnp.asarray(rng.uniform(0.3, 0.4, (size, size, 3)))
+
+    def at_the_optimum(x: Array, level: Level, vgg: Any, **settings: Any) -> Array:
+        return differentiable(_newton(x, level, vgg, **settings), level, vgg, **settings)
+
+    def total(low, shown, weights, textures, alpha, vgg):
+        with (
+            patch("jaxface.features.vgg.nn.relu", jax.nn.softplus),
+            patch("jaxface.synthesis.optimize.differentiable", at_the_optimum),
+            patch.multiple("jaxface.synthesis.objective", _STEPS=400, _DAMPING=0.0),
+        ):
+            found = synthesize(
+                *(low, shown, mask, textures, weights, vgg),
+                correlation=correlation, config=settings, alpha=alpha,
+            )  # fmt: skip
+        return jnp.sum(found.texture**2)
+
+    return total, {
+        "low-frequency albedo": low,
+        "photo's texels": low * jnp.asarray(np.exp(0.1 * rng.normal(size=(size, size, 1)))),
+        "simplex weights": jnp.asarray([0.2, 0.7, 0.1]),
+        "database's textures": jnp.asarray(rng.uniform(90, 200, (3, size, size, 3))),
+        "alpha": jnp.asarray(0.3),
+        "VGG's weights": vgg,
+    }
+
+
+@partial(jax.jit, static_argnames=("correlation", "config"))
+def _newton(x: Array, level: Level, vgg: Any, *, correlation: Any, config: Any) -> Array:
+    x, *given = jax.lax.stop_gradient((x, level, vgg))
+    slope = jax.grad(lambda x: loss(x, *given, correlation, config))
+
+    def step(x: Array, _: None) -> tuple[Array, None]:
+        right, curvature = jax.linearize(slope, x)
+        move, _ = jax.scipy.sparse.linalg.cg(curvature, right, tol=1e-13, maxiter=400)
+        return x - move, None
+
+    return jax.lax.scan(step, x, None, length=6)[0]
+
+
+def chain(size: int = 64) -> Problem:
+    """From the photo to the texture, all stages; a step of light is added to what the fit found."""
+    model = doubled(_few_modes())
+    photo, landmarks = portrait(with_landmarks68(model))
+    model, window = _front(model), crop_window(landmarks)
+    rng = np.random.default_rng(0)
+    names = ("conv1_1", "conv1_2", "conv2_1")
+    vgg = doubled({name: load_vgg()[name] for name in names})
+    textures = jnp.asarray(rng.uniform(90, 200, (3, size, size, 3)))
+    heights = jnp.full((3, size, size), 128, jnp.uint8)
+    assets = Assets(
+        model=model,
+        texels=doubled(texel_map(model, size)),
+        database=Database(textures, heights, ("a", "b", "c")),
+        networks=doubled(load_networks()),
+        vgg=vgg,
+        noise=None,
+        seams=jnp.asarray(seam_pairs(model)),
+    )
+    config = ReconstructConfig(
+        size=size,
+        fit=_EXACT,
+        unwrap=UnwrapConfig(window=128),
+        correlation=CorrelationConfig(layers=("relu1_1", "relu2_1"), cells=2),
+        synthesis=SynthesisConfig(levels=((1.0, 3),), content_layer="relu2_1", memory=2, tone=24.0),
+    )
+    middle = jnp.full(2, 48.0)
+    face = Face(
+        srgb=photo, corner=jnp.zeros(2), scale=jnp.ones(()), landmarks=landmarks,
+        blendshapes=jnp.zeros(52), focal=jnp.asarray(320.0), center=middle, longest=2 * middle[0],
+    )  # fmt: skip
+    weight = jnp.asarray(rng.normal(size=(size, size, 3)))
+
+    def total(photo, landmarks, light, basis, textures, alpha, vgg):
+        def run(stage: Callable, *given: Any, **static: Any) -> Any:
+            if stage is unwrap_face:
+                before = given[2].parameters.lighting
+                lighting = before.replace(coefficients=before.coefficients + light)
+                parameters = given[2].parameters.replace(lighting=lighting)
+                given = *given[:2], given[2].replace(parameters=parameters), *given[3:]
+            return one(stage, *given, **static)
+
+        changed = assets.replace(
+            model=model.replace(identity_basis=basis),
+            database=assets.database.replace(textures=textures),
+            vgg=vgg,
+        )
+        seen = face.replace(srgb=photo, landmarks=landmarks)
+        with _to_the_end(window), patch("jaxface.pipeline.stages.BLEND_SIZE", size):
+            result, _ = run_stages(seen, changed, config, alpha=alpha, run=run)
+        return jnp.vdot(weight, result.synthesis.texture)
+
+    return total, {
+        "photo": photo,
+        "landmarks": landmarks,
+        "light": jnp.zeros((9, 3)),
+        "identity basis": model.identity_basis,
+        "database's textures": textures,
+        "alpha": jnp.asarray(3.0),
+        "VGG's weights": vgg,
+    }

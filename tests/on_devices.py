@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxface.features.correlations import CorrelationConfig
 from jaxface.images import read_photo
 from jaxface.landmarks.detector import detect
 from jaxface.mapping import Many, Shared, _mapped, _value, face_mesh
@@ -25,6 +26,7 @@ from jaxface.pipeline import (
     prepare_assets,
     prepare_face,
     run_stages,
+    stages,
 )
 from jaxface.pipeline.batched import stack, unstack
 from jaxface.synthesis import SynthesisConfig
@@ -34,7 +36,11 @@ PHOTO = Path(__file__).resolve().parents[1] / "examples" / "photos" / "astronaut
 COLLECTIVE = re.compile(
     r"\b(all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter|collective-broadcast)"
 )
-SMALL = ReconstructConfig(size=128, synthesis=SynthesisConfig(levels=((0.5, 2), (1.0, 3))))
+SMALL = ReconstructConfig(
+    size=64,
+    correlation=CorrelationConfig(layers=("relu1_1", "relu2_1", "relu3_1")),
+    synthesis=SynthesisConfig(levels=((0.5, 2), (1.0, 3))),
+)
 
 
 class Watch(Many):
@@ -91,6 +97,7 @@ def apart(a: Reconstruction, b: Reconstruction) -> dict[str, float]:
 
 def main() -> None:
     assert len(jax.devices()) == 8, jax.devices()
+    stages.BLEND_SIZE = 64  # of what takes long, only as much as shows that it is right
     plain = small_assets(3)
     assets = prepare_assets(plain)
     run = Watch(face_mesh())

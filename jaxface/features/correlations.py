@@ -9,10 +9,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float
 
 from jaxface.features.vgg import receptive_support, vgg_features
-from jaxface.types import Correlations
+from jaxface.types import Correlations, Textures
 
 
 @dataclass(frozen=True)
@@ -90,15 +90,16 @@ def correlate_features(
 
 
 def correlate_database(
-    textures: UInt8[Array, "K T T 3"],
+    textures: Textures,
     mask: Float[Array, "S S"],
     vgg: Mapping[str, Any],
     config: CorrelationConfig = CorrelationConfig(),
 ) -> tuple[Correlations, Correlations]:
     """Returns the database's correlations under the photo's mask, and the complete ones.
 
-    One face at a time, so that memory does not grow with the features of all of them. No
-    derivative flows into the database.
+    One face at a time, so that memory does not grow with the features of all of them, in the
+    reverse pass either. Differentiable in the textures (floating point), the mask and the weights
+    of the network.
 
     Args:
         textures: sRGB, 0..255; resized to the mask's size if they are of another.
@@ -107,6 +108,7 @@ def correlate_database(
         config: the one used for the photo.
     """
 
+    @jax.checkpoint
     def one(texture: Array) -> tuple[Correlations, Correlations]:
         features = vgg_features(
             vgg, resize(texture / 255.0, mask.shape[0]), config.layers, pooling=config.pooling
@@ -121,7 +123,7 @@ def correlate_database(
 def rank_database(
     texture_srgb: Float[Array, "S S 3"],
     mask: Float[Array, "S S"],
-    textures: UInt8[Array, "K T T 3"],
+    textures: Textures,
     vgg: Mapping[str, Any],
     config: CorrelationConfig = CorrelationConfig(),
 ) -> Float[Array, " K"]:

@@ -81,17 +81,21 @@ def run_stages(
     assets: Assets,
     config: ReconstructConfig = ReconstructConfig(),
     *,
+    alpha: Float[Array, ""] | None = None,
     run: Run = one,
     progress: Progress | None = None,
 ) -> tuple[Reconstruction, list[tuple[str, ...]]]:
     """Returns the result, and of each face the names of the database faces it was blended from.
 
-    Without `progress` nothing waits for a value, unless the database is a large one.
+    Without `progress` nothing waits for a value, unless the database is a large one. Then it can
+    be differentiated by everything in `face` and `assets` (the model, the networks, the database's
+    textures if they are floating point) and by `alpha`.
 
     Args:
         face: from `prepare_face`; with `Many`, faces stacked along a leading axis.
         assets: from `load_assets` with the same `config`.
         config: static settings.
+        alpha: weight of the correlations instead of the config's.
         run: `one`, or `Many` for faces along a leading axis, which every result then has.
         progress: as for `reconstruct`; figures of many faces are their means.
     """
@@ -115,7 +119,8 @@ def run_stages(
         share = 100 * float(jnp.mean(seen.skin_mask))
         tell("unwrap", {"state": "end", "note": f"{share:.0f} % seen"})
 
-    return complete(run(in_photo, fitted, face), seen, assets, config, run=run, progress=progress)
+    fitted = run(in_photo, fitted, face)
+    return complete(fitted, seen, assets, config, alpha=alpha, run=run, progress=progress)
 
 
 def complete(
@@ -124,6 +129,7 @@ def complete(
     assets: Assets,
     config: ReconstructConfig,
     *,
+    alpha: Float[Array, ""] | None = None,
     run: Run = one,
     progress: Progress | None = None,
 ) -> tuple[Reconstruction, list[tuple[str, ...]]]:
@@ -132,7 +138,7 @@ def complete(
     Args and result as of `run_stages`; the fit is only handed on.
     """
     candidates = _candidates(seen, assets.database)
-    blended, synthesis = _infer(seen, candidates, assets, config, run, progress)
+    blended, synthesis = _infer(seen, candidates, assets, config, alpha, run, progress)
     maps = run(
         surface,
         *(synthesis.texture, seen.skin_mask, candidates.heights, blended.weights),
@@ -153,8 +159,8 @@ def infer(
 ) -> tuple[BlendResult, SynthesisResult]:
     """Returns the blend and the complete texture of a partial one: stages 4 to 6.
 
-    Differentiable in what is seen (`blend` by the implicit function theorem, `synthesize` unrolled)
-    unless the database is a large one. Saito et al. (CVPR 2017), sections 4 and 5.
+    Differentiable in what is seen (`blend` by the implicit function theorem, `synthesize` as the
+    config says) unless the database is a large one. Saito et al. (CVPR 2017), sections 4 and 5.
 
     Args:
         seen: the unwrapped photo.
@@ -166,7 +172,7 @@ def infer(
         >>> blended, result = infer(seen, load_assets())  # doctest: +SKIP
     """
     candidates = _candidates(seen, assets.database)
-    blended, result = _infer(seen, candidates, assets, config, one, progress)
+    blended, result = _infer(seen, candidates, assets, config, None, one, progress)
     return blended.replace(faces=candidates.names[0]), result
 
 
@@ -202,6 +208,7 @@ def _infer(
     candidates: _Candidates,
     assets: Assets,
     config: ReconstructConfig,
+    alpha: Array | None,
     run: Run,
     progress: Progress | None,
 ) -> tuple[BlendResult, SynthesisResult]:
@@ -232,6 +239,7 @@ def _infer(
         correlation=config.correlation,
         config=config.synthesis,
         callback=step if progress else None,
+        alpha=alpha,
         run=run,
     )
     fixed = Shared(assets.seams), Shared(assets.model), Shared(assets.texels)

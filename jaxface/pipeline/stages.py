@@ -25,7 +25,14 @@ from jaxface.materials import materials
 from jaxface.morphable.texels import TexelMap
 from jaxface.pipeline.face import Face
 from jaxface.rendering.color import linear_to_srgb
-from jaxface.types import BlendResult, FaceModel, FitResult, Materials, UnwrapResult
+from jaxface.types import (
+    BlendResult,
+    FaceModel,
+    FitResult,
+    Materials,
+    Textures,
+    UnwrapResult,
+)
 from jaxface.unwrapping import UnwrapConfig, balance_light, explain_albedo, unwrap
 from jaxface.unwrapping.skin import grow
 
@@ -88,7 +95,7 @@ def unwrap_face(
 
 @partial(jax.jit, static_argnames="config")
 def blend_face(
-    seen: UnwrapResult, textures: UInt8[Array, "K T T 3"], vgg: Any, *, config: CorrelationConfig
+    seen: UnwrapResult, textures: Textures, vgg: Any, *, config: CorrelationConfig
 ) -> BlendResult:
     """Returns the weights of the database's faces.
 

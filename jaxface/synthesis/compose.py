@@ -8,7 +8,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Float, Int
 
 from jaxface.rendering.color import srgb_to_linear
 from jaxface.synthesis.config import SynthesisConfig
@@ -22,6 +22,7 @@ from jaxface.synthesis.octaves import (
     transfer,
 )
 from jaxface.synthesis.quilt import quilt
+from jaxface.types import Textures
 
 _EPSILON = 2e-3
 _FINEST = 0.75  # texels: the finest blur that parts two octaves
@@ -35,7 +36,7 @@ def _logarithm(texture: Float[Array, "T T 3"]) -> Float[Array, "T T 3"]:
 
 
 def _average(
-    textures: UInt8[Array, "K T T 3"], weights: Float[Array, " K"], count: int
+    textures: Textures, weights: Float[Array, " K"], count: int
 ) -> tuple[Float[Array, "T T 3"], Int[Array, " E"], Float[Array, " E"]]:
     """Returns the logarithm of the average of the faces of greatest weight, which these are, and
     their shares."""
@@ -102,7 +103,7 @@ def compose(
     low_frequency: Float[Array, "T T 3"],
     partial_linear: Float[Array, "T T 3"],
     mask: Float[Array, "T T"],
-    textures: UInt8[Array, "K T T 3"],
+    textures: Textures,
     weights: Float[Array, " K"],
     config: SynthesisConfig = SynthesisConfig(),
     fixed: Float[Array, "T T"] | None = None,

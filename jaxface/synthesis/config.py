@@ -25,6 +25,10 @@ class SynthesisConfig:
         chunk: steps between two reports.
         memory: pairs that L-BFGS keeps.
         method: `default` or `paper`.
+        derivative: `unrolled`, through the steps, or `implicit`, that of the finest level's
+            optimum: memory independent of the steps, right as far as they have converged.
+        unroll: go back through so many last steps of every level, and take what the steps before
+            them found as a constant; through all if None.
     """
 
     levels: tuple[tuple[float, int], ...] = ((0.25, 16), (0.5, 16), (1.0, 8))
@@ -40,6 +44,8 @@ class SynthesisConfig:
     chunk: int = 4
     memory: int = 8
     method: Literal["default", "paper"] = "default"
+    derivative: Literal["unrolled", "implicit"] = "unrolled"
+    unroll: int | None = None
 
     @classmethod
     def for_quality(cls, quality: str, *, method: str = "default") -> SynthesisConfig:

@@ -18,13 +18,12 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float
 
 from jaxface.blending import mix
 from jaxface.features.correlations import (
     CorrelationConfig,
     correlate_features,
-    correlation_distance,
     resize,
 )
 from jaxface.features.vgg import vgg_features
@@ -32,8 +31,8 @@ from jaxface.mapping import Run, Shared, one
 from jaxface.rendering.color import linear_to_srgb, srgb_to_linear
 from jaxface.synthesis.compose import compose
 from jaxface.synthesis.config import SynthesisConfig
-from jaxface.synthesis.octaves import blur
-from jaxface.types import Correlations, SynthesisResult
+from jaxface.synthesis.objective import Level, differentiable, loss, projected
+from jaxface.types import Correlations, SynthesisResult, Textures
 
 Callback = Callable[[Array, float], None]
 
@@ -42,7 +41,7 @@ def synthesize(
     low_frequency: Float[Array, "T T 3"],
     partial_linear: Float[Array, "T T 3"],
     mask: Float[Array, "T T"],
-    textures: UInt8[Array, "K T T 3"],
+    textures: Textures,
     weights: Float[Array, " K"],
     vgg: Mapping[str, Any] | Shared,
     *,
@@ -53,7 +52,7 @@ def synthesize(
     config: SynthesisConfig = SynthesisConfig(),
     callback: Callback | None = None,
     target: Callable[[int], Correlations] | None = None,
-    unroll: int | None = None,
+    alpha: Float[Array, ""] | None = None,
     run: Run = one,
 ) -> SynthesisResult:
     """Returns the complete texture, linear RGB, and the loss after every chunk of steps.
@@ -66,7 +65,7 @@ def synthesize(
         low_frequency: complete albedo without detail, linear.
         partial_linear: what the photo shows, unlit; anything where `mask` is 0.
         mask: what of it is skin that is seen, 0..1.
-        textures: the database, sRGB 0..255.
+        textures: the database, sRGB 0..255 (floating point where it is to be differentiated).
         weights: on the simplex, from `blend`.
         vgg: weights of VGG-16.
         footprint: width of a texel in pixels of the photo; missing, the photo is fine enough.
@@ -77,13 +76,13 @@ def synthesize(
         config: static settings.
         callback: called on the host with the loss and the share that is done.
         target: the correlations wanted at a side, instead of the blended ones.
-        unroll: gradients go back through so many last steps of every level, and what the steps
-            before them found is a constant; through all steps if missing.
+        alpha: the config's, where it is to be differentiated or changed without compiling again.
         run: how to run the steps; with `Many`, faces lie along a leading axis of everything that
             is not `Shared`, and so does the callback's loss.
 
-    Differentiable through the unrolled steps when no callback is given. The reverse pass stores
-    the state before each step and evaluates the step again (`jax.checkpoint`).
+    Differentiable when no callback is given, as `config.derivative` says. Through the steps, the
+    reverse pass stores the state before each and evaluates the step again (`jax.checkpoint`); at
+    the optimum it needs no step.
 
     Example:
         >>> synthesize(
@@ -92,6 +91,7 @@ def synthesize(
         (512, 512, 3)
     """
     size = low_frequency.shape[-2]
+    weight = jnp.asarray(config.alpha if alpha is None else alpha, low_frequency.dtype)
     start, free, change, faces, shares = run(
         _prepare,
         *(low_frequency, partial_linear, mask, textures, weights, fixed, footprint, skin),
@@ -113,11 +113,15 @@ def synthesize(
         else:
             wanted = target(side)
         settings = {"correlation": correlation, "config": config}
-        level, state = run(_begin, start, free, change, wanted, vgg, side=side, **settings)
+        known = start, free, change, wanted, vgg, Shared(weight)
+        level, state = run(_begin, *known, side=side, **settings)
+        backward = steps if config.unroll is None else config.unroll
+        if config.derivative == "implicit":
+            backward = 0
         # A loop of the host: XLA's own makes the same step more than twice as slow on the CPU.
         for step in range(1, steps + 1):
             given = level, state, vgg
-            if unroll is not None and step <= steps - unroll:
+            if step <= steps - backward:
                 given = jax.lax.stop_gradient(given)
             state = run(_advance, *given, **settings)
             if step % config.chunk and step < steps:
@@ -126,7 +130,10 @@ def synthesize(
             if callback is not None:
                 callback(state.best_loss, (done + step * share**2) / total)
         done += steps * share**2
-        change = run(_projected, state.best, level.free, config=config)
+        change = state.best
+        if config.derivative == "implicit":
+            change = run(differentiable, change, level, vgg, **settings)
+        change = run(_projected, change, level.free, config=config)
     return run(_finish, start, change, losses)
 
 
@@ -158,6 +165,9 @@ def _prepare(
     return linear_to_srgb(start), free[..., None], jnp.zeros((8, 8, 3)), faces, shares
 
 
+_projected = jax.jit(projected, static_argnames="config")
+
+
 @jax.jit
 def _finish(start: Array, change: Array, losses: list[Array]) -> SynthesisResult:
     texture = srgb_to_linear(jnp.clip(start + change, 0.0, 1.0))
@@ -166,7 +176,7 @@ def _finish(start: Array, change: Array, losses: list[Array]) -> SynthesisResult
 
 @partial(jax.jit, static_argnames=("config", "side", "experts"))
 def blended_correlations(
-    textures: UInt8[Array, "K T T 3"] | Float[Array, "K T T 3"],
+    textures: Textures,
     weights: Float[Array, " K"],
     vgg: Mapping[str, Any],
     config: CorrelationConfig,
@@ -180,6 +190,7 @@ def blended_correlations(
     """
     largest, index = jax.lax.top_k(weights, min(experts, len(weights)))
 
+    @jax.checkpoint
     def one(texture: Array) -> Correlations:
         image = resize(texture / 255.0, side)
         features = vgg_features(vgg, image, config.layers, pooling=config.pooling)
@@ -187,16 +198,6 @@ def blended_correlations(
 
     complete = jax.lax.map(one, textures[index])
     return mix(largest / jnp.maximum(largest.sum(), 1e-6), complete)
-
-
-@struct.dataclass
-class _Level:
-    """What stays the same at one level of the pyramid."""
-
-    start: Float[Array, "S S 3"]
-    free: Float[Array, "S S 1"]
-    content: Float[Array, "h w C"]
-    target: Correlations
 
 
 @struct.dataclass
@@ -211,28 +212,6 @@ class _State:
     memory: Any
 
 
-@partial(jax.jit, static_argnames="config")
-def _projected(change: Array, free: Array, config: SynthesisConfig) -> Array:
-    """Returns the change of the free texels alone, without its tone."""
-    change = change * free
-    if config.method == "paper":
-        return change
-    sigma = 2 * config.tone * change.shape[0] / 512.0
-    return change - blur(change, sigma) * free
-
-
-def _loss(
-    change: Array, level: _Level, vgg: Any, correlation: CorrelationConfig, config: SynthesisConfig
-) -> Array:
-    texture = level.start + _projected(change, level.free, config)
-    layers = tuple(dict.fromkeys((*correlation.layers, config.content_layer)))
-    features = vgg_features(vgg, texture, layers, pooling=correlation.pooling)
-    apart = jnp.mean((features[config.content_layer] - level.content) ** 2)
-    content = apart / (jnp.mean(level.content**2) + 1e-12)
-    found = correlate_features(features, None, correlation)
-    return content + config.alpha * correlation_distance(found, level.target)
-
-
 @partial(jax.jit, static_argnames=("side", "correlation", "config"))
 def _begin(
     start: Array,
@@ -240,15 +219,16 @@ def _begin(
     change: Array,
     target: Correlations,
     vgg: Any,
+    alpha: Array,
     *,
     side: int,
     correlation: CorrelationConfig,
     config: SynthesisConfig,
-) -> tuple[_Level, _State]:
+) -> tuple[Level, _State]:
     start, free = resize(start, side), resize(free, side)
     change = jax.image.resize(change, (side, side, 3), "linear")
     content = vgg_features(vgg, start, (config.content_layer,), pooling=correlation.pooling)
-    level = _Level(start, free, content[config.content_layer], target)
+    level = Level(start, free, content[config.content_layer], target, alpha)
     zero = jnp.zeros(())
     # Optax divides by the first step's difference from here before it ignores the quotient; a
     # difference of zero would make the derivative NaN.
@@ -266,7 +246,7 @@ def _begin(
 
 @partial(jax.jit, static_argnames=("correlation", "config"))
 def _advance(
-    level: _Level,
+    level: Level,
     state: _State,
     vgg: Any,
     *,
@@ -283,7 +263,7 @@ def _advance(
 
 
 def _stepped(
-    level: _Level,
+    level: Level,
     state: _State,
     vgg: Any,
     *,
@@ -291,10 +271,8 @@ def _stepped(
     config: SynthesisConfig,
 ) -> _State:
     lbfgs = optax.scale_by_lbfgs(config.memory)
-    loss, gradient = jax.value_and_grad(lambda x: _loss(x, level, vgg, correlation, config))(
-        state.x
-    )
-    better = loss < state.best_loss
+    value, gradient = jax.value_and_grad(loss)(state.x, level, vgg, correlation, config)
+    better = value < state.best_loss
     direction, memory = lbfgs.update(gradient, state.memory, state.x)
 
     def keep(new: Any, old: Any) -> Any:
@@ -306,7 +284,7 @@ def _stepped(
     return _State(
         x=best - size * direction,
         best=best,
-        best_loss=jnp.minimum(loss, state.best_loss),
+        best_loss=jnp.minimum(value, state.best_loss),
         direction=direction,
         step=size,
         memory=keep(memory, state.memory),

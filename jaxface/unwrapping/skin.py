@@ -31,7 +31,7 @@ def blur(image: Float[Array, "T S C"], sigma: float) -> Float[Array, "T S C"]:
     radius = max(1, round(3 * sigma))
     offsets = jnp.arange(-radius, radius + 1)
     kernel = jnp.exp(-0.5 * (offsets / sigma) ** 2)
-    kernel = kernel / kernel.sum()
+    kernel = (kernel / kernel.sum()).astype(image.dtype)
     for axis in (0, 1):
         moved = jnp.moveaxis(image, axis, -1)
         rows = moved.reshape(-1, 1, moved.shape[-1])
