@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -18,7 +20,7 @@ import numpy as np
 import trimesh
 from jaxtyping import Array
 
-from jaxface.blending import blend, mix, project_simplex
+from jaxface.blending import blend, mix, project_simplex, solve_simplex
 from jaxface.database import Database
 from jaxface.features.correlations import CorrelationConfig
 from jaxface.features.weights import load_vgg
@@ -32,7 +34,7 @@ from jaxface.landmarks.crops import Region, crop, pyramid
 from jaxface.landmarks.mesh import SIZE as MESH_SIZE
 from jaxface.landmarks.mesh import face_mesh
 from jaxface.landmarks.networks import load_networks
-from jaxface.mapping import one
+from jaxface.mapping import Shared, one
 from jaxface.morphable.albedo import albedo_texture
 from jaxface.morphable.model import load_model, shape
 from jaxface.morphable.texels import texel_map
@@ -47,6 +49,7 @@ from jaxface.synthesis.objective import Level, differentiable, loss
 from jaxface.types import Correlations, FaceModel
 from jaxface.unwrapping import UnwrapConfig
 
+unwrapping = import_module("jaxface.unwrapping.unwrap")
 PHOTO = Path(__file__).resolve().parents[1] / "examples" / "photos" / "astronaut.jpg"
 _SAMPLES = 512  # of the surface, a quarter of what `fit` takes
 
@@ -330,6 +333,55 @@ def _newton(x: Array, level: Level, vgg: Any, *, correlation: Any, config: Any) 
     return jax.lax.scan(step, x, None, length=6)[0]
 
 
+# What `unwrap` decides smoothly, so that it changes with the photo, and takes as constant.
+_CHOICES = ("skin_mask", "cast_shadows", "dark_lines")
+
+
+@dataclass
+class _Held:
+    """Runs the chain with a step of light added to the fit's, and with the unwrapping's choices
+    as the first run found them."""
+
+    light: Any
+    choices: list[list[Array]] = field(default_factory=list)  # of each unwrapping
+    known: bool = False
+    calls: int = 0
+
+    def __call__(self, stage: Callable, *given: Any, **static: Any) -> Any:
+        if stage is not unwrap_face:
+            return one(stage, *given, **static)
+        before = given[2].parameters.lighting
+        lighting = before.replace(coefficients=before.coefficients + self.light)
+        fitted = given[2].replace(parameters=given[2].parameters.replace(lighting=lighting))
+        held = self.choices[self.calls] if self.known else None
+        self.calls += 1
+
+        def unwrapped(face: Any, mask: Any, fitted: Any, *rest: Any) -> Any:
+            found: list[Array] = []
+
+            def choice(name: str) -> Callable:
+                decide = getattr(unwrapping, name)
+
+                def decided(*given: Any, **static: Any) -> Array:
+                    kept = decide(*given, **static) if held is None else held[len(found)]
+                    found.append(kept)
+                    return kept
+
+                return decided
+
+            changes = {name: choice(name) for name in _CHOICES}
+            changes["denoise"] = lambda photo: (photo, jnp.zeros(()))
+            plain = patch("jaxface.pipeline.stages.unwrap", unwrapping.unwrap.__wrapped__)
+            with plain, patch.multiple(unwrapping, **changes):
+                return unwrap_face.__wrapped__(face, mask, fitted, *rest, **static), found
+
+        rest = [x.value if isinstance(x, Shared) else x for x in given[3:]]
+        result, found = jax.jit(unwrapped)(*given[:2], fitted, *rest)
+        if held is None:
+            self.choices.append(found)
+        return result
+
+
 def chain(size: int = 64) -> Problem:
     """From the photo to the texture, all stages; a step of light is added to what the fit found."""
     model = doubled(_few_modes())
@@ -363,26 +415,26 @@ def chain(size: int = 64) -> Problem:
     )  # fmt: skip
     weight = jnp.asarray(rng.normal(size=(size, size, 3)))
 
-    def total(photo, landmarks, light, basis, textures, alpha, vgg):
-        def run(stage: Callable, *given: Any, **static: Any) -> Any:
-            if stage is unwrap_face:
-                before = given[2].parameters.lighting
-                lighting = before.replace(coefficients=before.coefficients + light)
-                parameters = given[2].parameters.replace(lighting=lighting)
-                given = *given[:2], given[2].replace(parameters=parameters), *given[3:]
-            return one(stage, *given, **static)
+    first: list[list[Array]] = []
 
+    def total(photo, landmarks, light, basis, textures, alpha, vgg):
+        run = _Held(light, first, known=bool(first))
         changed = assets.replace(
             model=model.replace(identity_basis=basis),
             database=assets.database.replace(textures=textures),
             vgg=vgg,
         )
         seen = face.replace(srgb=photo, landmarks=landmarks)
-        with _to_the_end(window), patch("jaxface.pipeline.stages.BLEND_SIZE", size):
+        certain = partial(solve_simplex, tolerance=1e-15, max_iterations=20000)
+        with (
+            _to_the_end(window),
+            patch("jaxface.pipeline.stages.BLEND_SIZE", size),
+            patch("jaxface.blending.solve_simplex", certain),
+        ):
             result, _ = run_stages(seen, changed, config, alpha=alpha, run=run)
         return jnp.vdot(weight, result.synthesis.texture)
 
-    return total, {
+    arguments = {
         "photo": photo,
         "landmarks": landmarks,
         "light": jnp.zeros((9, 3)),
@@ -391,3 +443,5 @@ def chain(size: int = 64) -> Problem:
         "alpha": jnp.asarray(3.0),
         "VGG's weights": vgg,
     }
+    total(*arguments.values())
+    return total, arguments
