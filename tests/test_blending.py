@@ -132,3 +132,20 @@ def test_unseen_cells_do_not_decide():
     )
     assert int(jnp.argmax(blend(spoiled, faces, faces).weights)) == 2
     assert float(blend(spoiled, faces, faces, ridge=0.0).weights[2]) > 0.999
+
+
+def test_cells_count_by_their_weights():
+    faces = database()
+    photo = jax.tree.map(lambda x: x[2], faces)
+    spoiled = photo.replace(values=tuple(v.at[1].multiply(5.0) for v in photo.values))
+    alike = tuple(jnp.full(3, 7.0) for _ in photo.values)
+    plain = blend(spoiled, faces, faces).weights
+    np.testing.assert_allclose(blend(spoiled, faces, faces, cell_weights=alike).weights, plain)
+    without = tuple(w.at[1].set(0.0) for w in alike)
+    exact = blend(spoiled, faces, faces, ridge=0.0, cell_weights=without)
+    assert float(plain[2]) < 0.99 < 0.999 < float(exact.weights[2])
+
+    def share(cells):
+        return blend(spoiled, faces, faces, cell_weights=cells).weights[2]
+
+    assert float(jax.grad(share)(alike)[0][1]) < 0  # the spoiled cell
