@@ -67,8 +67,6 @@ def main(photo: str = "examples/photos/astronaut.jpg", quality: str = "draft", s
     own = editor.result.blend.weights
     age, freckles = editor.records["age"], editor.records["freckles"]
     other = share(freckles == freckles.max())
-    pale = editor.records["melanin"] < 1.5
-    male = np.array(["female" not in base for base in editor.records["base"]])
     old_base = np.array([base.startswith("old") for base in editor.records["base"]])
     old = share((age > 0.84) & old_base)
     young = share((age < 0.3) & ~old_base)

@@ -33,9 +33,9 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(self, pictures: jax.Array) -> jax.Array:
-        x = pictures - 0.5
+        x = 4 * (pictures - 0.5)
         for channels in (32, 64, 96, 128):
-            x = nn.relu(nn.GroupNorm(8)(nn.Conv(channels, (3, 3), strides=2)(x)))
+            x = nn.relu(nn.Conv(channels, (3, 3), strides=2)(x))
         x = nn.relu(nn.Dense(256)(x.reshape(len(x), -1)))
         return nn.Dense(sum(PARTS.values()), kernel_init=nn.initializers.zeros)(x)
 
@@ -105,7 +105,7 @@ def descend(model: jaxface.FaceModel, start: jax.Array, truth: jax.Array, pictur
     return last, rows
 
 
-def main(steps: int = 600, descent: int = 150, faces: int = 512, size: int = 48,
+def main(steps: int = 600, descent: int = 100, faces: int = 512, size: int = 48,
          out: Path = Path("out")) -> tuple[list, list, int]:  # fmt: skip
     """Returns the errors of each step of the descent from the mean face and from the encoder, and
     the step at which the first has the photometric error that the encoder gives without any."""
@@ -119,8 +119,8 @@ def main(steps: int = 600, descent: int = 150, faces: int = 512, size: int = 48,
 
     encoder = Encoder()
     weights = encoder.init(keys[1], blank)
-    optimizer = optax.adam(optax.cosine_decay_schedule(1e-3, steps))
-    state, encode = optimizer.init(weights), jax.jit(encoder.apply)
+    optimizer = optax.adam(optax.cosine_decay_schedule(2e-3, steps))
+    state, encode, spread = optimizer.init(weights), jax.jit(encoder.apply), 1e-9
 
     @jax.jit
     def learn(weights: dict, state: tuple, seen: jax.Array, slopes: jax.Array) -> tuple:
@@ -131,14 +131,15 @@ def main(steps: int = 600, descent: int = 150, faces: int = 512, size: int = 48,
     for step in range(steps):
         seen = shown[jax.random.choice(jax.random.fold_in(keys[2], step), faces, (BATCH,))]
         _, photometric, slopes = compare(model, encode(weights, seen), seen, size)
-        weights, state = learn(weights, state, seen, slopes)
-        if step % 50 == 0:
+        spread = 0.95 * spread + 0.05 * jnp.mean(slopes**2, 0)
+        weights, state = learn(weights, state, seen, slopes / jnp.sqrt(spread))
+        if step % 25 == 0:
             print(f"step {step:4}: {float(photometric.mean()):.4f}", flush=True)
 
     said = encode(weights, held)
     mean, from_mean = descend(model, jnp.zeros_like(truth), truth, held, descent)
     _, from_encoder = descend(model, said, truth, held, descent)
-    for step in sorted({0, 10, 25, 50, 100, descent} & set(range(descent + 1))):
+    for step in sorted({0, 5, 10, 25, 50, 100, descent} & set(range(descent + 1))):
         for name, rows in {"mean": from_mean, "encoder": from_encoder}.items():
             print(f"{step:3} from {name:8}" + "".join(f"{x:9.4f}" for x in rows[step]))
     level = [row[0] <= from_encoder[0][0] for row in from_mean]

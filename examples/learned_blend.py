@@ -1,9 +1,9 @@
 """Which layers and cells tell most of what a photo hides? Learnt through the simplex solve.
 
-Every database face in turn is the truth: of what a turned head would show of it, the other
-families' faces are blended as `blend` does, each layer and cell counting by a weight that is learnt,
-so that the blend is right on the texels that are not seen. The derivative goes through
-`solve_simplex`. A fifth of the families is held out at a time.
+Every database face in turn is the truth, seen as far as a turned head shows it. Faces of other
+families are blended as `blend` does, each layer and cell counting by a weight, and the weights are
+learnt, through `solve_simplex`, from the error on the texels that are not seen. A fifth of the
+families is held out at a time. `blend(..., cell_weights=...)` takes what is learnt.
 
 `python examples/learned_blend.py [STEPS]` prints the errors of the held-out families and writes
 `out/learned_blend.png`, the learnt weights of each layer over the UV square.
@@ -31,7 +31,7 @@ RIDGE, DECAY, FOLDS = 1e-3, 1e-3, 5  # of `blend`; of the logarithms of the weig
 
 
 def masks(size: int, yaw: float) -> tuple[jax.Array, jax.Array]:
-    """Returns the texels of the average face that a head turned by `yaw` degrees shows, and hides."""
+    """Returns the face's texels that a head turned by `yaw` degrees shows, and those it hides."""
     model = jaxface.load_model()
     texels = jaxface.texel_map(model, size)
     camera = jaxface.look_at(np.radians(yaw), 0.0, 512, 512)
@@ -58,14 +58,15 @@ def products(textures: jax.Array, mask: jax.Array, vgg: dict, layer: str) -> tup
     return jnp.einsum("jrc,krc->rjk", flat, flat), support[0]
 
 
-def apart(products: jax.Array, support: list, truth: jax.Array, others: jax.Array) -> jax.Array:
+def apart(products: jax.Array, support: tuple, truth: jax.Array, others: jax.Array) -> jax.Array:
     """Returns the products of the others' differences from the truth, by layer and cell, scaled as
     `blend` does: `[L, R, N, N]`."""
     energy = tuple(jnp.sqrt(layer[:, truth, truth])[:, None, None] for layer in products)
-    scales = cell_scales(jaxface.Correlations(energy, tuple(support), LAYERS))
+    scales = cell_scales(jaxface.Correlations(energy, support, LAYERS))
     cross = products[:, :, truth, others]
     among = products[:, :, others[:, None], others]
-    found = among - cross[..., None, :] - cross[..., :, None] + products[:, :, truth, truth, None, None]
+    own = products[:, :, truth, truth, None, None]
+    found = among - cross[..., None, :] - cross[..., :, None] + own
     return jnp.stack(scales)[..., None, None] * found
 
 
@@ -87,79 +88,78 @@ def errors(cells: jax.Array, seen: jax.Array, hidden: jax.Array) -> jax.Array:
     return jax.vmap(lambda s, h: error(blended(cells, s), h))(seen, hidden)
 
 
-def learn(seen: jax.Array, hidden: jax.Array, steps: int) -> jax.Array:
-    """Returns the logarithms of weights that make the blend of the hidden best."""
-    cells, optimizer = jnp.zeros(seen.shape[1:3]), optax.adam(0.05)
+@partial(jax.jit, static_argnames="count")
+def problems(seen: tuple, hidden: tuple, allowed: jax.Array, count: int) -> tuple:
+    """Returns of each face as the truth what `apart` says of the `count` allowed faces that are
+    nearest in what is seen: seen and hidden, `[K, L, R, count, count]`."""
+
+    def one(truth: jax.Array) -> tuple:
+        every = apart(*seen, truth, jnp.arange(len(allowed)))
+        distance = jnp.where(allowed[truth], jnp.einsum("lrjj->j", every), jnp.inf)
+        others = jax.lax.top_k(-distance, count)[1]
+        return every[..., others[:, None], others], apart(*hidden, truth, others)
+
+    return jax.lax.map(one, jnp.arange(len(allowed)))
+
+
+@partial(jax.jit, static_argnames="steps")
+def learn(seen: jax.Array, hidden: jax.Array, share: jax.Array, steps: int) -> jax.Array:
+    """Returns the logarithms of weights that make the blend of the hidden best, where the faces
+    count by their `share`."""
+    optimizer = optax.adam(0.05)
 
     def loss(cells: jax.Array) -> jax.Array:
-        return errors(cells, seen, hidden).mean() + DECAY * jnp.mean(cells**2)
+        return share @ errors(cells, seen, hidden) / share.sum() + DECAY * jnp.mean(cells**2)
 
-    @jax.jit
-    def step(cells: jax.Array, state: tuple) -> tuple:
-        change, state = optimizer.update(jax.grad(loss)(cells), state)
-        return optax.apply_updates(cells, change), state
+    def step(_: int, both: tuple) -> tuple:
+        change, state = optimizer.update(jax.grad(loss)(both[0]), both[1])
+        return optax.apply_updates(both[0], change), state
 
-    state = optimizer.init(cells)
-    for _ in range(steps):
-        cells, state = step(cells, state)
-    return cells
+    start = jnp.zeros(seen.shape[1:3])
+    return jax.lax.fori_loop(0, steps, step, (start, optimizer.init(start)))[0]
 
 
-def main(steps: int = 150, size: int = 128, yaw: float = 60.0, shortlist: int = 12,
+def main(steps: int = 150, size: int = 128, yaw: float = 60.0, shortlist: int = 30,
          faces: int | None = None, out: Path = Path("out")) -> dict[str, float]:  # fmt: skip
-    """Returns the errors of the hidden correlations, means over the faces while held out, `learnt
-    from` over the others."""
+    """Returns the errors of the hidden correlations: means over the faces while they are held out,
+    and of the faces that were learnt from."""
     database, vgg = jaxface.load_database(size=size), jaxface.load_vgg()
     textures = database.textures[:faces]
     families = np.array([family(name) for name in database.names[:faces]])
     both = []
     for mask in masks(size, yaw):
         found = [products(textures, mask, vgg, layer) for layer in LAYERS]
-        both.append((jnp.stack([a for a, _ in found]), [b for _, b in found]))
-    (seen, support), (hidden, dark) = both
+        both.append((jnp.stack([a for a, _ in found]), tuple(b for _, b in found)))
+    strangers = families[:, None] != families
+    held = problems(*both, strangers, shortlist)
+    plain, count = jnp.zeros(held[0].shape[1:3]), held[0].shape[-1]
+    equal = jax.vmap(lambda h: error(jnp.full(count, 1 / count), h))(held[1])
+    best = jax.vmap(lambda h: error(blended(plain, h), h))(held[1])
+    before, after, cells, learnt = errors(plain, *held), [], [], []
     names = np.random.default_rng(0).permutation(np.unique(families))
-    every = np.arange(len(families))
-
-    def problems(truths: np.ndarray, known: np.ndarray) -> tuple:
-        """The nearest known faces of other families, as `blend` is given them, of each truth."""
-        rows = []
-        for truth in truths:
-            others = every[known & (families != families[truth])]
-            distance = jnp.einsum("lrjj->j", apart(seen, support, truth, others))
-            others = others[np.argsort(distance)[:shortlist]]
-            rows.append((apart(seen, support, truth, others), apart(hidden, dark, truth, others)))
-        return tuple(map(jnp.stack, zip(*rows, strict=True)))
-
-    found: dict[str, list] = {}
-    maps = []
     for fold in np.array_split(names, FOLDS):
         test = np.isin(families, fold)
-        train, held = problems(every[~test], ~test), problems(every[test], families != "")
-        cells = learn(*train, steps)
-        maps.append(cells)
-        plain = jnp.zeros_like(cells)
-        count = train[0].shape[-1]
-        equal = jax.vmap(lambda h: error(jnp.full(count, 1 / count), h))(held[1])
-        best = jax.vmap(lambda h: error(blended(plain, h), h))(held[1])
-        rows = {
-            "equal weights": equal, "blend": errors(plain, *held), "learnt": errors(cells, *held),
-            "best possible": best, "learnt from, blend": errors(plain, *train),
-            "learnt from, learnt": errors(cells, *train),
-        }  # fmt: skip
-        for name, values in rows.items():
-            found.setdefault(name, []).extend(np.asarray(values).tolist())
-    better = np.array(found["learnt"]) < np.array(found["blend"])
-    result = {name: float(np.mean(values)) for name, values in found.items()}
-    result["share of faces better"] = float(better.mean())
+        train = problems(*both, strangers & ~test, shortlist)
+        cells.append(learn(*train, jnp.asarray(~test, jnp.float32), steps))
+        after.append(jnp.where(test, errors(cells[-1], *held), 0.0))
+        learnt.append([errors(x, *train)[~test].mean() for x in (plain, cells[-1])])
+    after = sum(after)
+    result = {
+        "equal weights": equal.mean(), "blend": before.mean(), "learnt": after.mean(),
+        "best possible": best.mean(), "share of faces better": (after < before).mean(),
+        "learnt from, blend": np.mean(learnt, 0)[0], "learnt from, learnt": np.mean(learnt, 0)[1],
+    }  # fmt: skip
+    result = {name: float(value) for name, value in result.items()}
     for name, value in result.items():
         print(f"{name:22}{value:.4f}")
-    draw(jnp.mean(jnp.stack(maps), 0), textures.mean(0) / 255.0, out)
+    draw(sum(cells) / FOLDS, textures.mean(0) / 255.0, out)
     return result
 
 
 def draw(cells: jax.Array, face: jax.Array, out: Path) -> None:
     """Writes the average face for each layer, red where cells count more, blue where less."""
-    print("layers' weights:", dict(zip(LAYERS, jnp.exp(cells.mean(1)).round(2).tolist(), strict=True)))
+    for layer, weight in zip(LAYERS, jnp.exp(cells.mean(1)), strict=True):
+        print(f"weight of {layer:12}{weight:.4f}")
     side, size = round(cells.shape[1] ** 0.5), len(face)
     spread = jnp.max(jnp.abs(cells))
     tiles = []

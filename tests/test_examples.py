@@ -35,3 +35,29 @@ def test_encoder_learns_from_pictures_alone(tmp_path: Path) -> None:
     assert from_mean[-1][0] < 0.8 * from_mean[0][0]
     assert saved > 0
     assert (tmp_path / "encoder.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_weights_of_the_blend_are_learnt(tmp_path: Path) -> None:
+    made = program("learned_blend.py")
+    found = made["main"](steps=40, size=64, shortlist=8, faces=16, out=tmp_path)
+    assert found["best possible"] < found["blend"] < found["equal weights"]
+    assert found["learnt from, learnt"] < found["learnt from, blend"]
+    assert (tmp_path / "learned_blend.png").stat().st_size > 1000
+
+
+def test_the_learnt_weights_are_those_of_blend() -> None:
+    made = program("learned_blend.py")
+    vgg, textures = jaxface.load_vgg(), jaxface.load_database(size=64).textures[:5]
+    mask = jnp.ones((64, 64)).at[:, :32].set(0.0)
+    layers = made["LAYERS"][:2]
+    config = jaxface.CorrelationConfig(layers=layers)
+    found = [made["products"](textures, mask, vgg, layer) for layer in layers]
+    cells = jnp.asarray(np.random.default_rng(0).standard_normal((2, 16)), jnp.float32)
+    faces = jax.lax.map(lambda x: jaxface.correlate(x / 255.0, mask, vgg, config), textures)
+    photo, others = (jax.tree.map(lambda x, part=part: x[part], faces) for part in (0, slice(1, 5)))
+    goal = jaxface.blend(photo, others, others, cell_weights=tuple(jnp.exp(cells)))
+    apart = made["apart"](
+        jnp.stack([a for a, _ in found]), tuple(b for _, b in found), 0, jnp.arange(1, 5)
+    )
+    np.testing.assert_allclose(made["blended"](cells, apart), goal.weights, atol=1e-3)
