@@ -1,16 +1,19 @@
 """A reconstructed face edited: along the simplex of the database's faces, along alpha, and in age.
 
-What the database has to say of a face is one point of a simplex and the correlations blended there.
-Move the point and the skin changes while the face stays. Old and young faces of the database are
-told apart by its records; exchanging the young ones' correlations for the old ones' ages the skin.
+What the database has to say of a face is a point of a simplex. Moved to another point, with all
+skin synthesized anew over the photo's low-frequency albedo, the face stays and its skin changes.
+Age is an exchange of correlations: the skin is synthesized once towards those of the database's old
+faces and once towards those of its young ones, and the ratio of the two textures, to some power, is
+laid over the person's own.
 
-`python examples/editing.py [PHOTO]` writes `out/editing.png`, a row for each.
+`python examples/editing.py [PHOTO]` writes `out/editing.png`: rows of weights, alpha and age.
 """
 
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -18,68 +21,80 @@ import jaxface
 from jaxface import assets as files
 from jaxface.database import read_list
 from jaxface.export.mesh import smooth
-from jaxface.export.preview import studio_view
+from jaxface.export.preview import draw
 from jaxface.images import write_png
 from jaxface.pipeline.stages import bare_skin, skin_free, surface
+from jaxface.rendering.lighting import studio
 from jaxface.synthesis import level_seams
 
-
-def share(faces: np.ndarray) -> jnp.ndarray:
-    """Returns equal weights of some of the database's faces."""
-    return jnp.asarray(faces / faces.sum(), jnp.float32)
+DRAFT = jaxface.ReconstructConfig.for_quality("draft")
+EPSILON = 2e-3  # linear: below, a ratio means nothing
 
 
 class Editor:
-    """A face whose skin is synthesized anew for any point of the simplex."""
+    """A face whose skin can be made anew."""
 
-    def __init__(self, photo: jaxface.Photo, quality: str, size: int) -> None:
-        self.config, self.size = jaxface.ReconstructConfig.for_quality(quality), size
-        self.assets = jaxface.load_assets(self.config)
+    def __init__(self, photo: jaxface.Photo, config: jaxface.ReconstructConfig, size: int) -> None:
+        self.config, self.size, self.assets = config, size, jaxface.load_assets(config)
+        self.uv = self.assets.model, self.assets.texels
         found = jaxface.detect(photo.srgb, self.assets.networks)
         self.result = jaxface.reconstruct(
             photo.srgb, found.landmarks[0], self.assets, self.config,
             blendshapes=found.blendshapes[0],
         )  # fmt: skip
-        records = [face["about"] for face in read_list(files.path("database"))["faces"]]
-        self.records = {key: np.array([row[key] for row in records]) for key in records[0]}
-        self.view = smooth(self.assets.model, np.asarray(self.result.fit.vertices))
+        self.mesh = smooth(self.assets.model, np.asarray(self.result.fit.vertices))
 
-    def skin(self, base: jnp.ndarray, weights: jnp.ndarray, alpha: float) -> jnp.ndarray:
-        """Returns a picture of the face, its detail the database's at `weights`; `base` is what the
-        detail is laid over."""
-        database, fixed = self.assets.database, (self.assets.model, self.assets.texels)
-        nothing = jnp.zeros(base.shape[:2])
+    def skin(self, weights: np.ndarray, **settings) -> tuple[jax.Array, jaxface.Materials]:
+        """Returns texture and relief, all of them inferred, for a point of the simplex."""
+        database, low = self.assets.database, self.result.unwrapped.low_frequency
+        weights, nothing = jnp.asarray(weights, jnp.float32), jnp.zeros(low.shape[:2])
         made = jaxface.synthesize(
-            base, base, nothing, database.textures, weights, self.assets.vgg,
-            fixed=skin_free(*fixed), skin=bare_skin(*fixed), correlation=self.config.correlation,
-            config=replace(self.config.synthesis, alpha=alpha),
+            low, low, nothing, database.textures, weights, self.assets.vgg,
+            fixed=skin_free(*self.uv), skin=bare_skin(*self.uv),
+            correlation=self.config.correlation, config=replace(self.config.synthesis, **settings),
         )  # fmt: skip
-        texture = level_seams(made.texture, self.assets.seams, *fixed)
-        relief = surface(texture, nothing, database.heights, weights, *fixed)
-        return studio_view(*self.view, texture, relief, 20.0, size=self.size)
+        texture = level_seams(made.texture, self.assets.seams, *self.uv)
+        return texture, surface(texture, nothing, database.heights, weights, *self.uv)
+
+    def aged(self, old: tuple, young: tuple, power: float) -> tuple[jax.Array, jaxface.Materials]:
+        """Returns the person's own texture and relief, older by a power of the ratio."""
+        ratio = (old[0] + EPSILON) / (young[0] + EPSILON)
+        skin = 1 - skin_free(*self.uv)[..., None]
+        texture = self.result.synthesis.texture * ratio ** (power * skin)
+        relief = jax.tree.map(lambda a, b: a + power * (b - a), self.result.materials, old[1])
+        return jnp.clip(texture, 0.0, 1.0), relief
+
+    def view(self, texture: jax.Array, relief: jaxface.Materials) -> np.ndarray:
+        camera = jaxface.look_at(
+            0.35, 0.0, self.size, self.size, target=(0.0, -0.015, -0.03), extent=0.24
+        )
+        return draw(*self.mesh, texture, camera, studio(), self.size, relief, background=0.02)[0]
 
 
-def main(photo: str = "examples/photos/astronaut.jpg", quality: str = "draft", size: int = 320,
-         steps: int = 4, out: Path = Path("out")) -> dict[str, list]:  # fmt: skip
+def main(photo: str = "examples/photos/astronaut.jpg", size: int = 320,
+         config: jaxface.ReconstructConfig = DRAFT, out: Path = Path("out")) -> dict:  # fmt: skip
     """Returns the rows of pictures."""
-    editor = Editor(jaxface.read_photo(photo), quality, size)
-    smooth_albedo, texture = editor.result.unwrapped.low_frequency, editor.result.synthesis.texture
-    own = editor.result.blend.weights
-    age, freckles = editor.records["age"], editor.records["freckles"]
-    other = share(freckles == freckles.max())
-    old_base = np.array([base.startswith("old") for base in editor.records["base"]])
-    old = share((age > 0.84) & old_base)
-    young = share((age < 0.3) & ~old_base)
+    editor = Editor(jaxface.read_photo(photo), config, size)
+    records = [face["about"] for face in read_list(files.path("database"))["faces"]]
+    age = np.array([about["age"] for about in records])
+    wrinkled = np.array([about["base"].startswith("old") for about in records])
+    freckles = np.array([about["freckles"] for about in records])
+
+    own, other = np.asarray(editor.result.blend.weights), np.eye(len(age))[freckles.argmax()]
+    usual = editor.skin(own)
+    aged, fresh = (age > 0.84) & wrinkled, (age < 0.3) & ~wrinkled
+    old, young = (editor.skin(some / some.sum()) for some in (aged, fresh))
     rows = {
-        "weights": [editor.skin(smooth_albedo, (1 - t) * own + t * other, 3.0)
-                    for t in np.linspace(0, 1, steps)],
-        "alpha": [editor.skin(smooth_albedo, own, alpha) for alpha in np.geomspace(0.3, 100, steps)],
-        "age": [editor.skin(texture, (1 - t) * young + t * old, 3.0)
-                for t in np.linspace(0, 1, steps)],
-    }  # fmt: skip
+        "weights": [usual, *(editor.skin((1 - t) * own + t * other) for t in (0.5, 1.0))],
+        "alpha": [editor.skin(own, alpha=0.0), usual, editor.skin(own, alpha=30.0)],
+        "age": [editor.aged(old, young, power) for power in (0.0, 0.75, 1.5)],
+    }
+    pictures = {name: [editor.view(*skin) for skin in row] for name, row in rows.items()}
     out.mkdir(parents=True, exist_ok=True)
-    write_png(out / "editing.png", np.concatenate([np.concatenate(row, 1) for row in rows.values()]))
-    return rows
+    write_png(
+        out / "editing.png", np.concatenate([np.concatenate(x, 1) for x in pictures.values()])
+    )
+    return pictures
 
 
 if __name__ == "__main__":

@@ -105,7 +105,7 @@ def descend(model: jaxface.FaceModel, start: jax.Array, truth: jax.Array, pictur
     return last, rows
 
 
-def main(steps: int = 600, descent: int = 100, faces: int = 512, size: int = 48,
+def main(steps: int = 800, descent: int = 100, faces: int = 512, size: int = 32,
          out: Path = Path("out")) -> tuple[list, list, int]:  # fmt: skip
     """Returns the errors of each step of the descent from the mean face and from the encoder, and
     the step at which the first has the photometric error that the encoder gives without any."""
@@ -133,7 +133,7 @@ def main(steps: int = 600, descent: int = 100, faces: int = 512, size: int = 48,
         _, photometric, slopes = compare(model, encode(weights, seen), seen, size)
         spread = 0.95 * spread + 0.05 * jnp.mean(slopes**2, 0)
         weights, state = learn(weights, state, seen, slopes / jnp.sqrt(spread))
-        if step % 25 == 0:
+        if step % 50 == 0:
             print(f"step {step:4}: {float(photometric.mean()):.4f}", flush=True)
 
     said = encode(weights, held)
@@ -143,7 +143,7 @@ def main(steps: int = 600, descent: int = 100, faces: int = 512, size: int = 48,
         for name, rows in {"mean": from_mean, "encoder": from_encoder}.items():
             print(f"{step:3} from {name:8}" + "".join(f"{x:9.4f}" for x in rows[step]))
     level = [row[0] <= from_encoder[0][0] for row in from_mean]
-    large = jax.jit(lambda x: picture(model, x, 3 * size, supersample=2))
+    large = jax.jit(lambda x: picture(model, x, 128, supersample=2))
     rows = [jnp.concatenate([*map(large, x[:6])], 1) for x in (truth, said, mean)]
     out.mkdir(parents=True, exist_ok=True)
     write_png(out / "encoder.png", jnp.concatenate(rows))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 import jaxface
+from jaxface.synthesis import SynthesisConfig
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -61,3 +63,22 @@ def test_the_learnt_weights_are_those_of_blend() -> None:
         jnp.stack([a for a, _ in found]), tuple(b for _, b in found), 0, jnp.arange(1, 5)
     )
     np.testing.assert_allclose(made["blended"](cells, apart), goal.weights, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_skin_is_edited_and_ages(tmp_path: Path) -> None:
+    made = program("editing.py")
+    quick = SynthesisConfig(levels=((0.25, 2),), experts=2)
+    rows = made["main"](size=96, config=replace(made["DRAFT"], synthesis=quick), out=tmp_path)
+
+    def lines(picture: np.ndarray) -> float:
+        grey = picture.mean(-1)[30:66, 30:66]
+        return float(np.abs(np.diff(grey, 2, axis=0)).mean())
+
+    own, _, oldest = map(lines, rows["age"])
+    assert oldest > 1.1 * own
+    first, _, last = rows["weights"]
+    assert np.abs(first - last).mean() > 2e-3
+    plain, usual, _ = rows["alpha"]
+    assert 0 < np.abs(plain - usual).max() < 0.2
+    assert (tmp_path / "editing.png").stat().st_size > 1000
