@@ -2,9 +2,9 @@
 
 What the database has to say of a face is a point of a simplex. Moved to another point, with all
 skin synthesized anew over the photo's low-frequency albedo, the face stays and its skin changes.
-Age is an exchange of correlations: the skin is synthesized once towards those of the database's old
-faces and once towards those of its young ones, and the ratio of the two textures, to some power, is
-laid over the person's own.
+Alpha decides how much of the skin is made by correlations where the synthesis starts from nothing
+but that albedo, as in the paper. Age is an exchange of correlations, the person's for those of the
+database's old faces: what they add to the albedo is laid over the person's own texture.
 
 `python examples/editing.py [PHOTO]` writes `out/editing.png`: rows of weights, alpha and age.
 """
@@ -28,6 +28,7 @@ from jaxface.rendering.lighting import studio
 from jaxface.synthesis import level_seams
 
 DRAFT = jaxface.ReconstructConfig.for_quality("draft")
+STRANGER = 25  # a freckled face of the database
 EPSILON = 2e-3  # linear: below, a ratio means nothing
 
 
@@ -56,9 +57,10 @@ class Editor:
         texture = level_seams(made.texture, self.assets.seams, *self.uv)
         return texture, surface(texture, nothing, database.heights, weights, *self.uv)
 
-    def aged(self, old: tuple, young: tuple, power: float) -> tuple[jax.Array, jaxface.Materials]:
-        """Returns the person's own texture and relief, older by a power of the ratio."""
-        ratio = (old[0] + EPSILON) / (young[0] + EPSILON)
+    def aged(self, old: tuple, power: float) -> tuple[jax.Array, jaxface.Materials]:
+        """Returns the person's own texture and relief with a power of the old faces' detail."""
+        low = self.result.unwrapped.low_frequency
+        ratio = ((old[0] + EPSILON) / (low + EPSILON)).mean(-1, keepdims=True)  # lines, no hue
         skin = 1 - skin_free(*self.uv)[..., None]
         texture = self.result.synthesis.texture * ratio ** (power * skin)
         relief = jax.tree.map(lambda a, b: a + power * (b - a), self.result.materials, old[1])
@@ -76,18 +78,16 @@ def main(photo: str = "examples/photos/astronaut.jpg", size: int = 320,
     """Returns the rows of pictures."""
     editor = Editor(jaxface.read_photo(photo), config, size)
     records = [face["about"] for face in read_list(files.path("database"))["faces"]]
-    age = np.array([about["age"] for about in records])
-    wrinkled = np.array([about["base"].startswith("old") for about in records])
-    freckles = np.array([about["freckles"] for about in records])
+    about = {key: np.array([record[key] for record in records]) for key in records[0]}
+    old = (about["age"] > 0.84) & np.char.startswith(about["base"], "old")
+    old &= about["stubble"] == 0
 
-    own, other = np.asarray(editor.result.blend.weights), np.eye(len(age))[freckles.argmax()]
-    usual = editor.skin(own)
-    aged, fresh = (age > 0.84) & wrinkled, (age < 0.3) & ~wrinkled
-    old, young = (editor.skin(some / some.sum()) for some in (aged, fresh))
+    own, other = np.asarray(editor.result.blend.weights), np.eye(len(old))[STRANGER]
+    aged = editor.skin(old / old.sum())
     rows = {
-        "weights": [usual, *(editor.skin((1 - t) * own + t * other) for t in (0.5, 1.0))],
-        "alpha": [editor.skin(own, alpha=0.0), usual, editor.skin(own, alpha=30.0)],
-        "age": [editor.aged(old, young, power) for power in (0.0, 0.75, 1.5)],
+        "weights": [editor.skin((1 - t) * own + t * other) for t in (0.0, 0.5, 1.0)],
+        "alpha": [editor.skin(own, alpha=alpha, method="paper") for alpha in (0.0, 3.0, 30.0)],
+        "age": [editor.aged(aged, power) for power in (0.0, 1.0, 2.0)],
     }
     pictures = {name: [editor.view(*skin) for skin in row] for name, row in rows.items()}
     out.mkdir(parents=True, exist_ok=True)
