@@ -88,7 +88,8 @@ def test_skin_is_edited_and_ages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(jaxface, "detect", lambda *_: nobody)
     monkeypatch.setattr(jaxface, "reconstruct", average)
     quick = SynthesisConfig(levels=((1.0, 3),), experts=2)
-    rows = made["main"](size=96, config=replace(made["DRAFT"], synthesis=quick), out=tmp_path)
+    config = replace(made["DRAFT"], size=128, synthesis=quick)
+    rows = made["main"](size=96, config=config, out=tmp_path)
     own, _, oldest = map(made["detail"], rows["age"])
     assert oldest > 1.1 * own
     first, _, last = rows["weights"]
