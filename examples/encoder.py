@@ -131,7 +131,7 @@ def main(steps: int = 800, descent: int = 100, faces: int = 512, size: int = 32,
     for step in range(steps):
         seen = shown[jax.random.choice(jax.random.fold_in(keys[2], step), faces, (BATCH,))]
         _, photometric, slopes = compare(model, encode(weights, seen), seen, size)
-        # Every unknown learns as fast as the light, whose slopes are the steepest.
+        # Each unknown's slopes in units of their usual size.
         spread = 0.95 * spread + 0.05 * jnp.mean(slopes**2, 0)
         weights, state = learn(weights, state, seen, slopes / jnp.sqrt(spread))
         if step % 50 == 0:
