@@ -139,11 +139,13 @@ def blend(
     database_complete: Correlations,
     *,
     ridge: float = 1e-3,
+    cell_weights: tuple[Float[Array, " R"], ...] | None = None,
 ) -> BlendResult:
     """Returns simplex weights of the database faces and the complete correlations they give.
 
     Saito et al. 2017, equation 3, with each cell and layer normalised by the photo's energy and
-    weighted by how much of it is visible. Differentiable in all correlations (active set).
+    weighted by how much of it is visible. Differentiable in all correlations and in the cells'
+    weights (active set).
 
     Args:
         correlations: the photo's, masked.
@@ -151,6 +153,8 @@ def blend(
         database_complete: the same without a mask.
         ridge: pulls towards equal weights where faces cannot be told apart, as a share of the
             mean squared distance.
+        cell_weights: one array a layer, how much each cell counts besides how much of it is
+            visible, any scale; all alike if missing.
 
     Example:
         >>> one = Correlations((jnp.eye(2)[None],), (jnp.ones(1),), ("relu1_1",))
@@ -160,8 +164,11 @@ def blend(
     """
     count = database_masked.values[0].shape[0]
     quadratic = jnp.zeros((count, count))
+    scales = cell_scales(correlations)
+    if cell_weights is not None:
+        scales = tuple(a * b for a, b in zip(scales, cell_weights, strict=True))
     for value, faces, scale in zip(
-        correlations.values, database_masked.values, cell_scales(correlations), strict=True
+        correlations.values, database_masked.values, scales, strict=True
     ):
         apart = (faces - value) * jnp.sqrt(scale + 1e-20)[:, None, None]
         flat = apart.reshape(count, -1)

@@ -132,3 +132,21 @@ def test_unseen_cells_do_not_decide():
     )
     assert int(jnp.argmax(blend(spoiled, faces, faces).weights)) == 2
     assert float(blend(spoiled, faces, faces, ridge=0.0).weights[2]) > 0.999
+
+
+def test_cells_count_by_their_weights():
+    faces = database()
+    photo = jax.tree.map(lambda x: x[2].at[1].set(x[4][1]), faces)  # a cell of another face
+
+    def weights(cell: float) -> jax.Array:
+        cells = tuple(jnp.array([7.0, 7.0 * cell, 7.0]) for _ in photo.values)
+        return blend(photo, faces, faces, ridge=0.0, cell_weights=cells).weights
+
+    plain = blend(photo, faces, faces, ridge=0.0).weights
+    np.testing.assert_allclose(weights(1.0), plain, atol=1e-4)
+    assert 0.1 < float(plain[4]) < 0.9
+    assert float(weights(0.0)[2]) > 0.999
+    slope = jax.grad(lambda cell: weights(cell)[4])(1.0)
+    step = 0.05
+    difference = (weights(1.0 + step)[4] - weights(1.0 - step)[4]) / (2 * step)
+    np.testing.assert_allclose(slope, difference, rtol=0.05)
