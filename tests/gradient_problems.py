@@ -48,6 +48,7 @@ from jaxface.synthesis import SynthesisConfig, seam_pairs, synthesize
 from jaxface.synthesis.objective import Level, differentiable, loss
 from jaxface.types import Correlations, FaceModel
 from jaxface.unwrapping import UnwrapConfig
+from jaxface.unwrapping.membrane import membrane
 
 unwrapping = import_module("jaxface.unwrapping.unwrap")
 PHOTO = Path(__file__).resolve().parents[1] / "examples" / "photos" / "astronaut.jpg"
@@ -337,10 +338,14 @@ def _newton(x: Array, level: Level, vgg: Any, *, correlation: Any, config: Any) 
 _CHOICES = ("skin_mask", "cast_shadows", "dark_lines")
 
 
+def _whole_membrane(*given: Any, **settings: Any) -> Array:
+    return membrane(*given, **(settings | {"steps": 600}))
+
+
 @dataclass
 class _Held:
-    """Runs the chain with a step of light added to the fit's, and with the unwrapping's choices
-    as the first run found them."""
+    """Runs the chain with a step of light added to the fit's, the unwrapping's choices as the first
+    run found them, and its membranes solved to the end."""
 
     light: Any
     choices: list[list[Array]] = field(default_factory=list)  # of each unwrapping
@@ -371,6 +376,7 @@ class _Held:
 
             changes = {name: choice(name) for name in _CHOICES}
             changes["denoise"] = lambda photo: (photo, jnp.zeros(()))
+            changes["membrane"] = _whole_membrane
             plain = patch("jaxface.pipeline.stages.unwrap", unwrapping.unwrap.__wrapped__)
             with plain, patch.multiple(unwrapping, **changes):
                 return unwrap_face.__wrapped__(face, mask, fitted, *rest, **static), found

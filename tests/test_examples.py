@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,11 +20,20 @@ from jaxface.synthesis import SynthesisConfig
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
+@pytest.fixture
+def quick_compilation() -> Iterator[None]:
+    """Most of the time is compilation."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 def program(name: str) -> dict[str, Any]:
     return runpy.run_path(str(EXAMPLES / name))
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_compilation")
 def test_pose_light_and_texture_from_one_picture(tmp_path: Path) -> None:
     before, after = program("inverse_rendering.py")["main"](steps=40, size=40, out=tmp_path)
     assert after < 0.6 * before
@@ -33,9 +43,9 @@ def test_pose_light_and_texture_from_one_picture(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_encoder_learns_from_pictures_alone(tmp_path: Path) -> None:
     main = program("encoder.py")["main"]
-    from_mean, from_encoder, saved = main(steps=45, descent=6, faces=64, size=24, out=tmp_path)
-    assert from_encoder[0][0] < 0.8 * from_mean[0][0]  # photometric error, held-out faces
-    assert from_mean[-1][0] < 0.8 * from_mean[0][0]
+    from_mean, from_encoder, saved = main(steps=20, descent=3, faces=32, size=24, out=tmp_path)
+    assert from_encoder[0][0] < 0.9 * from_mean[0][0]  # photometric error, held-out faces
+    assert from_mean[-1][0] < 0.9 * from_mean[0][0]
     assert saved > 0
     assert (tmp_path / "encoder.png").stat().st_size > 1000
 
