@@ -25,7 +25,7 @@ from jaxface.pipeline.face import _cut
 
 STAGES = {
     "person", "fit_face", "unwrap_face", "blend_face", "_prepare", "blended_correlations",
-    "_begin", "_advance", "_projected", "_finish", "level_seams", "surface", "in_photo",
+    "_begin", "_advance", "projected", "_finish", "level_seams", "surface", "in_photo",
 }  # fmt: skip
 
 
