@@ -426,7 +426,7 @@ def chain(size: int = 64) -> Problem:
     def total(photo, landmarks, light, basis, textures, alpha, vgg):
         run = _Held(light, first, known=bool(first))
         changed = assets.replace(
-            model=model.replace(identity_basis=basis),
+            model=model.replace(identity_basis=basis / 1000),  # a smaller step: mm
             database=assets.database.replace(textures=textures),
             vgg=vgg,
         )
@@ -444,7 +444,7 @@ def chain(size: int = 64) -> Problem:
         "photo": photo,
         "landmarks": landmarks,
         "light": jnp.zeros((9, 3)),
-        "identity basis": model.identity_basis,
+        "identity basis": 1000 * model.identity_basis,
         "database's textures": textures,
         "alpha": jnp.asarray(3.0),
         "VGG's weights": vgg,
