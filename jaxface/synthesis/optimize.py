@@ -76,7 +76,8 @@ def synthesize(
         config: static settings.
         callback: called on the host with the loss and the share that is done.
         target: the correlations wanted at a side, instead of the blended ones.
-        alpha: the config's, where it is to be differentiated or changed without compiling again.
+        alpha: weight of the correlations instead of the config's, where it is to be differentiated
+            or changed without compiling again; any scale from 0 upwards.
         run: how to run the steps; with `Many`, faces lie along a leading axis of everything that
             is not `Shared`, and so does the callback's loss.
 
