@@ -26,6 +26,7 @@ from jaxface import load_database, load_vgg, vgg_features
 from jaxface.features.correlations import CorrelationConfig, _window, correlate
 from jaxface.synthesis import SynthesisConfig
 from jaxface.synthesis import optimize as ours
+from jaxface.synthesis.objective import loss
 from jaxface.types import Correlations
 
 CORRELATION, CONFIG = CorrelationConfig(), SynthesisConfig()

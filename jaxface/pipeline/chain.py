@@ -87,9 +87,9 @@ def run_stages(
 ) -> tuple[Reconstruction, list[tuple[str, ...]]]:
     """Returns the result, and of each face the names of the database faces it was blended from.
 
-    Without `progress` nothing waits for a value, unless the database is a large one. Then it can
-    be differentiated by everything in `face` and `assets` (the model, the networks, the database's
-    textures if they are floating point) and by `alpha`.
+    Without `progress`, and unless the database is a large one, nothing waits for a value, and the
+    result can be differentiated by everything in `face` and `assets` (the model, the networks, the
+    database's textures if they are floating point) and by `alpha`.
 
     Args:
         face: from `prepare_face`; with `Many`, faces stacked along a leading axis.
