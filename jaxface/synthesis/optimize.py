@@ -100,6 +100,7 @@ def synthesize(
     )
     total = sum(steps * share**2 for share, steps in config.levels)
     done, losses = 0.0, []
+    implicit = config.derivative == "implicit"
     for share, steps in config.levels:
         side = int(size * share)
         if target is None:
@@ -116,9 +117,7 @@ def synthesize(
         settings = {"correlation": correlation, "config": config}
         known = start, free, change, wanted, vgg, Shared(weight)
         level, state = run(_begin, *known, side=side, **settings)
-        backward = steps if config.unroll is None else config.unroll
-        if config.derivative == "implicit":
-            backward = 0
+        backward = 0 if implicit else steps if config.unroll is None else config.unroll
         # A loop of the host: XLA's own makes the same step more than twice as slow on the CPU.
         for step in range(1, steps + 1):
             given = level, state, vgg
@@ -131,9 +130,9 @@ def synthesize(
             if callback is not None:
                 callback(state.best_loss, (done + step * share**2) / total)
         done += steps * share**2
-        change = state.best
-        if config.derivative == "implicit":
-            change = run(differentiable, change, level, vgg, **settings)
+        change = run(_projected, state.best, level.free, config=config)
+    if implicit:  # of the finest level alone: what the coarser ones found is its start
+        change = run(differentiable, state.best, level, vgg, **settings)
         change = run(_projected, change, level.free, config=config)
     return run(_finish, start, change, losses)
 
