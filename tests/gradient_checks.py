@@ -77,6 +77,12 @@ CHECKS = {
         "`detect_padded`", "direct, regions held", problems.landmarks, step=1e-9, slow=True
     ),
     "fit": Check("`fit`", "implicit, exact Hessian", problems.fitting, slow=True),
+    "unrolled fit": Check(
+        "`fit`, unrolled", "through the steps", problems.unrolled_fit, slow=True, tested=False
+    ),
+    "person": Check(
+        "`fit_faces`, unrolled", "through the steps", problems.person, slow=True, tested=False
+    ),
     "projection": Check("`project_simplex`", "exact on the active set", problems.projection),
     "blend": Check("`blend`", "implicit on the active set", problems.blending),
     "synthesis": Check("`synthesize`", "unrolled, steps checkpointed", problems.synthesis, 1e-8),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -24,7 +24,7 @@ from jaxface.blending import blend, mix, project_simplex, solve_simplex
 from jaxface.database import Database
 from jaxface.features.correlations import CorrelationConfig
 from jaxface.features.weights import load_vgg
-from jaxface.fitting import FitConfig, fit, with_landmarks68
+from jaxface.fitting import FitConfig, fit, fit_faces, with_landmarks68
 from jaxface.fitting.crop import crop_window
 from jaxface.fitting.landmarks import embedding_points
 from jaxface.fitting.photometric import _REGIONS
@@ -185,6 +185,9 @@ _EXACT = FitConfig(
     solver=SolverConfig(max_iterations=30, rtol=1e-12),
     pixel_solver=SolverConfig(max_iterations=30, rtol=1e-12),
 )
+_UNROLLED = replace(
+    _EXACT, derivative="unrolled", pixel_solver=SolverConfig(max_iterations=12, rtol=1e-12)
+)
 
 
 @contextmanager
@@ -207,7 +210,7 @@ def _front(model: FaceModel) -> FaceModel:
     return model.replace(quads=model.quads[:last], uv_quads=model.uv_quads[:last])
 
 
-def fitting() -> Problem:
+def fitting(exact: FitConfig = _EXACT) -> Problem:
     """All of a result's numbers, for a solver that goes on to the end.
 
     The derivative of the pixels' fit is that of the finest level repeated until nothing changes:
@@ -224,7 +227,7 @@ def fitting() -> Problem:
     def total(landmarks, identity_basis, focal, photo, mask):
         given = model.replace(identity_basis=identity_basis)
         with _to_the_end(window):
-            result = fit(photo, landmarks, given, focal=focal, person_mask=mask, config=_EXACT)
+            result = fit(photo, landmarks, given, focal=focal, person_mask=mask, config=exact)
         parameters = result.parameters
         numbers = jnp.concatenate([x.ravel() for x in jax.tree.leaves(parameters)])
         return jnp.vdot(weight, result.vertices) + numbers @ jnp.cos(jnp.arange(len(numbers)))
@@ -237,6 +240,34 @@ def fitting() -> Problem:
         "person's mask": jnp.broadcast_to(height[:, None], (96, 96)),
     }
     return total, arguments
+
+
+def unrolled_fit() -> Problem:
+    """The same through the solver's steps."""
+    return fitting(_UNROLLED)
+
+
+def person() -> Problem:
+    """Two photos of a face, the second one moved a little and darker."""
+    model = doubled(small_model())
+    photo, landmarks = portrait(model)
+    model = _front(model)
+    window = crop_window(landmarks)
+    photos = jnp.stack([photo, jnp.roll(0.9 * photo, (1, 2), (0, 1))])
+    rng = np.random.default_rng(0)
+    weight = jnp.asarray(rng.normal(size=model.mean.shape))
+
+    def total(landmarks, identity_basis, photos):
+        given = model.replace(identity_basis=identity_basis)
+        with _to_the_end(window):
+            found = fit_faces(photos, landmarks, given, focals=[320.0, 320.0], config=_UNROLLED)
+        return sum(jnp.vdot(weight, one.vertices) + one.parameters.albedo.sum() for one in found)
+
+    return total, {
+        "landmarks": jnp.stack([landmarks, landmarks + jnp.array([2.0, 1.0])]),
+        "identity basis": model.identity_basis,
+        "photos": photos,
+    }
 
 
 def landmarks() -> Problem:

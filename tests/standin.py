@@ -89,7 +89,7 @@ def assert_whole(output: Path, worker: StandIn) -> None:
 
 def kills(output: Path, photos: list[Path], count: int, seed: int) -> None:
     """Kills `count` runs at random moments, looks at what they left, and lets one end."""
-    output.mkdir(parents=True, exist_ok=True)  # the first run may be killed before it makes its folder
+    output.mkdir(parents=True, exist_ok=True)  # the first run may die before it does
     draw = random.Random(seed)
     worker = StandIn(seconds=0.004)
     redone = 0

@@ -60,6 +60,30 @@ def test_solver_agrees_with_scipy(loss, bounds):
     np.testing.assert_allclose(state.system.cost, expected.cost, rtol=1e-4)
 
 
+def test_derivatives_pass_through_the_unrolled_solver():
+    """A variable at a bound, one without bounds; steps left over rest. In float32 to a fiftieth."""
+    config = SolverConfig(max_iterations=40, rtol=1e-13, unrolled=True)
+
+    def found(data):
+        lower, upper = jnp.array([-jnp.inf, 1.5, 0.0]), jnp.array([jnp.inf, jnp.inf, 0.45])
+        times = jnp.asarray(TIMES, data.dtype)
+        system = residual_system(
+            lambda x: (x[0] * jnp.exp(-x[1] * times) + x[2] - data) / 0.1, cauchy
+        )
+        x = solve(system, jnp.array([1.0, 2.0, 0.2]), lower=lower, upper=upper, config=config).x
+        return jnp.vdot(x, jnp.array([1.0, -2.0, 3.0]))
+
+    slope = jax.jit(jax.grad(found))
+    with jax.enable_x64(True):
+        data, change = jnp.asarray(DATA), jnp.cos(jnp.arange(len(DATA)))
+        difference = (found(data + 1e-5 * change) - found(data - 1e-5 * change)) / 2e-5
+        np.testing.assert_allclose(slope(data) @ change, difference, rtol=1e-5)
+        exact = np.asarray(slope(data))
+    single = slope(jnp.asarray(DATA, jnp.float32))
+    assert single.dtype == jnp.float32
+    np.testing.assert_allclose(single, exact, atol=0.02 * np.abs(exact).max())
+
+
 def test_solver_in_a_batch_is_the_single_solver():
     starts = jnp.array([[1.0, 2.0, 0.2], [3.0, 0.5, 0.0], [0.5, 1.0, 1.0]])
     one = jax.jit(lambda x: solve(residual_system(lambda x: decay(x, jnp)), x))

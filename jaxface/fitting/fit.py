@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -69,6 +70,8 @@ class FitConfig:
         pixel_sigma: of a pixel's colour, sRGB.
         solver: for landmarks, in each of the rounds between which contour points slide.
         pixel_solver: for each level of the pyramid.
+        derivative: `implicit`, at the optimum, or `unrolled`, through the steps, of which all are
+            then taken.
     """
 
     photometric: bool = True
@@ -85,6 +88,7 @@ class FitConfig:
     pixel_sigma: float = 0.06
     solver: SolverConfig = field(default=SolverConfig(max_iterations=15, rtol=1e-4))
     pixel_solver: SolverConfig = field(default=SolverConfig(max_iterations=10, rtol=1e-3))
+    derivative: Literal["implicit", "unrolled"] = "implicit"
 
 
 def expression_order(names: tuple[str, ...]) -> list[int]:
@@ -119,8 +123,9 @@ def fit(
     N(0, 1), expressions around the blendshape network's, distance and focal length log-normal.
     Pure; works under `jit`, `vmap` and `grad`: parameters, vertices and landmarks are
     differentiable, forward and reverse, in every array, by the implicit function theorem at the
-    optimum (Hessian of the last round). No gradient: which surface samples are seen, which
-    vertices make the contour, and the window that is cut out of the photo.
+    optimum (Hessian of the last round) or, as `config.derivative` says, through the solver's steps.
+    No gradient: which surface samples are seen, which vertices make the contour, and the window
+    that is cut out of the photo; unrolled, where the search starts and how much is damped.
 
     Args:
         photo_srgb: 0..1.
@@ -168,13 +173,23 @@ def _fit_crop(
 ) -> FitResult:
     """Returns the fit in the crop's pixels."""
     pose, objective = pose_and_objective(crop, model, blendshapes, noise, config)
-    state, photometric_error = _search(pose, jax.lax.stop_gradient(objective), config)
-    if objective.pixels is not None:
-        finest = objective.pixels.replace(picture=objective.pixels.picture[-1])
-        objective = objective.replace(pixels=finest)
-    x = differentiable(state.x, objective)
+    if config.derivative == "unrolled":
+        state, photometric_error = _search(pose, objective, unrolled(config))
+        x = state.x
+    else:
+        state, photometric_error = _search(pose, jax.lax.stop_gradient(objective), config)
+        if objective.pixels is not None:
+            finest = objective.pixels.replace(picture=objective.pixels.picture[-1])
+            objective = objective.replace(pixels=finest)
+        x = differentiable(state.x, objective)
     result = fit_result(x, objective, photometric_error)
     return result.replace(converged=state.converged, iterations=state.iterations)
+
+
+def unrolled(config: FitConfig) -> FitConfig:
+    """Returns the options with solvers that derivatives pass through."""
+    solvers = replace(config.solver, unrolled=True), replace(config.pixel_solver, unrolled=True)
+    return replace(config, solver=solvers[0], pixel_solver=solvers[1])
 
 
 def pose_and_objective(

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from jaxface.errors import InputError
 from jaxface.fitting.crop import Crop, in_whole, make_crop
 from jaxface.fitting.derivative import Objective
-from jaxface.fitting.fit import FitConfig, fit_result, pose_and_objective
+from jaxface.fitting.fit import FitConfig, fit_result, pose_and_objective, unrolled
 from jaxface.fitting.joint import Each, joint_step
 from jaxface.fitting.landmarks import LandmarkNoise, fit_landmarks
 from jaxface.fitting.photometric import PixelTerm, fit_pixels
@@ -40,7 +40,8 @@ def fit_faces(
 
     Pose, expression, light and focal length are each photo's own. As `fit`, with all photos in one
     least-squares problem, whose linear systems cost as much as one photo's, times their number.
-    Pure; works under `jit` and `vmap`. No gradients go through it: those of a single fit do.
+    Pure; works under `jit` and `vmap`, and under `grad` if `config.derivative` is `unrolled`; an
+    implicit derivative, as of a single fit, there is none.
 
     Args:
         photos_srgb: 0..1; sizes may differ.
@@ -108,7 +109,10 @@ def _fit_crops(
     first = jax.eval_shape(begin, *jax.tree.map(lambda leaf: leaf[0], (crops, blendshapes)))[1]
     axes = _axes(first)
     poses, objective = jax.vmap(begin, out_axes=(0, axes))(crops, blendshapes)
-    objective = jax.lax.stop_gradient(objective)
+    if config.derivative == "unrolled":
+        config = unrolled(config)
+    else:
+        objective = jax.lax.stop_gradient(objective)
     layout = objective.points.layout
     people = _shared(layout, 0 if objective.pixels is None else len(model.albedo_basis))
     # What the photos share has its prior once.

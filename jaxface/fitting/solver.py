@@ -85,11 +85,14 @@ class SolverConfig:
         max_iterations: steps, accepted or not.
         rtol: converged when the predicted decrease is below this share of the cost.
         damping: of the first step.
+        unrolled: take all iterations, those after the end at rest, so that derivatives (reverse
+            mode too) pass through the loop.
     """
 
     max_iterations: int = 30
     rtol: float = 1e-5
     damping: float = 1e-3
+    unrolled: bool = False
 
 
 SystemFunction = Callable[[Array], System]
@@ -132,6 +135,14 @@ def residual_system(
     return system
 
 
+def room(
+    bound: Float[Array, " P"], x: Float[Array, "*N P"], scale: Float[Array, "*N P"]
+) -> Float[Array, "*N P"]:
+    """Returns how far a scaled step may go: infinitely without a bound, whatever the scale."""
+    there = jnp.isfinite(bound)
+    return jnp.where(there, jnp.where(there, bound - x, 0.0) / scale, bound)
+
+
 def solve_step(
     system: System,
     x: Float[Array, " P"],
@@ -143,7 +154,7 @@ def solve_step(
     scale = jax.lax.rsqrt(jnp.maximum(jnp.diagonal(system.normal), 1e-12))
     matrix = system.normal * scale[:, None] * scale
     gradient = system.gradient * scale
-    low, high = (lower - x) / scale, (upper - x) / scale
+    low, high = room(lower, x, scale), room(upper, x, scale)
     held = ((low >= 0) & (gradient > 0)) | ((high <= 0) & (gradient < 0))
 
     def refine(_: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -196,7 +207,9 @@ def step(
     bend = jnp.einsum("...pq,...q->...p", old.normal, change)
     predicted = -jnp.sum((old.gradient + 0.5 * bend) * change)
     new = function(x)
-    gain = (old.cost - new.cost) / jnp.maximum(predicted, 1e-30)
+    # How much is damped changes where steps lead, not where they end.
+    predicted, cost = jax.lax.stop_gradient((predicted, old.cost - new.cost))
+    gain = cost / jnp.maximum(predicted, 1e-30)
     finite = jnp.isfinite(new.cost) & jnp.all(jnp.isfinite(new.gradient))
     accepted = finite & (first | ((gain > 1e-4) & (predicted > 0)))
     # A solved linear system whose step promises nothing is a minimum; without it, damp more.
@@ -231,8 +244,9 @@ def solve(
 ) -> State:
     """Returns the solver's last state, whose `x` is never worse than the start.
 
-    Works under `jit` and `vmap`. Gradients do not pass through the loop. Levenberg-Marquardt with
-    Nielsen's damping (Madsen, Nielsen and Tingleff 2004, section 3.2).
+    Works under `jit` and `vmap`, and under `grad` with `config.unrolled`: the reverse pass computes
+    each step again, so that only its state is stored. Levenberg-Marquardt with Nielsen's damping
+    (Madsen, Nielsen and Tingleff 2004, section 3.2).
 
     Args:
         function: maps x to its `System`, for example from `residual_system`.
@@ -257,4 +271,10 @@ def solve(
     def advance(state: State) -> State:
         return step(function, state, lower, upper, config, linear)
 
+    def go_on(state: State, _: None) -> tuple[State, None]:
+        new, more = jax.checkpoint(advance)(state), unfinished(state)
+        return jax.tree.map(lambda moved, still: jnp.where(more, moved, still), new, state), None
+
+    if config.unrolled:  # one more than the limit, as the first evaluates the start
+        return jax.lax.scan(go_on, init(x, config), None, length=config.max_iterations + 1)[0]
     return jax.lax.while_loop(unfinished, advance, init(x, config))
