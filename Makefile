@@ -3,17 +3,21 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
-.PHONY: demo test fast lint docs clean
+.PHONY: demo test thorough fast lint docs clean
 
 demo: $(STAMP)
 	$(BIN)/jaxface demo -o out/demo
 
 test: $(STAMP) lint
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(PYTEST) -m "not thorough"
+
+thorough: $(STAMP)
+	$(PYTEST) -m thorough
 
 fast: $(STAMP)
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
+	$(PYTEST) -m "not slow and not thorough"
 
 lint: $(STAMP)
 	$(BIN)/ruff check jaxface tests run.py

@@ -1,11 +1,12 @@
 """Derivatives of every stage beside central differences in float64.
 
-`python tests/gradient_checks.py` measures them and writes the table of `docs/gradients.md`;
-`test_gradients.py` holds each to its bound.
+`python tests/gradient_checks.py [NAME ...]` measures all of `CHECKS`, or those, and writes their rows
+of the table in `docs/gradients.md`; `test_gradients.py` holds each to its bound.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -85,7 +86,9 @@ CHECKS = {
     ),
     "projection": Check("`project_simplex`", "exact on the active set", problems.projection),
     "blend": Check("`blend`", "implicit on the active set", problems.blending),
-    "synthesis": Check("`synthesize`", "unrolled, steps checkpointed", problems.synthesis, 1e-8),
+    "synthesis": Check(
+        "`synthesize`", "unrolled, steps checkpointed", problems.synthesis, 1e-8, slow=True
+    ),
     "optimum": Check(
         "`synthesize`, optimum",
         "implicit, conjugate gradients",
@@ -109,12 +112,17 @@ def published() -> dict[tuple[str, str], float]:
     return {(stage, argument): float(error) for stage, argument, _, error in cells}
 
 
-def write() -> None:
-    """Measures all and writes the page's table."""
+def write(names: list[str]) -> None:
+    """Measures these and writes the page's table; other rows stay."""
+    known = published()
     rows = [
-        f"| {check.stage} | {name} | {check.method} | {error:.0e} |"
-        for check in CHECKS.values()
-        for name, error in errors(check).items()
+        f"| {check.stage} | {argument} | {check.method} | {error:.0e} |"
+        for name, check in CHECKS.items()
+        for argument, error in (
+            errors(check)
+            if name in names
+            else {what: error for (stage, what), error in known.items() if stage == check.stage}
+        ).items()
     ]
     before, rest = PAGE.read_text().split(HEADER)
     after = rest.split("\n\n", 1)[1]
@@ -122,4 +130,4 @@ def write() -> None:
 
 
 if __name__ == "__main__":
-    write()
+    write(sys.argv[1:] or list(CHECKS))

@@ -15,6 +15,8 @@ import jax
 import numpy as np
 
 from jaxface.features.correlations import CorrelationConfig
+from jaxface.fitting import FitConfig
+from jaxface.fitting.solver import SolverConfig
 from jaxface.images import read_photo
 from jaxface.landmarks.detector import detect
 from jaxface.mapping import Many, Shared, _mapped, _value, face_mesh
@@ -38,6 +40,9 @@ COLLECTIVE = re.compile(
 )
 SMALL = ReconstructConfig(
     size=64,
+    fit=FitConfig(
+        solver=SolverConfig(max_iterations=4), pixel_solver=SolverConfig(max_iterations=3)
+    ),
     correlation=CorrelationConfig(layers=("relu1_1", "relu2_1", "relu3_1")),
     synthesis=SynthesisConfig(levels=((0.5, 2), (1.0, 3))),
 )

@@ -162,7 +162,7 @@ def test_a_photo_is_the_same_every_time_and_hides_what_it_should(
     assert made(light="glossy").photo_srgb.max() > made(light="shadow").photo_srgb.max()
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_what_the_pipeline_sees_is_what_the_rays_see(model: FaceModel, grey: sources.Face) -> None:
     from jaxface.unwrapping import unwrap
 
@@ -260,7 +260,7 @@ def test_a_journal_that_was_cut_off_is_read_up_to_there(tmp_path: Path) -> None:
     assert benchmark.read_journal(tmp_path) == [json.loads(whole)]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_second_run_does_what_is_missing_and_no_more(tmp_path: Path) -> None:
     from jaxface.pipeline import ReconstructConfig, load_assets
 

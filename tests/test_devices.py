@@ -51,20 +51,20 @@ def found() -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_no_stage_has_a_collective(found: dict[str, Any]) -> None:
     assert set(found["collectives"]) == STAGES
     assert not any(found["collectives"].values()), found["collectives"]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_neither_padding_nor_neighbours_change_a_face(found: dict[str, Any]) -> None:
     """Bit for bit: one program, whatever its other rows hold."""
     assert found["company"] == 0 and found["compiled again"] == 0
     assert found["between faces"] > 1e-3  # the comparison can fail
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_batch_equals_single_runs(found: dict[str, Any]) -> None:
     """Up to rounding before the synthesis, which amplifies it; the blend may take another step."""
     apart = dict(found["single"])

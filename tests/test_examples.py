@@ -32,7 +32,7 @@ def program(name: str) -> dict[str, Any]:
     return runpy.run_path(str(EXAMPLES / name))
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.usefixtures("quick_compilation")
 def test_pose_light_and_texture_from_one_picture(tmp_path: Path) -> None:
     before, after = program("inverse_rendering.py")["main"](steps=40, size=40, out=tmp_path)
@@ -40,7 +40,7 @@ def test_pose_light_and_texture_from_one_picture(tmp_path: Path) -> None:
     assert (tmp_path / "inverse_rendering.png").stat().st_size > 1000
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_encoder_learns_from_pictures_alone(tmp_path: Path) -> None:
     main = program("encoder.py")["main"]
     from_mean, from_encoder, saved = main(steps=20, descent=3, faces=32, size=24, out=tmp_path)
@@ -50,7 +50,7 @@ def test_encoder_learns_from_pictures_alone(tmp_path: Path) -> None:
     assert (tmp_path / "encoder.png").stat().st_size > 1000
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_weights_of_the_blend_are_learnt(tmp_path: Path) -> None:
     made = program("learned_blend.py")
     found = made["main"](steps=40, size=64, shortlist=8, faces=16, out=tmp_path)
@@ -76,7 +76,7 @@ def test_the_learnt_weights_are_those_of_blend() -> None:
     np.testing.assert_allclose(made["blended"](cells, apart), goal.weights, atol=1e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_skin_is_edited_and_ages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = program("editing.py")
 

@@ -173,6 +173,7 @@ def test_fit_is_finite_on_degenerate_landmarks(model, case):
     assert 0.39 <= distance <= 4.01
 
 
+@pytest.mark.thorough
 def test_gradients_of_both_terms_are_finite_differences_of_their_cost(model):
     _, _, camera, landmarks = known_face(model, 0.3)
     basis = shape_basis(model)

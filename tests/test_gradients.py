@@ -23,7 +23,7 @@ SIZE = 32
 
 
 def marked(name: str):
-    return pytest.param(name, marks=[pytest.mark.slow] if CHECKS[name].slow else [])
+    return pytest.param(name, marks=[pytest.mark.thorough] if CHECKS[name].slow else [])
 
 
 @pytest.mark.parametrize("name", [marked(name) for name, check in CHECKS.items() if check.tested])
@@ -189,7 +189,7 @@ def fitted_slopes():
     return photo, landmarks, slopes
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_fit_on_degenerate_input(fitted_slopes) -> None:
     """A face, a black photo, nobody in it; landmarks in one point, missing, outside the photo."""
     photo, landmarks, slopes = fitted_slopes

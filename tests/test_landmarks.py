@@ -91,6 +91,7 @@ def test_roll_of_ninety_degrees(turns, networks):
     assert error < 0.01 * inter_ocular(upright)
 
 
+@pytest.mark.thorough
 def test_faces_are_sorted_by_size_and_small_ones_found(networks):
     canvas = np.full((512, 768, 3), 0.5, np.float32)
     head = photo("astronaut")[32:244, 124:336]
@@ -111,7 +112,7 @@ def test_no_face_raises(networks):
         detect(np.zeros((1, 1, 3)), networks)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_gradients_are_finite(networks):
     padded, extent = pad_photo(photo("astronaut")[:256, 96:352])
 

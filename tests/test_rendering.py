@@ -292,6 +292,7 @@ def test_a_white_ball_under_uniform_light_is_white_with_a_smooth_border():
     assert 0 < float((glossy - dull).max()) < 1 and float((glossy - dull).min()) >= -1e-6
 
 
+@pytest.mark.thorough
 def test_render_differentiates_to_finite_numbers():
     model = ball(1)
     camera = look_at(0.1, 0.1, 16, 16, extent=0.25)

@@ -192,6 +192,7 @@ def test_the_papers_form_changes_seen_texels_too(problem, vgg):
     assert (change > 0).mean() > 0.9
 
 
+@pytest.mark.thorough
 def test_gradients_reach_the_photo_and_the_weights(problem, vgg):
     low, shown, mask, textures, weights = problem
 

@@ -41,6 +41,7 @@ def test_the_path_is_the_dense_systems() -> None:
     np.testing.assert_allclose(path, expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.thorough
 def test_a_moving_face_is_followed_without_jitter(model) -> None:
     rng = np.random.default_rng(1)
     identity = jnp.asarray(0.8 * rng.standard_normal(len(model.identity_basis)), jnp.float32)

@@ -101,7 +101,7 @@ def test_follow_is_the_bounded_ridge_regression(rng: np.random.Generator) -> Non
     )
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_face_moves_to_ict(result: Path, shared: Path, tmp_path: Path) -> None:
     folder = tmp_path / "moved"
     transfer(result, f"ict:{shared / 'ict_facekit'}", folder)

@@ -231,6 +231,7 @@ def test_filters_equal_scipy_and_numpy():
     np.testing.assert_array_equal(np.asarray(got) > 0, want)
 
 
+@pytest.mark.thorough
 def test_gradients_are_finite(scene):
     model, _, _, camera, light, *_ = scene
     texels = texel_map(model, 64)

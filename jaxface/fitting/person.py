@@ -40,7 +40,7 @@ def fit_faces(
 
     Pose, expression, light and focal length are each photo's own. As `fit`, with all photos in one
     least-squares problem, whose linear systems cost as much as one photo's, times their number.
-    Pure; works under `jit` and `vmap`, and under `grad` if `config.derivative` is `unrolled`; an
+    Pure; works under `jit` and `vmap`. Differentiable if `config.derivative` is `unrolled`; an
     implicit derivative, as of a single fit, there is none.
 
     Args:

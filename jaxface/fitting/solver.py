@@ -244,7 +244,7 @@ def solve(
 ) -> State:
     """Returns the solver's last state, whose `x` is never worse than the start.
 
-    Works under `jit` and `vmap`, and under `grad` with `config.unrolled`: the reverse pass computes
+    Works under `jit` and `vmap`. Differentiable with `config.unrolled`: the reverse pass computes
     each step again, so that only its state is stored. Levenberg-Marquardt with Nielsen's damping
     (Madsen, Nielsen and Tingleff 2004, section 3.2).
 
