@@ -93,8 +93,10 @@ def differentiable(
         return jax.grad(loss)(x, *parameters, correlation, config)
 
     def solve(right: Array, x: Array, parameters: tuple[Level, Any]) -> Array:
-        # Once for all products: computing the network again in each took twice as long.
-        curvature = jax.linearize(lambda x: slope(x, parameters), x)[1]
+        @jax.checkpoint
+        def curvature(y: Array) -> Array:
+            return jax.jvp(lambda x: slope(x, parameters), (x,), (y,))[1]
+
         probe = jax.random.rademacher(jax.random.key(0), x.shape, x.dtype)
         mean = jnp.vdot(probe, curvature(probe)) / x.size
         damping = _DAMPING * jnp.abs(mean) + 1e-20
