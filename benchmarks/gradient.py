@@ -1,9 +1,9 @@
 """What a derivative costs: value and gradient of a stage or the whole chain beside the value alone.
 
-`python benchmarks/gradient.py [PHOTO] [--stage chain fit synthesize] [--derivative unrolled implicit]
-[--steps 10 40]` prints a row for each: seconds of the value, of value and gradient by the photo (of
-`synthesize`: by what the photo shows), their ratio, and the peak memory of both, each in a process of
-its own, the first call (which compiles) left out.
+`python benchmarks/gradient.py [PHOTO] [--stage chain fit synthesize] [--steps 10 40]
+[--derivative unrolled implicit]` prints a row for each: seconds of the value, of value and gradient
+by the photo (of `synthesize`: by what the photo shows), their ratio, and the peak memory of both,
+each in a process of its own, the first call (which compiles) left out.
 """
 
 from __future__ import annotations
