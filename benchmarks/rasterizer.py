@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from competitor import Other, in_turn, serve
 
-SIZES = (128, 256, 512)
+SIZES = (128, 256)
 EYE = (0.3, 0.1, 0.9)  # metres from the head's middle
 
 

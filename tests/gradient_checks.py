@@ -1,7 +1,7 @@
 """Derivatives of every stage beside central differences in float64.
 
-`python tests/gradient_checks.py [NAME ...]` measures all of `CHECKS`, or those, and writes their rows
-of the table in `docs/gradients.md`; `test_gradients.py` holds each to its bound.
+`python tests/gradient_checks.py [NAME ...]` measures all of `CHECKS`, or those, and writes their
+rows of the table in `docs/gradients.md`; `test_gradients.py` holds each to its bound.
 """
 
 from __future__ import annotations
@@ -72,7 +72,11 @@ def _direction(value: Any, seed: int) -> Any:
 
 CHECKS = {
     "render": Check(
-        "`render(smooth=True)`", "direct; silhouettes by `antialias`", problems.rendering, 1e-8
+        "`render(smooth=True)`",
+        "direct; silhouettes by `antialias`",
+        problems.rendering,
+        1e-8,
+        slow=True,
     ),
     "landmarks": Check(
         "`detect_padded`", "direct, regions held", problems.landmarks, step=1e-9, slow=True
