@@ -10,7 +10,8 @@ from fast import FAST
 from gradient_checks import CHECKS, errors, published
 from gradient_problems import portrait, small_model, two_balls
 
-from jaxface.fitting import fit
+from jaxface.fitting import FitConfig, fit
+from jaxface.fitting.solver import SolverConfig
 from jaxface.rendering.antialias import antialias, edge_neighbours
 from jaxface.rendering.camera import look_at
 from jaxface.rendering.interpolate import interpolate, screen_derivatives
@@ -173,15 +174,17 @@ def test_renderer_on_degenerate_input(scene, case: str) -> None:
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slopes))
 
 
-@pytest.fixture(scope="module")
-def fitted_slopes():
+@pytest.fixture(scope="module", params=["implicit", "unrolled"])
+def fitted_slopes(request):
     """Derivatives of a fit by photo, landmarks, mask and model, for a batch of photos."""
     model = small_model()
     photo, landmarks = portrait(model)
+    few = SolverConfig(max_iterations=4)
+    config = FitConfig(derivative=request.param, solver=few, pixel_solver=few)
 
     def total(photo, landmarks, mask, basis):
         given = model.replace(identity_basis=basis)
-        found = fit(photo, landmarks, given, person_mask=mask)
+        found = fit(photo, landmarks, given, person_mask=mask, config=config)
         return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(found.parameters))
 
     batched = jax.vmap(jax.grad(total, (0, 1, 2, 3)), (0, 0, 0, None))
