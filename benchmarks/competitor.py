@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 import subprocess
 import sys
 import time
@@ -43,5 +44,5 @@ def in_turn(
         begin = time.perf_counter()
         ours()
         times.append((time.perf_counter() - begin, other()))
-    first, second = (sorted(column)[rounds // 2] for column in zip(*times[1:], strict=True))
-    return first, second
+    mine, their = map(statistics.median, zip(*times[1:], strict=True))
+    return mine, their

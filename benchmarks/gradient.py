@@ -2,8 +2,8 @@
 
 `python benchmarks/gradient.py [PHOTO] [--stage chain fit synthesize] [--steps 10 40]
 [--derivative unrolled implicit]` prints a row for each: seconds of the value, of value and gradient
-by the photo (of `synthesize`: by what the photo shows), their ratio, and the peak memory of both,
-each in a process of its own, the first call (which compiles) left out.
+by the photo (of `fit`: by the landmarks; of `synthesize`: by what the photo shows), their ratio,
+and the peak memory of both, each in a process of its own, the first call (which compiles) left out.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ def chain(photo: str, assets: Any, config: Any) -> tuple[Callable[..., jax.Array
 
 
 def fit(photo: str, assets: Any, config: Any) -> tuple[Callable[..., jax.Array], jax.Array]:
-    """From a photo's pixels to the face's vertices."""
+    """From landmarks, and a photo, to the face's vertices."""
     picture = jaxface.read_photo(photo).srgb
     found = jaxface.detect(picture, assets.networks)
 
-    def total(srgb: jax.Array) -> jax.Array:
+    def total(landmarks: jax.Array) -> jax.Array:
         known = {"blendshapes": found.blendshapes[0], "noise": assets.noise}
-        fitted = jaxface.fit(srgb, found.landmarks[0], assets.model, **known, config=config.fit)
+        fitted = jaxface.fit(picture, landmarks, assets.model, **known, config=config.fit)
         return jnp.mean(fitted.vertices**2)
 
-    return total, jnp.asarray(picture)
+    return total, found.landmarks[0]
 
 
 def synthesize(photo: str, assets: Any, config: Any) -> tuple[Callable[..., jax.Array], jax.Array]:

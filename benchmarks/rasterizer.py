@@ -79,12 +79,12 @@ def ours(vertices: np.ndarray, triangles: np.ndarray, size: int) -> Any:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("python")
-    parser.add_argument("--serve", action="store_true")
+    parser.add_argument("python", nargs="?")
+    parser.add_argument("--serve", type=Path, metavar="MESH", help="answer for jaxrenderer")
     parser.add_argument("--rounds", type=int, default=9)
     given = parser.parse_args()
     if given.serve:
-        serve(theirs(Path(given.python)))
+        serve(theirs(given.serve))
         return
     from jaxface.morphable.model import load_model
 

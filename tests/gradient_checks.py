@@ -83,11 +83,9 @@ CHECKS = {
     ),
     "fit": Check("`fit`", "implicit, exact Hessian", problems.fitting, slow=True),
     "unrolled fit": Check(
-        "`fit`, unrolled", "through the steps", problems.unrolled_fit, slow=True, tested=False
+        "`fit`, unrolled", "through the steps", problems.unrolled_fit, tested=False
     ),
-    "person": Check(
-        "`fit_faces`, unrolled", "through the steps", problems.person, slow=True, tested=False
-    ),
+    "person": Check("`fit_faces`, unrolled", "through the steps", problems.person, tested=False),
     "projection": Check("`project_simplex`", "exact on the active set", problems.projection),
     "blend": Check("`blend`", "implicit on the active set", problems.blending),
     "synthesis": Check(
