@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxface.features.correlations import cell_scales
 from jaxface.implicit import implicit
+from jaxface.precision import jit
 from jaxface.types import BlendResult, Correlations
 
 
@@ -132,7 +133,7 @@ def _fista(
     return weights, count
 
 
-@partial(jax.jit, static_argnames="ridge")
+@partial(jit, static_argnames="ridge")
 def blend(
     correlations: Correlations,
     database_masked: Correlations,

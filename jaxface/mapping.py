@@ -17,6 +17,7 @@ import numpy as np
 from flax import struct
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from jaxface.precision import jit
 from jaxface.storing import storable
 
 FACES = "faces"
@@ -97,7 +98,7 @@ def _mapped(stage: Callable, shared: tuple[bool, ...], static: tuple, mesh: Mesh
     mapped = jax.shard_map(
         rows, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(FACES), check_vma=False
     )
-    return jax.jit(mapped)
+    return jit(mapped)
 
 
 def _value(argument: Any) -> Any:

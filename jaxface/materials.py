@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
 from jaxface.database.store import HEIGHT_LEVEL
 from jaxface.morphable.texels import TexelMap
+from jaxface.precision import jit
 from jaxface.rendering.normals import length, normalize
 from jaxface.synthesis import blur, soft_mask
 from jaxface.types import FaceModel, Materials
@@ -51,7 +51,7 @@ class MaterialsConfig:
     relief: float = 2.0
 
 
-@partial(jax.jit, static_argnames="config")
+@partial(jit, static_argnames="config")
 def materials(
     texture_linear: Float[Array, "T T 3"],
     mask: Float[Array, "T T"],

@@ -27,6 +27,7 @@ STAGES = {
     "person", "fit_face", "unwrap_face", "blend_face", "_prepare", "blended_correlations",
     "_begin", "_advance", "projected", "_finish", "level_seams", "surface", "in_photo",
 }  # fmt: skip
+WITH_VGG = {"blend_face", "blended_correlations", "_begin", "_advance"}
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +121,24 @@ def test_stages_lower_for_cuda_and_tpu(calls: dict, name: str) -> None:
     for function, given in ((call, values), (jax.vmap(call, in_axes=tuple(axes)), rows)):
         exported = jax.export.export(jax.jit(function), platforms=["cuda", "tpu"])(*given)
         assert exported.platforms == ("cuda", "tpu") and exported.mlir_module_serialized
+        rounded = _rounded(exported.mlir_module())
+        assert rounded["dot_general"] == 0
+        assert (rounded["convolution"] > 0) == (name in WITH_VGG)
+
+
+def _rounded(module: str) -> dict[str, int]:
+    """Returns how many products of each kind leave it to the device how it rounds the factors."""
+    lines = module.splitlines()
+    return {
+        kind: sum(f"stablehlo.{kind}" in line and "HIGH" not in line for line in lines)
+        for kind in ("dot_general", "convolution")
+    }
+
+
+def test_products_left_to_the_device_are_noticed() -> None:
+    """`_rounded` sees a product that says nothing."""
+    exported = jax.export.export(jax.jit(jnp.matmul), platforms=["tpu"])(jnp.eye(2), jnp.eye(2))
+    assert _rounded(exported.mlir_module()) == {"dot_general": 1, "convolution": 0}
 
 
 @pytest.mark.slow

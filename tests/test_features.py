@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -204,3 +205,21 @@ def test_gradient_of_correlations_in_float64(vgg):
         slope = (loss(texture + step * direction) - loss(texture - step * direction)) / (2 * step)
         exact = jnp.vdot(jax.grad(loss)(texture), direction)
         np.testing.assert_allclose(exact, slope, rtol=1e-4)
+
+
+def test_bfloat16_changes_correlations_by_less_than_a_hundredth(vgg: dict) -> None:
+    """Features of 8 bits, sums of 24; the default is not rounded."""
+    config = CorrelationConfig()
+    rounded = replace(config, bfloat16=True)
+    whole, mask = image(3, 128), jnp.ones((128, 128))
+    plain, half = (correlate(whole, mask, vgg, c) for c in (config, rounded))
+    for exact, other in zip(plain.values, half.values, strict=True):
+        apart = jnp.linalg.norm(other - exact) / jnp.linalg.norm(exact)
+        assert other.dtype == jnp.float32 and 1e-4 < apart < 0.02
+
+    def loss(texture: jax.Array, config: CorrelationConfig) -> jax.Array:
+        return correlation_distance(correlate(texture, mask, vgg, config), plain)
+
+    start = 0.8 * whole
+    slope, other = (jax.grad(loss)(start, c) for c in (config, rounded))
+    assert jnp.vdot(slope, other) / (jnp.linalg.norm(slope) * jnp.linalg.norm(other)) > 0.99

@@ -55,6 +55,9 @@ def reconstruct(
     ] = False,
     landmarks: Annotated[Path | None, typer.Option(help="Your own: .pts, .json, .npy.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, gpu or tpu.")] = None,
+    bfloat16: Annotated[
+        bool, typer.Option("--bfloat16", help="The network in 16 bits: for GPU and TPU.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Same seed, same bits.")] = 0,
     batch: Annotated[int, typer.Option(help="Faces computed at once.", min=1)] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Skip what is finished.")] = False,
@@ -79,7 +82,7 @@ def reconstruct(
     part = work.share_of(share or "1/1")
     work.prepare_jax(device)
     config = work.ReconstructConfig.for_quality(
-        quality, method=method, size=size, alpha=alpha, seed=seed
+        quality, method=method, size=size, alpha=alpha, seed=seed, bfloat16=bfloat16
     )
     if person or video:
         from jaxface.cli.person import reconstruct_one_person
@@ -204,6 +207,9 @@ def bench(
     rounds: Annotated[int, typer.Option(help="Of which the fastest counts.", min=1)] = 2,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="JSON file.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, gpu or tpu.")] = None,
+    bfloat16: Annotated[
+        bool, typer.Option("--bfloat16", help="The network in 16 bits: for GPU and TPU.")
+    ] = False,
 ) -> None:
     """Measures faces an hour on this machine, and where the time goes."""
     from jaxface.cli import work
@@ -213,7 +219,7 @@ def bench(
     if not all(word.isdecimal() and int(word) for word in sizes):
         raise InputError(f"--batch {batch} is no list of numbers such as 1,8,64.")
     work.prepare_jax(device)
-    config = work.ReconstructConfig.for_quality(quality, size=size)
+    config = work.ReconstructConfig.for_quality(quality, size=size, bfloat16=bfloat16)
     measure(config, [int(word) for word in sizes], rounds, output)
 
 

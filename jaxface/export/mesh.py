@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from scipy import sparse
 
 from jaxface.morphable.subdivision import subdivide
 from jaxface.rendering.normals import vertex_normals
@@ -43,7 +44,9 @@ def smooth(model: FaceModel, vertices: np.ndarray) -> tuple[FaceModel, jnp.ndarr
     """
     quads = np.asarray(model.quads)
     fine = subdivide(quads, np.asarray(model.uv_quads))
-    nearest = np.asarray(fine.matrix.argmax(axis=1)).ravel()
+    rows, columns, shares = sparse.find(fine.matrix)
+    order = np.lexsort((columns, -shares, rows))
+    nearest = columns[order][np.searchsorted(rows[order], np.arange(fine.matrix.shape[0]))]
     finer = model.replace(
         triangles=jnp.asarray(_halves(fine.quads)),
         quads=jnp.asarray(fine.quads),

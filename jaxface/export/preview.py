@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
 
+import av
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -24,51 +28,69 @@ _TARGET, _EXTENT = (0.0, -0.02, -0.05), 0.3  # metres: the head with some of its
 _GLOW, _CORNERS = (0.085, 0.088, 0.095), 0.25  # linear colour behind the head, share in corners
 _TURN, _NOD = 65.0, 6.0  # degrees
 _FILM, _FRAMES = 400, 24  # pixels a side, pictures from side to side
-FILM_RATE = 24  # frames a second
+FILM_RATE = 12  # frames a second
 
 
-def preview(photo: Photo, reconstruction: Reconstruction, model: FaceModel) -> np.ndarray:
+def preview(
+    photo: Photo,
+    reconstruction: Reconstruction,
+    model: FaceModel,
+    finer: tuple[FaceModel, Float[Array, "W 3"]],
+) -> np.ndarray:
     """Returns `[TILE, 5 TILE, 3]` sRGB: face in the photo, the fit over it, three studio views.
 
     Args:
         photo: the input.
         reconstruction: whose camera is in pixels of the photo.
         model: the face model that was fitted.
+        finer: `smooth` of it and the fit's vertices.
     """
     fit, texture = reconstruction.fit, reconstruction.synthesis.texture
     camera = fit.parameters.camera
     crop, camera = crop_head(photo.srgb, fit.vertices, camera, model)
     over, alpha = draw(model, fit.vertices, texture, camera, fit.parameters.lighting)
-    overlay = over * alpha + crop * (1 - alpha)
-    finer, vertices = smooth(model, np.asarray(fit.vertices))
-    views = [studio_view(finer, vertices, texture, reconstruction.materials, yaw) for yaw in _VIEWS]
+    views = [studio_view(*finer, texture, reconstruction.materials, yaw) for yaw in _VIEWS]
+    overlay = np.asarray(over) * np.asarray(alpha) + crop * (1 - np.asarray(alpha))
     return np.concatenate([crop, overlay, *views], axis=1)
 
 
-def turntable(reconstruction: Reconstruction, model: FaceModel) -> np.ndarray:
-    """Returns the frames `[N, S, S, 3]` (sRGB bytes, 24 a second) of a head that turns from side
-    to side, for an endless film.
+def turntable(
+    reconstruction: Reconstruction, finer: tuple[FaceModel, Float[Array, "W 3"]]
+) -> np.ndarray:
+    """Returns the frames `[N, S, S, 3]` (sRGB bytes, `FILM_RATE` a second) of a head that turns
+    from side to side, for an endless film.
 
     Args:
         reconstruction: of a photo.
-        model: the face model that was fitted.
+        finer: `smooth` of the face model and the fit's vertices.
     """
-    finer, vertices = smooth(model, np.asarray(reconstruction.fit.vertices))
     texture, surface = reconstruction.synthesis.texture, reconstruction.materials
-    frames = []
-    for step in range(_FRAMES + 1):
-        phase = math.pi * (step / _FRAMES - 0.5)
-        view = studio_view(
-            *(finer, vertices, texture, surface),
+    phases = [math.pi * (step / _FRAMES - 0.5) for step in range(_FRAMES + 1)]
+    # All are under way before the first is waited for.
+    views = [
+        studio_view(
+            *(*finer, texture, surface),
             _TURN * math.sin(phase),
             pitch=_NOD * math.cos(phase),
             size=_FILM,
             supersample=1,
         )
-        # Each frame is used twice, there and back, and stands for two of the film.
-        frames.append(to_bytes(view))
-    turn = frames + frames[-2:0:-1]
-    return np.repeat(np.stack(turn), 2, axis=0)
+        for phase in phases
+    ]
+    frames = [to_bytes(np.asarray(view)) for view in views]
+    return np.stack(frames + frames[-2:0:-1])  # each is used twice, there and back
+
+
+def write_film(path: str | Path, frames: np.ndarray) -> None:
+    """Writes frames `[N, H, W, 3]` (sRGB bytes, `FILM_RATE` a second) as H.264 in MP4."""
+    height, width = frames.shape[1:3]
+    with av.open(str(path), "w") as film:
+        stream = film.add_stream(
+            "libx264", rate=Fraction(FILM_RATE), height=height, width=width, pix_fmt="yuv420p"
+        )
+        for frame in frames:
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        film.mux(stream.encode(None))
 
 
 def render_view(
@@ -97,10 +119,12 @@ def render_view(
     camera = _studio_camera(yaw, pitch, size)
     if light == "photo":
         lighting = parameters.lighting
-        return draw(finer, vertices, stored.texture_linear, camera, lighting, size)[0]
-    return studio_view(
-        *(finer, vertices, stored.texture_linear, stored.surface, yaw), pitch=pitch, size=size
-    )
+        view, _ = draw(finer, vertices, stored.texture_linear, camera, lighting, size)
+    else:
+        view = studio_view(
+            *(finer, vertices, stored.texture_linear, stored.surface, yaw), pitch=pitch, size=size
+        )
+    return np.asarray(view)
 
 
 def _studio_camera(yaw: float, pitch: float, size: int) -> Camera:
@@ -119,7 +143,7 @@ def studio_view(
     pitch: float = 0.0,
     size: int = TILE,
     supersample: int = 2,
-) -> np.ndarray:
+) -> Float[Array, "S S 3"]:
     """Returns `[size, size, 3]` sRGB: the head under studio light, angles in degrees."""
     camera = _studio_camera(yaw, pitch, size)
     return draw(
@@ -130,12 +154,13 @@ def studio_view(
     )[0]
 
 
-def _backdrop(size: int) -> Float[Array, "S S 3"]:
+@cache
+def _backdrop(size: int) -> Float[np.ndarray, "S S 3"]:
     """Returns a soft glow behind the head, linear."""
     at = (np.arange(size) + 0.5) / size - 0.5
     off = (at[None, :] ** 2 + (at[:, None] + 0.05) ** 2)[..., None]
     glow = _CORNERS + (1 - _CORNERS) * np.exp(-off / 0.12)
-    return jnp.asarray(glow * np.array(_GLOW), jnp.float32)
+    return np.asarray(glow * np.array(_GLOW), np.float32)
 
 
 def draw(
@@ -146,10 +171,10 @@ def draw(
     lighting: Lighting,
     size: int = TILE,
     surface: Materials | None = None,
-    background: Float[Array, "..."] | float = 0.0,
+    background: Float[np.ndarray | Array, "..."] | float = 0.0,
     supersample: int = 2,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns a picture (sRGB) and its coverage `[size, size, 1]`; see `render`."""
+) -> tuple[Float[Array, "S S 3"], Float[Array, "S S 1"]]:
+    """Returns a picture (sRGB) and its coverage; see `render`. Does not wait for them."""
     image, alpha = render(
         *(model, vertices, texture_linear, camera, lighting, size, size),
         supersample=supersample,
@@ -157,7 +182,7 @@ def draw(
         surface=surface,
         background=background,
     )
-    return np.asarray(linear_to_srgb(image)), np.asarray(alpha)[..., None]
+    return linear_to_srgb(image), alpha[..., None]
 
 
 def crop_head(

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import imageio.v3 as iio
 import jax.numpy as jnp
 import numpy as np
 
 from jaxface.export.folder import whole_folder
 from jaxface.export.glb import encode_glb
+from jaxface.export.mesh import smooth
 from jaxface.export.obj import encode_mtl, encode_obj
-from jaxface.export.preview import FILM_RATE, preview, turntable
+from jaxface.export.preview import preview, turntable, write_film
 from jaxface.export.report import report
 from jaxface.export.stored import PARAMETERS
 from jaxface.export.viewer import viewer_page
@@ -112,6 +112,7 @@ def _fill(
     albedo = np.asarray(linear_to_srgb(reconstruction.synthesis.texture))
     neutral = np.asarray(shape(model, parameters.identity, jnp.zeros_like(parameters.expression)))
     surface = reconstruction.materials
+    finer = smooth(model, np.asarray(fit.vertices))
     glb = encode_glb(model, neutral, np.asarray(parameters.expression), albedo, surface)
     (folder / "face.glb").write_bytes(glb)
     low_frequency = np.asarray(linear_to_srgb(unwrapped.low_frequency))
@@ -128,12 +129,11 @@ def _fill(
         "normal": 0.5 + 0.5 * surface.normal,
         "roughness": surface.roughness,
         "specular": surface.specular,
-        "preview": preview(photo, reconstruction, model),
+        "preview": preview(photo, reconstruction, model, finer),
     }
     for name, image in images.items():
         write_png(folder / f"{name}.png", np.asarray(image))
-    film = turntable(reconstruction, model)
-    iio.imwrite(folder / "turntable.mp4", film, plugin="pyav", codec="libx264", fps=FILM_RATE)
+    write_film(folder / "turntable.mp4", turntable(reconstruction, finer))
     data = parameters_json(reconstruction, model, details)
     (folder / PARAMETERS).write_text(json.dumps(data, indent=1) + "\n")
     (folder / "report.md").write_text(report(photo, reconstruction, data))

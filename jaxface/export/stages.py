@@ -59,8 +59,8 @@ def draw_stages(
     above = [
         dotted((landmarks, _GIVEN)),
         dotted((landmarks, _GIVEN), (fit.landmarks, _FITTED)),
-        shape,
-        lit * alpha + face * (1 - alpha),
+        np.asarray(shape),
+        np.asarray(lit * alpha + face * (1 - alpha)),
     ]
     mask = jnp.broadcast_to(seen.skin_mask[..., None], seen.partial.shape)
     linear = (seen.partial, seen.low_frequency, reconstruction.synthesis.texture)

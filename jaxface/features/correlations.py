@@ -24,12 +24,21 @@ class CorrelationConfig:
         cells: soft cells along each side of the UV square; 1 is the whole face at once.
         centered: take the mean out (covariances), so that tone and shading do not count.
         pooling: of VGG-16, "max" or "average".
+        bfloat16: VGG-16 in bfloat16, for accelerators; sums are float32.
     """
 
     layers: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
     cells: int = 4
     centered: bool = True
     pooling: str = "max"
+    bfloat16: bool = False
+
+    def features(
+        self, vgg: Mapping[str, Any], image_srgb: Float[Array, "H W 3"], *more: str
+    ) -> dict[str, Float[Array, "h w C"]]:
+        """Returns what is correlated of an image 0..1, and `more` layers."""
+        layers = tuple(dict.fromkeys((*self.layers, *more)))
+        return vgg_features(vgg, image_srgb, layers, pooling=self.pooling, bfloat16=self.bfloat16)
 
 
 PAPER = CorrelationConfig(
@@ -67,7 +76,7 @@ def correlate(
         >>> correlate(jnp.ones((16, 16, 3)), jnp.ones((16, 16)), load_vgg(), config).values[0].shape
         (4, 64, 64)
     """
-    features = vgg_features(vgg, texture_srgb, config.layers, pooling=config.pooling)
+    features = config.features(vgg, texture_srgb)
     return correlate_features(features, mask, config)
 
 
@@ -110,9 +119,7 @@ def correlate_database(
 
     @jax.checkpoint
     def one(texture: Array) -> tuple[Correlations, Correlations]:
-        features = vgg_features(
-            vgg, resize(texture / 255.0, mask.shape[0]), config.layers, pooling=config.pooling
-        )
+        features = config.features(vgg, resize(texture / 255.0, mask.shape[0]))
         return correlate_features(features, mask, config), correlate_features(
             features, None, config
         )
@@ -209,20 +216,24 @@ def _layer(
         )
     window = jnp.asarray(_window(config.cells))
     area = (h // count) ** 2
+    dtype = jnp.promote_types(features.dtype, jnp.float32)
     if share is None:
         weights = jnp.full((count**2,), float(area))
     else:
         features = features * share[..., None]
         weights = jnp.sum(_blocks(share[..., None] ** 2, count), (1, 2))
     blocks = _blocks(features, count)
-    total = window @ weights
+    total = jnp.matmul(window, weights, precision="highest")
     mixed = window / jnp.maximum(total, 1e-6)[:, None]
-    grams = jnp.einsum("bpc,bpd->bcd", blocks, blocks)
-    values = jnp.einsum("rb,bcd->rcd", mixed, grams)
+    # Of factors with at least 16 bits (bfloat16 in three passes, on a TPU).
+    grams = jnp.einsum(
+        "bpc,bpd->bcd", blocks, blocks, precision="high", preferred_element_type=dtype
+    )
+    values = jnp.einsum("rb,bcd->rcd", mixed, grams, precision="highest")
     if config.centered:
         if share is not None:
             blocks = blocks * _blocks(share[..., None], count)
-        mean = mixed @ jnp.sum(blocks, 1)
+        mean = jnp.matmul(mixed, jnp.sum(blocks, 1, dtype=dtype), precision="highest")
         values -= mean[:, :, None] * mean[:, None, :]
     return values, total / (area * jnp.sum(window, -1))
 

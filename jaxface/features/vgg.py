@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -37,10 +38,12 @@ class VGG16(nn.Module):
     Attributes:
         layers: names of `layer_names()`.
         pooling: "max" as trained, or "average" (Gatys et al. 2015: smoother gradients).
+        bfloat16: weights and features in bfloat16.
     """
 
     layers: tuple[str, ...]
     pooling: str = "max"
+    bfloat16: bool = False
 
     @nn.compact
     def __call__(self, image_srgb: Float[Array, "H W 3"]) -> dict[str, Float[Array, "h w C"]]:
@@ -48,6 +51,12 @@ class VGG16(nn.Module):
         last = max(names.index(layer) for layer in self.layers)
         pool = nn.max_pool if self.pooling == "max" else nn.avg_pool
         x = ((image_srgb - jnp.asarray(_MEAN)) / jnp.asarray(_DEVIATION))[None]
+        if self.bfloat16:
+            x = x.astype(jnp.bfloat16)
+        # Accelerators may round the factors: features are not known so well.
+        convolution = partial(
+            nn.Conv, kernel_size=(3, 3), padding=1, precision="default", dtype=x.dtype
+        )
         features: dict[str, Array] = {}
         for block, (count, channels) in enumerate(
             zip(_CONVOLUTIONS, _CHANNELS, strict=True), start=1
@@ -58,7 +67,7 @@ class VGG16(nn.Module):
                 if index == 1 and block > 1:
                     x = pool(x, (2, 2), strides=(2, 2))
                 name = f"{block}_{index}"
-                x = nn.Conv(channels, (3, 3), padding=1, name=f"conv{name}")(x)
+                x = convolution(channels, name=f"conv{name}")(x)
                 if f"conv{name}" in self.layers:
                     features[f"conv{name}"] = x[0]
                 x = nn.relu(x)
@@ -73,6 +82,7 @@ def vgg_features(
     layers: tuple[str, ...],
     *,
     pooling: str = "max",
+    bfloat16: bool = False,
 ) -> dict[str, Float[Array, "h w C"]]:
     """Returns VGG-16's features of an sRGB image, `{layer: [h, w, C]}`.
 
@@ -83,6 +93,7 @@ def vgg_features(
         image_srgb: 0..1, at least as large as the deepest layer's stride.
         layers: names of `layer_names()`; nothing beyond the deepest is computed.
         pooling: "max" or "average".
+        bfloat16: compute in bfloat16, which the features then are; for accelerators.
 
     Raises:
         ValueError: an unknown layer or pooling.
@@ -96,7 +107,7 @@ def vgg_features(
         raise ValueError(f"VGG-16 has no layer {unknown[0]}; it has {', '.join(layer_names())}.")
     if pooling not in ("max", "average"):
         raise ValueError(f"pooling is 'max' or 'average', not {pooling!r}.")
-    network = VGG16(tuple(layers), pooling)
+    network = VGG16(tuple(layers), pooling, bfloat16)
     return network.apply({"params": params}, image_srgb)  # type: ignore[return-value]
 
 

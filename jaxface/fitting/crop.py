@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float
 
+from jaxface.precision import jit
 from jaxface.types import FitResult
 
 CROP = 256
@@ -84,7 +85,7 @@ def crop_window(
     return (low + high) / 2 - side / 2, CROP / side
 
 
-@jax.jit
+@jit
 def cut(
     image: Float[Array, "H W C"], corner: Float[Array, "2"], zoom: Float[Array, ""]
 ) -> Float[Array, "S S C"]:

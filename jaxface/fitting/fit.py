@@ -41,6 +41,7 @@ from jaxface.fitting.unknowns import (
     project_point,
     shape_basis,
 )
+from jaxface.precision import jit
 from jaxface.rendering.lighting import uniform
 from jaxface.types import FaceModel, FaceParameters, FitResult, Lighting
 
@@ -163,7 +164,7 @@ def fit(
     return in_whole(_fit_crop(crop, model, blendshapes, noise, config), crop)
 
 
-@partial(jax.jit, static_argnames="config")
+@partial(jit, static_argnames="config")
 def _fit_crop(
     crop: Crop,
     model: FaceModel,

@@ -20,6 +20,7 @@ from jaxface.fitting.landmarks import LandmarkNoise, fit_landmarks
 from jaxface.fitting.photometric import PixelTerm, fit_pixels
 from jaxface.fitting.schemes import scheme_of
 from jaxface.fitting.unknowns import LIGHTING, POSE, Layout
+from jaxface.precision import jit
 from jaxface.types import FaceModel, FitResult
 
 
@@ -93,7 +94,7 @@ def fit_faces(
     ]
 
 
-@partial(jax.jit, static_argnames="config")
+@partial(jit, static_argnames="config")
 def _fit_crops(
     crops: Crop,
     model: FaceModel,

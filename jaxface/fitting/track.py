@@ -20,6 +20,7 @@ from jaxface.fitting.landmarks import (
     landmark_error,
 )
 from jaxface.fitting.unknowns import POSE, Frame, Layout, camera_of, project_point
+from jaxface.precision import jit
 from jaxface.rendering.camera import axis_angle
 from jaxface.types import FaceModel, Track
 
@@ -116,7 +117,7 @@ def track(
     )
 
 
-@partial(jax.jit, static_argnames=("rate", "config"))
+@partial(jit, static_argnames=("rate", "config"))
 def _track(
     landmarks: Float[Array, "N L 2"],
     there: Float[Array, " N"],

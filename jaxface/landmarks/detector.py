@@ -18,6 +18,7 @@ from jaxface.landmarks.crops import Region, crop, pyramid, to_photo
 from jaxface.landmarks.graph import run
 from jaxface.landmarks.mesh import ENLARGE, SIZE, blendshapes, face_mesh, landmark_region
 from jaxface.landmarks.networks import Networks
+from jaxface.precision import jit
 from jaxface.types import Detection
 
 DETECTOR_SIZE, CELLS = 192, 48
@@ -42,7 +43,7 @@ def pad_photo(photo_srgb: np.ndarray) -> tuple[Array, Array]:
     return jnp.asarray(padded, jnp.float32), jnp.array([height, width], jnp.float32)
 
 
-@partial(jax.jit, static_argnames=("size", "border", "biased"))
+@partial(jit, static_argnames=("size", "border", "biased"))
 def _look(
     photo: Array, extent: Array, regions: Region, *, size: int, border: str, biased: bool
 ) -> Array:
@@ -55,7 +56,7 @@ def _look(
     return jax.lax.map(one, regions)
 
 
-@partial(jax.jit, static_argnames=("shape", "windows"))
+@partial(jit, static_argnames=("shape", "windows"))
 def _windows(extent: Array, shape: tuple[int, ...], windows: bool) -> Region:
     """Returns the whole photo upright and on either side, then windows at half overlap if wanted.
 
@@ -116,7 +117,7 @@ def _suppress(scores: Array, boxes: Array) -> Array:
     return jax.lax.fori_loop(0, len(scores), step, scores)
 
 
-@partial(jax.jit, static_argnames="faces")
+@partial(jit, static_argnames="faces")
 def _candidates(
     images: Array, regions: Region, networks: Networks, *, faces: int
 ) -> tuple[Array, Array, Region]:
@@ -140,7 +141,7 @@ def _candidates(
     return boxes, scores, where
 
 
-@jax.jit
+@jit
 def _read(images: Array, regions: Region, networks: Networks) -> tuple[Array, Array, Array, Region]:
     """Returns landmarks, their confidence, blendshapes and the regions around the landmarks."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -12,13 +11,14 @@ from jaxface.landmarks.detector import pad_photo
 from jaxface.landmarks.graph import run
 from jaxface.landmarks.mesh import landmark_region
 from jaxface.landmarks.networks import Networks
+from jaxface.precision import jit
 from jaxface.rendering.texture import sample_image
 
 SIZE = 256
 HEAD = 2.0  # side of the region around a head, in sides of the landmarks' own region
 
 
-@jax.jit
+@jit
 def segment_padded(
     photo: Float[Array, "H W 3"],
     extent: Float[Array, "2"],

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from jaxface import assets
 from jaxface.morphable import adapters
+from jaxface.precision import jit
 from jaxface.rendering.normals import vertex_normals
 from jaxface.types import FaceModel
 
@@ -53,7 +54,7 @@ def load_model(name: str = "default") -> FaceModel:
     return FaceModel(**jax.device_put(tensors), **names)  # type: ignore[arg-type]
 
 
-@jax.jit
+@jit
 def shape(
     model: FaceModel, identity: Float[Array, " I"], expression: Float[Array, " E"]
 ) -> Float[Array, "V 3"]:

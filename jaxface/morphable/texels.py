@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
-import jax
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxface.precision import jit
 from jaxface.rendering.rasterize import rasterize, triangle_ids
 from jaxface.storing import storable
 from jaxface.types import FaceModel
@@ -34,7 +34,7 @@ class TexelMap:
     region_ids: Int[Array, "T T"]
 
 
-@partial(jax.jit, static_argnames="size")
+@partial(jit, static_argnames="size")
 def texel_map(model: FaceModel, size: int) -> TexelMap:
     """Returns the map of `size` x `size` texels.
 

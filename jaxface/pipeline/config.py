@@ -49,8 +49,12 @@ class ReconstructConfig:
         size: int | None = None,
         alpha: float | None = None,
         seed: int = 0,
+        bfloat16: bool = False,
     ) -> ReconstructConfig:
-        """Returns the settings of a quality. Raises `InputError` for a name that does not exist."""
+        """Returns the settings of a quality, with the network in float32 or `bfloat16`.
+
+        Raises `InputError` for a name that does not exist.
+        """
         if quality not in get_args(Quality):
             raise InputError(f"--quality is draft, standard or high, not {quality!r}.")
         if method not in get_args(Method):
@@ -62,6 +66,8 @@ class ReconstructConfig:
         if alpha is not None:
             synthesis = replace(synthesis, alpha=alpha)
         correlation = PAPER if method == "paper" else CorrelationConfig()
+        if bfloat16:
+            correlation = replace(correlation, bfloat16=True)
         return cls(
             quality=quality,  # type: ignore[arg-type]
             method=method,  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from jaxface.errors import InputError
 from jaxface.landmarks.detector import pad_photo
 from jaxface.landmarks.mesh import ENLARGE
+from jaxface.precision import jit
 from jaxface.rendering.color import linear_to_srgb, luminance, srgb_to_linear
 from jaxface.storing import storable
 from jaxface.types import FitResult
@@ -105,7 +106,7 @@ def prepare_face(
     )
 
 
-@partial(jax.jit, static_argnames="size")
+@partial(jit, static_argnames="size")
 def _cut(
     photo: Float[Array, "H W 3"],
     extent: Float[Array, "2"],
@@ -140,7 +141,7 @@ def _coloured(square: Float[Array, "S S 3"]) -> Float[Array, "S S 3"]:
     return linear_to_srgb(jnp.clip(level * skin / luminance(skin), 0.0, 1.0))
 
 
-@jax.jit
+@jit
 def in_photo(fitted: FitResult, face: Face) -> FitResult:
     """Returns a fit of the square with camera and landmarks in pixels of the whole photo."""
     parameters = fitted.parameters

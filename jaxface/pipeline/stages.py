@@ -24,6 +24,7 @@ from jaxface.landmarks.segmentation import segment_padded
 from jaxface.materials import materials
 from jaxface.morphable.texels import TexelMap
 from jaxface.pipeline.face import Face
+from jaxface.precision import jit
 from jaxface.rendering.color import linear_to_srgb
 from jaxface.types import (
     BlendResult,
@@ -42,7 +43,7 @@ BARE = ("skin",)
 NO_SKIN = ("eyes", "teeth", "tongue", "inner_mouth")
 
 
-@jax.jit
+@jit
 def person(face: Face, networks: Networks) -> Float[Array, "S S"]:
     """Returns the probability of a person in each pixel of the square."""
     size = float(face.srgb.shape[0])
@@ -50,7 +51,7 @@ def person(face: Face, networks: Networks) -> Float[Array, "S S"]:
     return segment_padded(face.srgb, jnp.full(2, size), square, networks)
 
 
-@partial(jax.jit, static_argnames="config")
+@partial(jit, static_argnames="config")
 def fit_face(
     face: Face,
     mask: Float[Array, "S S"],
@@ -74,7 +75,7 @@ def fit_face(
     )
 
 
-@partial(jax.jit, static_argnames="config")
+@partial(jit, static_argnames="config")
 def unwrap_face(
     face: Face,
     mask: Float[Array, "S S"],
@@ -93,7 +94,7 @@ def unwrap_face(
     return seen, explain_albedo(fitted, seen, model)
 
 
-@partial(jax.jit, static_argnames="config")
+@partial(jit, static_argnames="config")
 def blend_face(
     seen: UnwrapResult, textures: Textures, vgg: Any, *, config: CorrelationConfig
 ) -> BlendResult:
@@ -119,7 +120,7 @@ def blend_face(
     return result.replace(weights=jnp.zeros(len(textures)).at[chosen].set(result.weights))
 
 
-@jax.jit
+@jit
 def surface(
     texture_linear: Float[Array, "T T 3"],
     mask: Float[Array, "T T"],
@@ -132,7 +133,7 @@ def surface(
     return materials(texture_linear, mask, heights[jnp.argmax(weights)], model, texels)
 
 
-@jax.jit
+@jit
 def skin_free(model: FaceModel, texels: TexelMap) -> Float[Array, "T T"]:
     """Returns 1 on eyes and the inside of the mouth, which the albedo model paints whole, and on
     the gaps around their charts, from which bilinear lookups take a share."""
@@ -141,7 +142,7 @@ def skin_free(model: FaceModel, texels: TexelMap) -> Float[Array, "T T"]:
     return jnp.where(texels.mask, own.astype(jnp.float32), around)
 
 
-@jax.jit
+@jit
 def bare_skin(model: FaceModel, texels: TexelMap) -> Float[Array, "T T"]:
     """Returns 1 on the face's open skin: no nose, lips, lids, brows, ears, scalp, neck."""
     return _regions(model, texels, BARE).astype(jnp.float32)

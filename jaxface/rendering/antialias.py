@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxface.precision import jit
 from jaxface.rendering.rasterize import triangle_ids
 
 _CHUNK = 4096  # pairs of pixels that are searched at once
@@ -45,7 +46,7 @@ def edge_neighbours(triangles: Int[Array, "F 3"]) -> Int[Array, "F 3"]:
     return jnp.zeros_like(beyond).at[order].set(beyond).reshape(-1, 3)
 
 
-@jax.jit
+@jit
 def antialias(
     image: Float[Array, "H W C"],
     raster: Float[Array, "H W 4"],

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from functools import partial
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxface.precision import jit
 from jaxface.types import Camera
 
 _MIN_DEPTH = 1e-4
@@ -98,7 +98,7 @@ def to_camera(vertices: Float[Array, "N 3"], camera: Camera) -> Float[Array, "N 
     return vertices @ rotation_matrix(camera.rotation).T + camera.translation
 
 
-@jax.jit
+@jit
 def project(
     vertices: Float[Array, "N 3"], camera: Camera
 ) -> tuple[Float[Array, "N 2"], Float[Array, " N"]]:
@@ -122,7 +122,7 @@ def project(
     return xy, depth
 
 
-@partial(jax.jit, static_argnames=("height", "width", "target", "distance", "extent"))
+@partial(jit, static_argnames=("height", "width", "target", "distance", "extent"))
 def look_at(
     yaw: float | Float[Array, ""],
     pitch: float | Float[Array, ""],

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+from jaxface.precision import jit
 
 _LUMINANCE = (0.2126, 0.7152, 0.0722)
 
 
-@jax.jit
+@jit
 def srgb_to_linear(image_srgb: Float[Array, "..."]) -> Float[Array, "..."]:
     """Returns linear RGB of sRGB values in 0..1 (IEC 61966-2-1:1999).
 
@@ -27,7 +28,7 @@ def srgb_to_linear(image_srgb: Float[Array, "..."]) -> Float[Array, "..."]:
     return jnp.where(image_srgb <= 0.04045, image_srgb / 12.92, curve)
 
 
-@jax.jit
+@jit
 def linear_to_srgb(image_linear: Float[Array, "..."]) -> Float[Array, "..."]:
     """Returns sRGB values of linear RGB, clipped at neither end (IEC 61966-2-1:1999).
 

@@ -6,14 +6,14 @@ Rendering* (SIGGRAPH Asia 2020), section 3.2.
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxface.precision import jit
 from jaxface.rendering.rasterize import triangle_ids
 
 
-@jax.jit
+@jit
 def interpolate(
     attributes: Float[Array, "N C"],
     raster: Float[Array, "H W 4"],
@@ -39,7 +39,7 @@ def interpolate(
     return jnp.where((triangle >= 0)[..., None], values, 0.0)
 
 
-@jax.jit
+@jit
 def screen_derivatives(
     attributes: Float[Array, "N C"],
     raster: Float[Array, "H W 4"],

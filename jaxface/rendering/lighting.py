@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import math
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxface.precision import jit
 from jaxface.rendering.normals import normalize
 from jaxface.types import Lighting
 
@@ -123,7 +123,7 @@ def directional(
     return Lighting(coefficients=coefficients + uniform(ambient).coefficients)
 
 
-@jax.jit
+@jit
 def studio() -> Lighting:
     """Returns a soft three-point light for previews: key from image left, fill right, rim above."""
     total = uniform(0.45).coefficients

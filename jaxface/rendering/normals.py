@@ -5,9 +5,10 @@ Normals weighted by area, after Gouraud, *Continuous Shading of Curved Surfaces*
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
+
+from jaxface.precision import jit
 
 
 def length(vectors: Float[Array, "*N D"]) -> Float[Array, "*N"]:
@@ -24,7 +25,7 @@ def normalize(vectors: Float[Array, "*N D"]) -> Float[Array, "*N D"]:
     return jnp.where(usable, vectors / jnp.sqrt(jnp.where(usable, square, 1.0)), 0.0)
 
 
-@jax.jit
+@jit
 def vertex_normals(
     vertices: Float[Array, "V 3"], triangles: Int[Array, "F 3"]
 ) -> Float[Array, "V 3"]:

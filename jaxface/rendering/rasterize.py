@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxface.precision import jit
+
 _SUBPIXEL = 256
 _BLOCK = 4
 _CHUNK = 4096
@@ -23,7 +25,7 @@ _GUARD = 2.0**22 / _SUBPIXEL
 _EMPTY = 0xFFFFFFFF
 
 
-@partial(jax.jit, static_argnames=("height", "width", "near", "cull"))
+@partial(jit, static_argnames=("height", "width", "near", "cull"))
 def rasterize(
     xy: Float[Array, "V 2"],
     depth: Float[Array, " V"],

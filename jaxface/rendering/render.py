@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxface.precision import jit
 from jaxface.rendering.antialias import antialias
 from jaxface.rendering.camera import project, rotation_matrix, to_camera
 from jaxface.rendering.interpolate import interpolate, screen_derivatives
@@ -24,7 +24,7 @@ _SHELTERED = 3.0  # how much more the mouth's opening counts there than the surf
 _REFLECTANCE = 0.04
 
 
-@partial(jax.jit, static_argnames=("height", "width", "supersample", "smooth"))
+@partial(jit, static_argnames=("height", "width", "supersample", "smooth"))
 def render(
     model: FaceModel,
     vertices: Float[Array, "V 3"],

@@ -8,9 +8,10 @@ from __future__ import annotations
 import itertools
 import math
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
+
+from jaxface.precision import jit
 
 
 def sample_image(image: Float[Array, "H W C"], xy: Float[Array, "*N 2"]) -> Float[Array, "*N C"]:
@@ -50,7 +51,7 @@ def _bilinear(
     return top * (1 - fy) + bottom * fy
 
 
-@jax.jit
+@jit
 def sample_texture(
     texture: Float[Array, "T S C"],
     uv: Float[Array, "*N 2"],

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int
 
+from jaxface.precision import jit
 from jaxface.rendering.color import srgb_to_linear
 from jaxface.synthesis.config import SynthesisConfig
 from jaxface.synthesis.octaves import (
@@ -98,7 +99,7 @@ class Composition:
     shares: Float[Array, " E"]
 
 
-@partial(jax.jit, static_argnames="config")
+@partial(jit, static_argnames="config")
 def compose(
     low_frequency: Float[Array, "T T 3"],
     partial_linear: Float[Array, "T T 3"],

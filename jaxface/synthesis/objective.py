@@ -16,8 +16,8 @@ from jaxface.features.correlations import (
     correlate_features,
     correlation_distance,
 )
-from jaxface.features.vgg import vgg_features
 from jaxface.implicit import implicit
+from jaxface.precision import jit
 from jaxface.synthesis.config import SynthesisConfig
 from jaxface.synthesis.octaves import blur
 from jaxface.types import Correlations
@@ -65,15 +65,14 @@ def loss(
 ) -> Float[Array, ""]:
     """Returns how far features are from the content's and correlations from their target."""
     texture = level.start + projected(change, level.free, config)
-    layers = tuple(dict.fromkeys((*correlation.layers, config.content_layer)))
-    features = vgg_features(vgg, texture, layers, pooling=correlation.pooling)
-    apart = jnp.mean((features[config.content_layer] - level.content) ** 2)
-    content = apart / (jnp.mean(level.content**2) + 1e-12)
+    features = correlation.features(vgg, texture, config.content_layer)
+    kept, now = (x.astype(texture.dtype) for x in (level.content, features[config.content_layer]))
+    content = jnp.mean((now - kept) ** 2) / (jnp.mean(kept**2) + 1e-12)
     found = correlate_features(features, None, correlation)
     return content + level.alpha * correlation_distance(found, level.target)
 
 
-@partial(jax.jit, static_argnames=("correlation", "config"))
+@partial(jit, static_argnames=("correlation", "config"))
 def differentiable(
     change: Float[Array, "S S 3"],
     level: Level,

@@ -11,6 +11,7 @@ each database face makes of the photo, tone may not drift, and seen texels keep 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -26,8 +27,8 @@ from jaxface.features.correlations import (
     correlate_features,
     resize,
 )
-from jaxface.features.vgg import vgg_features
 from jaxface.mapping import Run, Shared, one
+from jaxface.precision import jit
 from jaxface.rendering.color import linear_to_srgb, srgb_to_linear
 from jaxface.synthesis.compose import compose
 from jaxface.synthesis.config import SynthesisConfig
@@ -137,7 +138,7 @@ def synthesize(
     return run(_finish, start, change, losses)
 
 
-@partial(jax.jit, static_argnames="config")
+@partial(jit, static_argnames="config")
 def _prepare(
     low_frequency: Array,
     partial_linear: Array,
@@ -165,16 +166,16 @@ def _prepare(
     return linear_to_srgb(start), free[..., None], jnp.zeros((8, 8, 3)), faces, shares
 
 
-_projected = jax.jit(projected, static_argnames="config")
+_projected = jit(projected, static_argnames="config")
 
 
-@jax.jit
+@jit
 def _finish(start: Array, change: Array, losses: list[Array]) -> SynthesisResult:
     texture = srgb_to_linear(jnp.clip(start + change, 0.0, 1.0))
     return SynthesisResult(texture=texture, losses=jnp.stack(losses))
 
 
-@partial(jax.jit, static_argnames=("config", "side", "experts"))
+@partial(jit, static_argnames=("config", "side", "experts"))
 def blended_correlations(
     textures: Textures,
     weights: Float[Array, " K"],
@@ -193,8 +194,7 @@ def blended_correlations(
     @jax.checkpoint
     def one(texture: Array) -> Correlations:
         image = resize(texture / 255.0, side)
-        features = vgg_features(vgg, image, config.layers, pooling=config.pooling)
-        return correlate_features(features, None, config)
+        return correlate_features(config.features(vgg, image), None, config)
 
     complete = jax.lax.map(one, textures[index])
     return mix(largest / jnp.maximum(largest.sum(), 1e-6), complete)
@@ -212,7 +212,7 @@ class _State:
     memory: Any
 
 
-@partial(jax.jit, static_argnames=("side", "correlation", "config"))
+@partial(jit, static_argnames=("side", "correlation", "config"))
 def _begin(
     start: Array,
     free: Array,
@@ -227,8 +227,9 @@ def _begin(
 ) -> tuple[Level, _State]:
     start, free = resize(start, side), resize(free, side)
     change = jax.image.resize(change, (side, side, 3), "linear")
-    content = vgg_features(vgg, start, (config.content_layer,), pooling=correlation.pooling)
-    level = Level(start, free, content[config.content_layer], target, alpha)
+    layer = (config.content_layer,)
+    content = replace(correlation, layers=layer).features(vgg, start)[config.content_layer]
+    level = Level(start, free, content, target, alpha)
     zero = jnp.zeros(())
     # Optax divides by the first step's difference from here before it ignores the quotient; a
     # difference of zero would make the derivative NaN.
@@ -244,7 +245,7 @@ def _begin(
     return level, state
 
 
-@partial(jax.jit, static_argnames=("correlation", "config"))
+@partial(jit, static_argnames=("correlation", "config"))
 def _advance(
     level: Level,
     state: _State,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxface.morphable.texels import TexelMap
+from jaxface.precision import jit
 from jaxface.types import FaceModel
 from jaxface.unwrapping.membrane import gather_texels, membrane, scatter_vertices
 
@@ -28,7 +28,7 @@ def seam_pairs(model: FaceModel) -> Int[np.ndarray, "N 2"]:
     return np.stack([uvs[first], uvs[first + 1]], 1).astype(np.int32)
 
 
-@jax.jit
+@jit
 def level_seams(
     texture_linear: Float[Array, "T T 3"],
     pairs: Int[Array, "N 2"],

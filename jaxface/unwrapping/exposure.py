@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxface.morphable.albedo import albedo_at
+from jaxface.precision import jit
 from jaxface.rendering.camera import rotation_matrix
 from jaxface.rendering.lighting import shade
 from jaxface.rendering.normals import vertex_normals
@@ -20,7 +21,7 @@ _SKIN_LEVEL, _SKIN_COLOUR = 0.6, 0.25
 _ALBEDO_SIGMA, _CORRELATED = 0.1, 3000.0
 
 
-@jax.jit
+@jit
 def explain_albedo(fit: FitResult, seen: UnwrapResult, model: FaceModel) -> FitResult:
     """Returns the fit with the most probable albedo coefficients given the seen skin alone.
 
@@ -43,7 +44,7 @@ def explain_albedo(fit: FitResult, seen: UnwrapResult, model: FaceModel) -> FitR
     return fit.replace(parameters=fit.parameters.replace(albedo=albedo))
 
 
-@jax.jit
+@jit
 def balance_light(fit: FitResult, model: FaceModel) -> FitResult:
     """Returns the fit with its light scaled per channel to the most plausible level.
 

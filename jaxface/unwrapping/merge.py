@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxface.precision import jit
 from jaxface.types import UnwrapResult
 from jaxface.unwrapping.skin import blur
 
@@ -15,7 +16,7 @@ _SHARPEST = 6.0  # power of the confidence: fine detail is nearly one photo's, a
 _EVEN = 1e-3  # share of all texels up to which an overlap says little of two photos' tones
 
 
-@jax.jit
+@jit
 def merge_unwrapped(seen: UnwrapResult) -> tuple[UnwrapResult, Float[Array, "N 3"]]:
     """Returns what several photos of one person show together, and a gain of each photo's light.
 

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxface.morphable.albedo import albedo_texture
 from jaxface.morphable.texels import TexelMap
+from jaxface.precision import jit
 from jaxface.rendering.color import luminance, srgb_to_linear
 from jaxface.rendering.lighting import shade
 from jaxface.rendering.texture import sample_image, sample_pyramid
@@ -54,7 +55,7 @@ class UnwrapConfig:
     mirror_weight: float = 0.03
 
 
-@partial(jax.jit, static_argnames=("config",))
+@partial(jit, static_argnames=("config",))
 def unwrap(
     photo_srgb: Float[Array, "H W 3"],
     fit: FitResult,
