@@ -118,13 +118,18 @@ class Journal:
             reason = error.strerror or error
             raise InputError(f"{self.file} cannot be written: {reason}.") from error
 
-    def finished(self) -> dict[str, list[str]]:
+    def finished(self, name: str | None = None) -> dict[str, list[str]]:
         """Returns by key the folders of the photos that were done when the journal was opened.
 
         A `failed` line after a `done` line of the same key takes it back.
+
+        Args:
+            name: of a run; its lines alone.
         """
         done: dict[str, list[str]] = {}
         for entry in self.entries:
+            if name is not None and entry.get("name") != name:
+                continue
             key = str(entry.get("key"))
             if entry.get("event") == "done" and isinstance(entry.get("folders"), list):
                 done[key] = entry["folders"]

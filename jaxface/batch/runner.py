@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import closing
@@ -11,6 +12,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
+
+import jax
 
 from jaxface.batch.cloud import fetched, is_cloud, run_in_cloud
 from jaxface.batch.inputs import ALL, Item, Share, digest, result_folders
@@ -64,9 +67,10 @@ def run_photos(
     *,
     batch: int = 1,
     resume: bool = False,
+    name: str | None = None,
     share: Share = ALL,
-    readers: int = 2,
-    writers: int = 2,
+    readers: int | None = None,
+    writers: int | None = None,
     tell: Tell = lambda event: None,
 ) -> Report:
     """Does all photos, each into a folder of its own inside `output`, and returns what became.
@@ -81,10 +85,12 @@ def run_photos(
         batch: faces computed at once.
         resume: skip photos that the journal and their folder both say are finished, with the same
             settings and the same contents.
+        name: of the run in the journal; photos finished under it are skipped without `resume`, too.
         share: this process's part of the photos, if several work on them; each gives the same
             photos, and the same output, where all of them find what is finished.
-        readers: threads that decode and detect.
-        writers: threads that encode and write.
+        readers: threads that decode and detect; one on a CPU, on other devices half as many
+            as cores, and 8 at most, if not given.
+        writers: threads that encode and write; as many.
         tell: takes an event (`event` is `photo`) for each photo, with `done`, `failed`, `total`,
             `faces_per_hour` and `seconds_left`.
 
@@ -94,20 +100,21 @@ def run_photos(
     if is_cloud(output):
         return run_in_cloud(
             run_photos, photos, output, worker,
-            batch=batch, resume=resume, share=share, readers=readers, writers=writers, tell=tell,
+            batch=batch, resume=resume, name=name, share=share, readers=readers, writers=writers,
+            tell=tell,
         )  # fmt: skip
     items = share.of(result_folders(photos, output, taken={JOURNAL}))
     settings = json.dumps(worker.settings, sort_keys=True, default=str)
-    report, pace = Report(), _Pace(len(items))
-    names = [item.folder.name for item in items]
-    with Journal(output, share, names, photos=len(items), settings=worker.settings) as journal:
-        finished = journal.finished() if resume else {}
+    report, pace = Report(), Pace(len(items))
+    own = [item.folder.name for item in items]
+    with Journal(output, share, own, photos=len(items), settings=worker.settings) as journal:
+        finished = journal.finished(None if resume else name) if resume or name else {}
         keys: dict[Item, str] = {}
 
         def prepare(item: Item) -> Iterable[Any]:
             with fetched(item) as near:
                 keys[item] = key = key_of(settings, near)
-                folders = [output / name for name in finished.get(key, [])]
+                folders = [output / folder for folder in finished.get(key, [])]
                 if folders and all(is_finished(folder, key) for folder in folders):
                     return []
                 return list(worker.prepare(near, key))
@@ -119,14 +126,16 @@ def run_photos(
             worker.finish,
             batch=batch,
             kind=worker.kind,
-            readers=readers,
-            writers=writers,
+            readers=readers or host_threads(),
+            writers=writers or host_threads(),
             fatal=_is_fatal,
         )
         with closing(outcomes):  # type: ignore[type-var]
             for outcome in outcomes:
                 item, error = outcome.item, outcome.error
                 entry: dict[str, Any] = {"photo": str(item.path), "key": keys.pop(item, None)}
+                if name is not None:
+                    entry["name"] = name
                 if error is not None:
                     reason, code = explain(error)
                     journal.write("failed", **entry, reason=reason, exit_code=code)
@@ -144,6 +153,13 @@ def run_photos(
                 del entry["key"]
                 tell({"event": "photo"} | entry | pace.after(report, len(outcome.values)))
     return report
+
+
+def host_threads() -> int:
+    """Returns how many threads to read with, and as many to write with, beside the device."""
+    if jax.default_backend() == "cpu":  # the computation takes all cores itself
+        return 1
+    return max(2, min(8, (os.cpu_count() or 2) // 2))
 
 
 def key_of(settings: str, item: Item) -> str:
@@ -181,7 +197,7 @@ def _inside(folder: Path, output: Path) -> str:
     return folder.relative_to(output).as_posix()
 
 
-class _Pace:
+class Pace:
     """How fast a run is, and what that means for the rest."""
 
     def __init__(self, total: int) -> None:

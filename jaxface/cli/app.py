@@ -64,6 +64,11 @@ def reconstruct(
     share: Annotated[
         str, typer.Option(help="I/N: a part of the photos; auto: the cluster's.")
     ] = "",
+    engine: Annotated[str, typer.Option(help="local, or ray for a cluster's machines.")] = "local",
+    actors: Annotated[
+        int | None, typer.Option(help="Of Ray, at most; one a GPU, or for --cpus cores.", min=1)
+    ] = None,
+    cpus: Annotated[int, typer.Option(help="Cores of an actor without a GPU.", min=1)] = 4,
     log_json: Annotated[bool, typer.Option("--log-json", help="A JSON line an event.")] = False,
 ) -> None:
     """Turns photos into textured 3D faces."""
@@ -77,10 +82,18 @@ def reconstruct(
             "--person and --video make one face; --landmarks, --all-faces, --resume, --share and "
             "--batch do not go with them."
         )
+    if engine not in ("local", "ray"):
+        raise InputError(f"--engine is local or ray, not {engine!r}.")
+    if engine == "ray" and (person or video or landmarks or share or device):
+        raise InputError(
+            "--engine ray makes a face of each photo; --person, --video, --landmarks, --share and "
+            "--device do not go with it."
+        )
     if person and video:
         raise InputError("Choose --person or --video.")
     part = work.share_of(share or "1/1")
-    work.prepare_jax(device)
+    if engine == "local":
+        work.prepare_jax(device)
     config = work.ReconstructConfig.for_quality(
         quality, method=method, size=size, alpha=alpha, seed=seed, bfloat16=bfloat16
     )
@@ -103,6 +116,7 @@ def reconstruct(
         resume=resume,
         share=part,
         log_json=log_json,
+        ray=work.Ray(actors, cpus) if engine == "ray" else None,
     )
     if code:
         raise typer.Exit(code)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
-from jaxface.batch import FaceWorker, Item, Report, Share, find_photos, run_photos
+from jaxface.batch import FaceWorker, Item, Share, find_photos, run_on_ray, run_photos
 from jaxface.batch.cloud import fetched, is_cloud, staged
 from jaxface.batch.faces import MAX_FACES, describe, settings_of, summary_row
 from jaxface.batch.inputs import ALL, digest
@@ -39,6 +41,14 @@ def prepare_jax(device: str | None) -> None:
         jax.devices()
     except RuntimeError as error:
         raise InputError(f"There is no device {device!r} for JAX on this machine.") from error
+
+
+@dataclass(frozen=True)
+class Ray:
+    """A run on a Ray cluster: so many actors at most, each of so many cores if without a GPU."""
+
+    actors: int | None
+    cpus: int
 
 
 def share_of(text: str) -> Share:
@@ -88,28 +98,44 @@ def reconstruct_photos(
     resume: bool = False,
     share: Share = ALL,
     log_json: bool = False,
+    ray: Ray | None = None,
 ) -> int:
     """Reconstructs photos and writes a folder for each face; returns the exit code.
 
     One photo's folder is `output` itself, and its failure is raised. Several photos, or those of a
-    folder, are a run (`jaxface.batch`) with folders inside `output`.
+    folder, are a run (`jaxface.batch`) with folders inside `output`, with `ray` on a cluster.
     """
     own = None if landmarks is None else _own_landmarks(landmarks)
     photos = find_photos(paths)
     console = Console(stderr=log_json)
-    many = photos != paths or len(photos) > 1 or share.count > 1
+    many = photos != paths or len(photos) > 1 or share.count > 1 or ray is not None
     if not is_cloud(output):
         check_folder(output, holds_results=all_faces or many)
 
-    def load() -> Assets:
-        return load_assets(config, model=model, database=str(database or "") or None)
-
     if many:
+        make = partial(_face_worker, config, model, database, all_faces, batch)
         with RunReporter(console, log_json=log_json) as reporter:
-            worker = FaceWorker(
-                load(), config, batch=batch, all_faces=all_faces, database=database, tell=reporter
-            )
-            report = _run(photos, output, worker, reporter, resume, share)
+            try:
+                if ray is not None:
+                    report = run_on_ray(
+                        *(photos, output, make),
+                        batch=batch,
+                        resume=resume,
+                        actors=ray.actors,
+                        cpus=ray.cpus,
+                        tell=reporter,
+                    )
+                else:
+                    worker = make(tell=reporter)
+                    report = run_photos(
+                        *(photos, output, worker),
+                        batch=worker.rows,
+                        resume=resume,
+                        share=share,
+                        tell=reporter,
+                    )
+            except KeyboardInterrupt:
+                raise Interrupted("stopped; what is finished is kept, --resume goes on.") from None
         reporter.finish(report)
         return report.failures[-1][2] if report.failures else 0
     if resume and all_faces:
@@ -126,9 +152,10 @@ def reconstruct_photos(
     if not log_json:
         height, width = photo.srgb.shape[:2]
         console.print(f"{photos[0]} ({width} x {height})", markup=False, highlight=False)
+    assets = load_assets(config, model=model, database=str(database or "") or None)
     with staged(output) as folder:
         rows = _reconstruct_photo(
-            photo, folder, load(), config, console, key,
+            photo, folder, assets, config, console, key,
             all_faces=all_faces, landmarks=own, log_json=log_json,
         )  # fmt: skip
     for row in rows:
@@ -138,31 +165,24 @@ def reconstruct_photos(
     return 0
 
 
-def _run(
-    photos: list[Path],
-    output: Path,
-    worker: FaceWorker,
-    reporter: RunReporter,
-    resume: bool,
-    share: Share,
-) -> Report:
-    threads = 1  # on a CPU the computation takes all cores itself
-    if jax.default_backend() != "cpu":
-        threads = max(2, min(8, (os.cpu_count() or 2) // 2))
-    try:
-        return run_photos(
-            photos,
-            output,
-            worker,
-            batch=worker.rows,
-            resume=resume,
-            share=share,
-            readers=threads,
-            writers=threads,
-            tell=reporter,
-        )
-    except KeyboardInterrupt:
-        raise Interrupted("stopped; what is finished is kept, --resume goes on.") from None
+def _face_worker(
+    config: ReconstructConfig,
+    model: str,
+    database: Path | None,
+    all_faces: bool,
+    batch: int,
+    tell: Callable[[dict[str, Any]], None] = lambda event: None,
+) -> FaceWorker:
+    """Returns a worker of this process."""
+    prepare_jax(None)
+    return FaceWorker(
+        load_assets(config, model=model, database=str(database or "") or None),
+        config,
+        batch=batch,
+        all_faces=all_faces,
+        database=database,
+        tell=tell,
+    )
 
 
 def _reconstruct_photo(
