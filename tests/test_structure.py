@@ -19,6 +19,7 @@ LAYERS = {
     "assets": 0,
     "mapping": 0,
     "implicit": 0,
+    "precision": 0,
     "storing": 0,
     "images": 0,
     "rendering": 1,
@@ -52,7 +53,10 @@ JITTED = (
     "materials",
     "mapping",
     "implicit",
+    "precision",
 )
+# Programs of their own, which run where they were measured.
+TOOLS = ("building", "evaluation", "precision")
 # Named for what they do: they read assets for the modules beside them.
 LOADERS = {"files.py", "weights.py"}
 
@@ -80,6 +84,17 @@ def test_imports_run_one_way(path: Path) -> None:
             there = name.split(".")[1]
             if there in LAYERS:
                 assert LAYERS[there] <= LAYERS[here], f"{here or '__init__'} imports {name}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [p for p in FILES if module_of(p) not in TOOLS],
+    ids=lambda p: str(p.relative_to(PACKAGE)),
+)
+def test_products_are_float32_wherever_something_is_compiled(path: Path) -> None:
+    """By `jaxface.precision.jit`; `jax.jit` leaves it to the device."""
+    nodes = ast.walk(ast.parse(path.read_text()))
+    assert not any(isinstance(node, ast.Attribute) and node.attr == "jit" for node in nodes)
 
 
 @pytest.mark.parametrize(
