@@ -220,7 +220,11 @@ def _resize(texture: np.ndarray, size: int) -> np.ndarray:
         raise AssetError(f"A texture of the database has the shape {texture.shape}, not square.")
     if texture.shape[0] % size == 0:  # means of whole blocks: fast, and without aliasing
         step = texture.shape[0] // size
-        resized = texture.reshape(size, step, size, step, -1).mean((1, 3), dtype=np.float32)
+        total = np.zeros((size, size, texture.shape[-1]), np.uint32)
+        for row in range(step):
+            for column in range(step):
+                total += texture[row::step, column::step]
+        resized = total / np.float32(step**2)
     else:
         shape = (size, size, texture.shape[-1])
         resized = np.asarray(jax.image.resize(texture.astype(np.float32), shape, "linear"))
