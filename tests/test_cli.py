@@ -123,6 +123,8 @@ def test_render_turns_the_head(jaxface: Run, result: Path, tmp_path: Path) -> No
         (["reconstruct", str(ROOT / "pyproject.toml"), "--video"], 2, "not a video"),
         (["reconstruct", *["PHOTO"] * 17, "--person"], 2, "16 or fewer"),
         (["reconstruct", "PHOTO", "--database", "nowhere"], 3, "nowhere"),
+        (["reconstruct", "PHOTO", "--engine", "steam"], 2, "--engine"),
+        (["reconstruct", "PHOTO", "--engine", "ray", "--person"], 2, "--engine ray"),
         (["bench", "--batch", "1,x"], 2, "--batch"),
         (["render", "nowhere"], 2, "nowhere"),
         (["render", "nowhere", "--light", "moon"], 2, "--light"),

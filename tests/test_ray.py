@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from standin import StandIn, assert_whole, make_photos
 
-from jaxface import InputError
+from jaxface import AssetError, InputError
 from jaxface.batch import run_on_ray
 from jaxface.batch.journal import read_entries
 
@@ -83,6 +83,16 @@ def test_failures_and_what_was_finished_before(tmp_path: Path) -> None:
     assert again.done == 0 and len(again.skipped) == 8 and len(again.failures) == 1
     anew = _run(tmp_path, photos)
     assert anew.done == 8 and not anew.skipped and len(anew.rows) == 8
+
+
+def _no_worker() -> StandIn:
+    raise AssetError("There is no database here.")
+
+
+def test_a_worker_that_cannot_be_made_ends_the_run(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", 2)
+    with pytest.raises(AssetError, match="no database here"):
+        run_on_ray(photos, tmp_path / "out", _no_worker, actors=1, cpus=1)
 
 
 def test_an_output_that_cannot_be_written_ends_the_run(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ def run_on_ray(
 
     Raises:
         InputError: Ray is missing, or the output cannot be written.
+        JaxfaceError: what `make_worker` raises.
     """
     try:
         import ray
@@ -118,18 +119,20 @@ class _Actor:
         count: int,
         settings: dict[str, Any],
     ) -> None:
-        self.worker = make_worker()
+        self.make_worker = make_worker
+        self.worker: Worker | None = None
         self.photos, self.output, self.count, self.settings = photos, output, count, settings
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         share, events = Share(int(row["block"]), self.count), list[Any]()
         try:
+            self.worker = self.worker or self.make_worker()
             report: Report | JaxfaceError = run_photos(
                 *(self.photos, self.output, self.worker),
                 share=share,
                 tell=events.append,
                 **self.settings,
             )
-        except JaxfaceError as error:  # of the output: the whole run ends
+        except JaxfaceError as error:  # of no photo: the whole run ends
             report = error
         return {"report": report, "events": events}

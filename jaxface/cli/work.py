@@ -33,7 +33,8 @@ from jaxface.pipeline import Assets, ReconstructConfig, load_assets, reconstruct
 def prepare_jax(device: str | None) -> None:
     """Chooses the device and keeps compilations in the user's cache between starts."""
     if device:
-        jax.config.update("jax_platforms", "cuda" if device == "gpu" else device)
+        platforms = {"cpu": "cpu", "gpu": "cuda,cpu", "tpu": "tpu,cpu"}.get(device, device)
+        jax.config.update("jax_platforms", platforms)
     if jax.config.jax_compilation_cache_dir is None:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
@@ -106,6 +107,7 @@ def reconstruct_photos(
     folder, are a run (`jaxface.batch`) with folders inside `output`, with `ray` on a cluster.
     """
     own = None if landmarks is None else _own_landmarks(landmarks)
+    database = None if database is None else database.absolute()
     photos = find_photos(paths)
     console = Console(stderr=log_json)
     many = photos != paths or len(photos) > 1 or share.count > 1 or ray is not None
