@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import numpy as np
 import pytest
 from conftest import PHOTOS, ROOT
@@ -134,6 +135,17 @@ def test_mistakes(jaxface: Run, tmp_path: Path, args: list[str], code: int, word
     args = [str(PHOTOS / "astronaut.jpg") if a == "PHOTO" else a for a in args]
     out = tmp_path / "out"
     assert_one_sentence(jaxface(*args, "-o", out), code, word)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("device", ["gpu", "tpu", "abacus"])
+def test_a_device_that_is_not_here(device: str, tmp_path: Path) -> None:
+    """Not the next best one in its place."""
+    if jax.default_backend() == device:
+        pytest.skip("it is here")
+    photo, out = PHOTOS / "astronaut.jpg", tmp_path / "out"
+    done = in_a_process("reconstruct", photo, "-o", out, "--device", device)
+    assert_one_sentence(done, 2, f"no device '{device}'")
     assert not out.exists()
 
 

@@ -33,15 +33,17 @@ from jaxface.pipeline import Assets, ReconstructConfig, load_assets, reconstruct
 def prepare_jax(device: str | None) -> None:
     """Chooses the device and keeps compilations in the user's cache between starts."""
     if device:
-        platforms = {"cpu": "cpu", "gpu": "cuda,cpu", "tpu": "tpu,cpu"}.get(device, device)
+        platforms = {"gpu": "cuda,cpu", "tpu": "tpu,cpu"}.get(device, device)
         jax.config.update("jax_platforms", platforms)
     if jax.config.jax_compilation_cache_dir is None:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     try:
-        jax.devices()
+        found = jax.default_backend()
     except RuntimeError as error:
         raise InputError(f"There is no device {device!r} for JAX on this machine.") from error
+    if device and found != device:  # JAX takes the next of the list
+        raise InputError(f"There is no device {device!r} for JAX on this machine.")
 
 
 @dataclass(frozen=True)
