@@ -116,8 +116,10 @@ def reconstruct_photos(
     if not is_cloud(output):
         check_folder(output, holds_results=all_faces or many)
 
+    source = None if database is None else str(database)
+    load = partial(load_assets, config, model=model, database=source)
     if many:
-        make = partial(_face_worker, config, model, database, all_faces, batch)
+        make = partial(_face_worker, load, config, database, all_faces, batch)
         with RunReporter(console, log_json=log_json) as reporter:
             try:
                 if ray is not None:
@@ -156,10 +158,9 @@ def reconstruct_photos(
     if not log_json:
         height, width = photo.srgb.shape[:2]
         console.print(f"{photos[0]} ({width} x {height})", markup=False, highlight=False)
-    assets = load_assets(config, model=model, database=str(database or "") or None)
     with staged(output) as folder:
         rows = _reconstruct_photo(
-            photo, folder, assets, config, console, key,
+            photo, folder, load(), config, console, key,
             all_faces=all_faces, landmarks=own, log_json=log_json,
         )  # fmt: skip
     for row in rows:
@@ -170,22 +171,17 @@ def reconstruct_photos(
 
 
 def _face_worker(
+    load: Callable[[], Assets],
     config: ReconstructConfig,
-    model: str,
     database: Path | None,
     all_faces: bool,
     batch: int,
     tell: Callable[[dict[str, Any]], None] = lambda event: None,
 ) -> FaceWorker:
-    """Returns a worker of this process."""
+    """Returns a worker of this process, which may be an actor's."""
     prepare_jax(None)
     return FaceWorker(
-        load_assets(config, model=model, database=str(database or "") or None),
-        config,
-        batch=batch,
-        all_faces=all_faces,
-        database=database,
-        tell=tell,
+        load(), config, batch=batch, all_faces=all_faces, database=database, tell=tell
     )
 
 

@@ -7,7 +7,6 @@ from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
-import av
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -83,6 +82,8 @@ def turntable(
 
 def write_film(path: str | Path, frames: np.ndarray) -> None:
     """Writes frames `[N, H, W, 3]` (sRGB bytes, `FILM_RATE` a second) as H.264 in MP4."""
+    import av  # a tenth of a second, for those alone who write films
+
     height, width = frames.shape[1:3]
     with av.open(str(path), "w") as film:
         stream = film.add_stream(
