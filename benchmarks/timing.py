@@ -2,8 +2,8 @@
 
 python benchmarks/timing.py PHOTO [--quality draft standard] [--out FOLDER]
 
-Each quality runs twice, in a fresh process: `first` with an empty compilation cache, `again` with
-the one that the first run left. Nothing else should run on the machine.
+Each quality runs twice, in a fresh process: `first` with an empty cache folder, `again` with the
+one that the first run left. Nothing else should run on the machine.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def measure(photo: Path, quality: str, output: Path, compiled: Path) -> dict[str
     """
     command = [sys.executable, str(RUN), "reconstruct", str(photo)]
     command += ["--output", str(output), "--quality", quality]
-    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(compiled)}
+    environment = os.environ | {"JAXFACE_CACHE": str(compiled)}
     start = time.monotonic()
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)

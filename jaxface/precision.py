@@ -11,13 +11,22 @@ from typing import Any
 
 import jax
 
+from jaxface.programs import kept
+
 
 def jit(function: Callable[..., Any], **options: Any) -> Any:
     """Returns `jax.jit` of a function whose products are float32 unless they say otherwise.
+
+    Args:
+        function: as `jax.jit` takes it.
+        options: of `jax.jit`; static arguments by name alone. See `jaxface.programs` for how its
+            compiled programs are found again.
 
     Example:
         >>> product = jit(lambda a, b: a @ b)
         >>> "HIGHEST" in product.lower(jax.numpy.eye(2), jax.numpy.eye(2)).as_text()
         True
     """
-    return jax.jit(jax.default_matmul_precision("float32")(function), **options)
+    static = options.get("static_argnames", ())
+    jitted = jax.jit(jax.default_matmul_precision("float32")(function), **options)
+    return kept(function, jitted, (static,) if isinstance(static, str) else tuple(static))

@@ -20,6 +20,7 @@ LAYERS = {
     "mapping": 0,
     "implicit": 0,
     "precision": 0,
+    "programs": 0,
     "storing": 0,
     "images": 0,
     "rendering": 1,
@@ -56,7 +57,7 @@ JITTED = (
     "precision",
 )
 # Programs of their own, which run where they were measured.
-TOOLS = ("building", "evaluation", "precision")
+TOOLS = ("building", "evaluation", "precision", "programs")
 # Named for what they do: they read assets for the modules beside them.
 LOADERS = {"files.py", "weights.py"}
 

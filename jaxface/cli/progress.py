@@ -14,17 +14,19 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxface.batch import Report
+from jaxface.programs import LOAD_EVENT
 
 TABLE_ROWS = 40  # a longer summary is its last line alone
 COMPILE_EVENTS = (
     "/jax/core/compile/backend_compile_duration",
     "/jax/core/compile/jaxpr_to_mlir_module_duration",
     "/jax/core/compile/jaxpr_trace_duration",
+    LOAD_EVENT,
 )
 
 
 class CompileClock:
-    """Seconds that JAX has spent on tracing and compiling since the start."""
+    """Seconds that tracing, compiling and loading programs have taken since the start."""
 
     def __init__(self) -> None:
         self.seconds = 0.0

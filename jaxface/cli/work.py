@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ from jaxface.images import Photo, read_photo, write_png
 from jaxface.landmarks.detector import detect
 from jaxface.landmarks.files import read_landmarks
 from jaxface.pipeline import Assets, ReconstructConfig, load_assets, reconstruct
+from jaxface.programs import keep_programs
 
 
 def prepare_jax(device: str | None) -> None:
@@ -36,7 +38,7 @@ def prepare_jax(device: str | None) -> None:
         platforms = {"gpu": "cuda,cpu", "tpu": "tpu,cpu"}.get(device, device)
         jax.config.update("jax_platforms", platforms)
     if jax.config.jax_compilation_cache_dir is None:
-        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "programs" / "jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     try:
         found = jax.default_backend()
@@ -44,6 +46,8 @@ def prepare_jax(device: str | None) -> None:
         raise InputError(f"There is no device {device!r} for JAX on this machine.") from error
     if device and found != device:  # JAX takes the next of the list
         raise InputError(f"There is no device {device!r} for JAX on this machine.")
+    with suppress(OSError):  # a folder that cannot be written to costs time alone
+        keep_programs(cache_folder() / "programs")
 
 
 @dataclass(frozen=True)

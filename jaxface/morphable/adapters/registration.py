@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import trimesh
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
@@ -71,6 +70,8 @@ class Surface:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns triangles, barycentrics and distances of the nearest points, among triangles
         (of some) whose place and normal are near."""
+        from trimesh.triangles import closest_point, points_to_barycentric  # most of a second
+
         allowed = np.arange(len(self.triangles)) if allowed is None else allowed
         corners = self.vertices[self.triangles[allowed]]
         facing = self.normals[self.triangles[allowed]].mean(1)
@@ -79,11 +80,11 @@ class Surface:
         _, near = tree.query(np.concatenate([points, normals * NORMAL_WEIGHT], 1), k=count)
         near = near.reshape(len(points), count)
         flat, repeated = corners[near.ravel()], np.repeat(points, count, axis=0)
-        closest = trimesh.triangles.closest_point(flat, repeated).reshape(-1, count, 3)
+        closest = closest_point(flat, repeated).reshape(-1, count, 3)
         distance = np.linalg.norm(closest - points[:, None], axis=2)
         best, row = distance.argmin(1), np.arange(len(points))
         chosen = near[row, best]
-        weights = trimesh.triangles.points_to_barycentric(corners[chosen], closest[row, best])
+        weights = points_to_barycentric(corners[chosen], closest[row, best])
         weights = np.clip(np.nan_to_num(weights, nan=1 / 3), 0, 1)
         weights /= weights.sum(1, keepdims=True)
         return allowed[chosen], weights, distance[row, best]

@@ -1,0 +1,107 @@
+"""Programs kept between starts: found again, other ones for other calls, never in the way."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jaxface import programs
+from jaxface.precision import jit
+
+START = """
+import sys
+from dataclasses import fields
+from pathlib import Path
+import jax, jax.numpy as jnp
+from jaxface.programs import LOAD_EVENT, keep_programs
+from jaxface.rendering.camera import look_at, project
+from jaxface.types import FaceModel, FaceParameters, FitResult, UnwrapResult
+from jaxface.unwrapping import explain_albedo
+
+keep_programs(Path(sys.argv[1]))
+loaded, traced = [], []
+def listen(event, seconds, fun_name="", **_):
+    if event == LOAD_EVENT:
+        loaded.append(event)
+    if event.endswith("jaxpr_trace_duration"):
+        traced.append(fun_name)
+jax.monitoring.register_event_duration_secs_listener(listen)
+
+def empty(kind, **known):
+    return kind(**({field.name: None for field in fields(kind)} | known))
+
+model = empty(FaceModel, albedo_mean=jnp.zeros((8, 8, 3)), albedo_basis=jnp.ones((2, 8, 8, 3)))
+fit = empty(FitResult, parameters=empty(FaceParameters, albedo=jnp.zeros(2)))
+seen = empty(UnwrapResult, partial=jnp.full((9, 9, 3), 0.3), skin_mask=jnp.ones((9, 9)))
+albedo = explain_albedo(fit, seen, model).parameters.albedo  # by LAPACK
+
+wide, high = look_at(0.1, 0.2, 64, 96), look_at(0.1, 0.2, 96, 64)
+point = project(jnp.ones((1, 3)), wide)[0]
+turned = jax.grad(lambda yaw: project(jnp.ones((1, 3)), look_at(yaw, 0.0, 64, 64))[0].sum())(0.1)
+values = (albedo, wide.principal, high.principal, point, turned)
+print(repr([value.tolist() for value in values]), file=sys.stderr)
+print(len(loaded), sum(name in ("explain_albedo", "look_at", "project") for name in traced))
+"""
+
+
+def start(folder: Path, cache: Path, **environment: str) -> tuple[int, int, str]:
+    """Returns how many programs a process loads, how often it traces, and what it computes."""
+    done = subprocess.run(
+        [sys.executable, "-c", START, str(folder)],
+        env={
+            **os.environ,
+            "JAX_COMPILATION_CACHE_DIR": str(cache),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded, traced = map(int, done.stdout.split())
+    return loaded, traced, done.stderr.splitlines()[-1]
+
+
+def test_a_second_start_loads_what_the_first_compiled(tmp_path: Path) -> None:
+    folder, cache = tmp_path / "programs", tmp_path / "jax"
+    loaded, traced, values = start(folder, cache)
+    assert (loaded, traced) == (0, 4)
+    assert start(folder, cache) == (4, 0, values)
+    # What is computed otherwise is another program.
+    assert start(folder, cache, JAX_DEFAULT_MATMUL_PRECISION="highest")[:2] == (0, 4)
+
+    # A broken file is no hindrance: JAX's cache has the program, and without that XLA makes it.
+    for file in folder.glob("*/*.program"):
+        file.write_bytes(file.read_bytes()[:100])
+    assert start(folder, cache) == (0, 4, values)
+    assert start(folder, tmp_path / "empty") == (0, 4, values)
+    assert start(folder, tmp_path / "empty") == (4, 0, values)
+
+    # After a change of the source (its digest is in the names) what is still the same is loaded.
+    for file in folder.glob("*/*.call"):
+        file.rename(file.with_name(f"of-another-source-{file.name}"))
+    assert start(folder, tmp_path / "empty") == (4, 4, values)
+
+
+@pytest.mark.parametrize("kind", ["nested", "another package's"])
+def test_functions_that_their_names_do_not_tell_are_jitted_alone(kind: str) -> None:
+    def nested(x: jax.Array) -> jax.Array:
+        return x + 1
+
+    function = jit(nested if kind == "nested" else elsewhere)
+    assert type(function) is type(jax.jit(nested))
+    assert float(function(jnp.zeros(()))) == 1
+
+
+def elsewhere(x: jax.Array) -> jax.Array:
+    return x + 1
+
+
+def test_nothing_is_kept_unless_asked() -> None:
+    assert programs._folder is None
