@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +16,7 @@ from jaxface.synthesis import (
     SynthesisConfig,
     blended_correlations,
     blur,
+    choose_patches,
     compose,
     quilt,
     soft_mask,
@@ -108,15 +111,25 @@ def test_a_completion_is_the_composition_with_that_face_alone(problem):
         np.testing.assert_allclose(completion, alone, atol=1e-5)
 
 
+def laid(detail: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """What a quilt of the known detail puts where nothing is known."""
+    arrays = jnp.asarray(detail), jnp.asarray(known)
+    moved, found = choose_patches(*arrays, 1 - arrays[1])
+    assert found == 1
+    return np.asarray(quilt(arrays[0], moved))
+
+
+def half_known() -> np.ndarray:
+    return np.broadcast_to(np.arange(128) < 64, (128, 128)).astype(np.float32)
+
+
 def test_a_quilt_is_as_strong_as_what_it_is_made_of():
-    rng = np.random.default_rng(3)
-    size, known = 128, np.zeros((128, 128), np.float32)
-    known[:, :64] = 1.0
-    detail = rng.standard_normal((size, size, 1)).astype(np.float32)
+    rng, known = np.random.default_rng(3), half_known()
+    detail = rng.standard_normal((128, 128, 1)).astype(np.float32)
     unknown = detail * known[..., None] + 1e3 * (1 - known[..., None])  # must not be used
-    laid, found = quilt(jnp.asarray(unknown), jnp.asarray(known))
-    assert found == 1 and np.abs(laid).max() < 10
-    inner = np.asarray(laid)[8:-8, 64:-8]
+    found = laid(unknown, known)
+    assert np.abs(found).max() < 10
+    inner = found[8:-8, 64:-8]
     assert inner.std() == pytest.approx(1.0, abs=0.05)
     # No two neighbouring patches are the same: nothing repeats at the distance of patches.
     for step in (4, 8, 16):
@@ -124,17 +137,54 @@ def test_a_quilt_is_as_strong_as_what_it_is_made_of():
 
 
 def test_no_patch_of_a_quilt_is_from_a_wrinkle():
-    rng = np.random.default_rng(5)
-    known = np.broadcast_to(np.arange(128) < 64, (128, 128)).astype(np.float32)
+    rng, known = np.random.default_rng(5), half_known()
     detail = rng.standard_normal((128, 128, 1)).astype(np.float32)
     detail[40:56, 8:56] *= 8.0
-    laid, _ = quilt(jnp.asarray(detail * known[..., None]), jnp.asarray(known))
-    assert np.asarray(laid)[8:-8, 64:-8].std() < 1.5  # 2.6 in the known half
+    assert laid(detail * known[..., None], known)[8:-8, 64:-8].std() < 1.5  # 2.6 in the known half
+
+
+def sources(moved: jax.Array, size: int) -> np.ndarray:
+    """Where (texels) the patches come from that lie in the right half."""
+    corners = np.stack(np.mgrid[:31, :31], -1) * (size // 32)
+    return (corners + np.asarray(moved))[:, 16:].reshape(-1, 2)
+
+
+def test_no_fold_is_laid_again(monkeypatch):
+    rng, known = np.random.default_rng(7), half_known()
+    row, column = np.mgrid[:128, :128]
+    folds = np.sqrt(2) * np.sin((row - column) / 1.5)  # as strong as the skin below them
+    detail = np.where(row < 64, folds, rng.standard_normal((128, 128)))[..., None]
+    detail = jnp.asarray(detail * known[..., None], jnp.float32)
+
+    def folded() -> float:
+        moved, _ = choose_patches(detail, jnp.asarray(known), 1 - jnp.asarray(known))
+        return float(np.mean(sources(moved, 128)[:, 0] < 56))  # patches of 8, all in the upper half
+
+    assert folded() < 0.02
+    monkeypatch.setattr(sys.modules["jaxface.synthesis.quilt"], "_DIRECTED", 1e9)
+    assert folded() > 0.3
+
+
+def test_no_place_is_laid_much_more_than_others(monkeypatch):
+    rng = np.random.default_rng(9)
+    known = jnp.broadcast_to(jnp.arange(128) < 32, (128, 128)).astype(jnp.float32)
+    detail = jnp.asarray(rng.standard_normal((128, 128, 1)), jnp.float32)
+
+    def most() -> float:
+        """How often the commonest place is laid, over the mean."""
+        moved, _ = choose_patches(detail, known, 1 - known)
+        times = np.unique(sources(moved, 128), axis=0, return_counts=True)[1]
+        return times.max() / times.mean()
+
+    laid = most()
+    monkeypatch.setattr(sys.modules["jaxface.synthesis.quilt"], "_AGAIN", 0.0)
+    assert laid < 4 and most() > 1.5 * laid
 
 
 def test_where_nothing_is_known_there_is_no_quilt():
-    laid, found = quilt(jnp.ones((64, 64, 3)), jnp.zeros((64, 64)))
-    assert found == 0 and np.isfinite(laid).all()
+    detail = jnp.ones((64, 64, 3))
+    moved, found = choose_patches(detail, jnp.zeros((64, 64)), jnp.ones((64, 64)))
+    assert found == 0 and np.isfinite(quilt(detail, moved)).all()
 
 
 def test_unseen_skin_has_the_persons_own_grain(textures):

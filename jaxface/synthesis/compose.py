@@ -22,7 +22,7 @@ from jaxface.synthesis.octaves import (
     strengths,
     transfer,
 )
-from jaxface.synthesis.quilt import quilt
+from jaxface.synthesis.quilt import choose_patches, quilt
 from jaxface.types import Textures
 
 _EPSILON = 2e-3
@@ -146,6 +146,8 @@ class _Photo:
         fine: that without its tone.
         octaves: of it, the coarsest first.
         legible: the contrast that the photo leaves of each.
+        patches: where the finest detail is taken from that goes on in the unseen.
+        found: 1 if there was any.
     """
 
     low: Float[Array, "T T 3"]
@@ -157,6 +159,8 @@ class _Photo:
     fine: Float[Array, "T T 3"]
     octaves: list[Float[Array, "T T 3"]]
     legible: list[Float[Array, "T T 1"]]
+    patches: Int[Array, "N N 2"]
+    found: Float[Array, ""]
 
 
 def _sigmas(tone: float) -> list[float]:
@@ -195,16 +199,29 @@ def _read(
         for more, band in zip(sharper, octaves, strict=True)
     ]
     added = sum(raised) * whole[..., None]
+    octaves = [band + more for band, more in zip(octaves, raised, strict=True)]
+    mirrored = seen[:, ::-1] * (1 - seen)
+    bare = whole if skin is None else skin
+    grain = jnp.zeros_like(low)
+    for band, sigma in zip(octaves, _sigmas(tone), strict=True):
+        if sigma <= config.grain * scale:
+            grain = grain + band
+    grain = seen[..., None] * grain + mirrored[..., None] * grain[:, ::-1]
+    patches, found = choose_patches(
+        grain, (seen + mirrored) * bare, (1 - seen) * (1 - mirrored) * bare
+    )
     return _Photo(
         low=low,
         seen=seen,
-        mirrored=seen[:, ::-1] * (1 - seen),
+        mirrored=mirrored,
         whole=whole,
-        bare=whole if skin is None else skin,
+        bare=bare,
         own=own + added,
         fine=fine + added,
-        octaves=[band + more for band, more in zip(octaves, raised, strict=True)],
+        octaves=octaves,
         legible=[more * part for more, part in zip(sharper, shown, strict=True)],
+        patches=patches,
+        found=found,
     )
 
 
@@ -249,8 +266,8 @@ def _completed(
     usual = local_strength(replaced, whole, tone)
     grain = grain / usual
     bound = _OUTLIER * jnp.sqrt(mean_product(grain, grain, known) / (jnp.mean(known) + 1e-6) + 1e-9)
-    spread, found = quilt(bound * jnp.tanh(grain / bound), known)
-    detail = detail + found * bare * (usual * spread - replaced)
+    spread = quilt(bound * jnp.tanh(grain / bound), photo.patches)
+    detail = detail + photo.found * bare * (usual * spread - replaced)
     # The fixed parts are whole already: sharpened, not mirrored, and not shifted in tone.
     edges = jnp.mean(face - blur(face, config.sharp * scale), -1, keepdims=True)
     detail = whole[..., None] * detail + (1 - whole[..., None]) * edges
