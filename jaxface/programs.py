@@ -130,7 +130,7 @@ def _program(folder: Path, told: str, lower: Callable[[], Any]) -> Any:
             payload, into, out = serialize_executable.serialize(program)
             trees = [jax.tree.unflatten(tree, range(tree.num_leaves)) for tree in (into, out)]
             _write(folder / file, zlib.compress(pickle.dumps((payload, *trees)), 1))
-        except (OSError, ValueError, NotImplementedError):  # a full disk, or no way to write it
+        except Exception:  # a full disk, or XLA cannot write it
             return program
     with contextlib.suppress(OSError):
         _write(call, file.encode())
@@ -150,7 +150,10 @@ def _load(path: Path) -> Any:
 
 def _read(path: Path) -> Any:
     payload, *trees = pickle.loads(zlib.decompress(path.read_bytes()))
-    return serialize_executable.deserialize_and_load(payload, *map(jax.tree.structure, trees))
+    into, out = map(jax.tree.structure, trees)
+    return serialize_executable.deserialize_and_load(
+        payload, into, out, execution_devices=jax.local_devices()[:1]
+    )
 
 
 def _load_ahead(folder: Path) -> None:

@@ -76,6 +76,10 @@ def test_a_second_start_loads_what_the_first_compiled(tmp_path: Path) -> None:
     # What is computed otherwise is another program.
     assert start(folder, cache, JAX_DEFAULT_MATMUL_PRECISION="highest")[:2] == (0, 4)
 
+    several = "--xla_force_host_platform_device_count=4"
+    assert start(folder, cache, XLA_FLAGS=several)[:2] == (0, 4)
+    assert start(folder, cache, XLA_FLAGS=several)[:2] == (4, 0)
+
     # A broken file is no hindrance: JAX's cache has the program, and without that XLA makes it.
     for file in folder.glob("*/*.program"):
         file.write_bytes(file.read_bytes()[:100])

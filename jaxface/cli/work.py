@@ -46,8 +46,9 @@ def prepare_jax(device: str | None) -> None:
         raise InputError(f"There is no device {device!r} for JAX on this machine.") from error
     if device and found != device:  # JAX takes the next of the list
         raise InputError(f"There is no device {device!r} for JAX on this machine.")
-    with suppress(OSError):  # a folder that cannot be written to costs time alone
-        keep_programs(cache_folder() / "programs")
+    if found == "cpu":  # elsewhere it has not been tried; JAX's cache spares most of the wait
+        with suppress(OSError):  # a folder that cannot be written to costs time alone
+            keep_programs(cache_folder() / "programs")
 
 
 @dataclass(frozen=True)
