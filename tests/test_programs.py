@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxface import programs
 from jaxface.precision import jit
 
 START = """
@@ -105,7 +104,3 @@ def test_functions_that_their_names_do_not_tell_are_jitted_alone(kind: str) -> N
 
 def elsewhere(x: jax.Array) -> jax.Array:
     return x + 1
-
-
-def test_nothing_is_kept_unless_asked() -> None:
-    assert programs._folder is None
