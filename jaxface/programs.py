@@ -92,7 +92,7 @@ def kept(function: Callable[..., Any], jitted: Any, static: tuple[str, ...]) -> 
         first = jax.local_devices()[0]
         if not all(_is_plain(leaf, first) for leaf in leaves):
             return jitted(*args, **kwargs)
-        key = (folder, tree, fixed, tuple(map(_kind, leaves)))
+        key = (folder, tree, fixed, tuple(map(_kind, leaves)), jax.config.jax_enable_x64)
         if key not in programs:
             told = repr((function.__module__, function.__qualname__, *key[1:]))
             lower = functools.partial(jitted.lower, *args, **kwargs)
@@ -216,7 +216,7 @@ def _source() -> str:
 def _environment() -> str:
     """Returns what programs depend on besides the source."""
     device = jax.local_devices()[0]
-    settings = jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision
+    settings = jax.config.jax_default_matmul_precision
     versions = [importlib.metadata.version(name) for name in _LIBRARIES]
     machine = device.device_kind, device.client.platform_version, _processor()
     flags = os.environ.get("XLA_FLAGS"), os.environ.get("LIBTPU_INIT_ARGS")
