@@ -18,6 +18,7 @@ from jaxface.precision import jit
 from jaxface.rendering.normals import length, normalize
 from jaxface.synthesis import blur, soft_mask
 from jaxface.types import FaceModel, Materials
+from jaxface.unwrapping.eyes import angle_of_texels
 
 # Roughness (GGX, its square root) and reflectance as glTF's factor on 0.04, by region: skin
 # reflects 0.028 at normal incidence; nose, forehead and lips are oily or wet (Weyrich et al.,
@@ -30,6 +31,9 @@ _SPECULAR = {"skin": 0.7, "scalp": 0.45, "brows": 0.4, "eyes": 1.0, "teeth": 1.0
 # How far fine darkness is depth: hair and lashes are dark without being deep.
 _RELIEF = {"skin": 1.0, "nose": 1.0, "lips": 0.8, "lids": 0.5, "brows": 0.25, "ears": 0.5,
            "scalp": 0.25, "neck": 0.5}  # fmt: skip
+# The model's eyeballs are spheres of 16.9 mm; a cornea is one of 7.8 mm (Gross et al., Handbook of
+# Optical Systems 4). What it stands out, millimetres, and up to which angle around the axis.
+_CORNEA, _LIMBUS = 0.84, 24.5
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ def materials(
     known = config.relief * known
     height = seen * own + (1.0 - seen) * known * _by_region(_SKIN_ONLY, 0.0, model, texels)
     cavity = jnp.clip(-height / config.deepest, 0.0, 1.0)
+    height = height + _cornea(model, texels)
     roughness = _by_region(_ROUGHNESS, 0.55, model, texels)
     specular = _by_region(_SPECULAR, 0.7, model, texels)
     return Materials(
@@ -87,6 +92,13 @@ def materials(
         roughness=jnp.clip(roughness + 0.2 * cavity, 0.05, 1.0),
         specular=jnp.clip(specular * (1.0 - 0.6 * cavity), 0.0, 1.0),
     )
+
+
+def _cornea(model: FaceModel, texels: TexelMap) -> Float[Array, "T T"]:
+    """Returns the height of the corneas over the eyeballs, millimetres: windows are mirrored in
+    them, not in the white."""
+    share = jnp.clip(angle_of_texels(model, texels) / _LIMBUS, 0.0, 1.0)
+    return _CORNEA * (1.0 - share**2) ** 2
 
 
 def height_of_albedo(

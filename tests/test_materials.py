@@ -16,6 +16,7 @@ from jaxface.materials import (
     texel_sizes,
 )
 from jaxface.morphable.texels import texel_map
+from jaxface.unwrapping.eyes import angle_of_texels
 
 SIZE = 128
 
@@ -40,8 +41,29 @@ def nothing():
 
 def test_even_skin_is_flat(model, texels) -> None:
     made = materials(flat(), jnp.ones((SIZE, SIZE)), nothing(), model, texels)
-    np.testing.assert_allclose(np.asarray(made.height), 0, atol=1e-6)
-    np.testing.assert_allclose(np.asarray(made.normal) - [0, 0, 1], 0, atol=1e-6)
+    skin = ~part(model, texels, "eyes")
+    np.testing.assert_allclose(np.asarray(made.height)[skin], 0, atol=1e-6)
+    np.testing.assert_allclose(np.asarray(made.normal)[skin] - [0, 0, 1], 0, atol=1e-6)
+
+
+def test_corneas_are_rounder_than_eyeballs(model) -> None:
+    """Their normals lean outwards, at the limbus about as far again as the eyeball's own."""
+    texels = texel_map(model, 512)
+    made = materials(
+        jnp.full((512, 512, 3), 0.4), jnp.ones((512, 512)),
+        jnp.full((512, 512), 128, jnp.uint8), model, texels,
+    )  # fmt: skip
+    angle = np.asarray(angle_of_texels(model, texels))
+    normal = np.asarray(made.normal)
+    lean = np.degrees(np.arccos(normal[..., 2].clip(-1, 1)))
+    assert lean[angle < 2].max() < 6
+    assert 10 < np.median(lean[(angle > 11) & (angle < 14)]) < 20
+    assert np.median(lean[(angle > 28) & (angle < 40)]) < 1
+    right = (angle < 16) & (angle > 8)
+    rows, columns = np.nonzero(right & (np.arange(512)[None] < 256))
+    outwards = columns - columns.mean(), -(rows - rows.mean())
+    turned = normal[rows, columns, 0] * outwards[0] + normal[rows, columns, 1] * outwards[1]
+    assert (turned > 0).mean() > 0.97
 
 
 def test_texels_have_their_size_on_the_face(model, texels) -> None:
@@ -84,7 +106,8 @@ def test_unseen_skin_has_the_relief_of_the_database_face(model, texels) -> None:
     expected = 0.1 * MaterialsConfig().relief
     assert abs(float(made.height[70, 85]) - expected) < 0.02
     eyes = part(model, texels, "eyes")
-    assert np.asarray(made.height)[eyes].max() < 1e-3
+    bare = materials(flat(), jnp.zeros((SIZE, SIZE)), nothing(), model, texels)
+    np.testing.assert_allclose(np.asarray(made.height)[eyes], np.asarray(bare.height)[eyes])
     assert np.asarray(made.roughness)[eyes].max() < 0.15
 
 

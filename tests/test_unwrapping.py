@@ -17,7 +17,9 @@ from jaxface.rendering.lighting import directional
 from jaxface.rendering.render import render
 from jaxface.types import FaceParameters, FitResult, Lighting
 from jaxface.unwrapping import UnwrapConfig, balance_light, explain_albedo, unwrap
-from jaxface.unwrapping.membrane import membrane
+from jaxface.unwrapping.eyes import angle_of_texels, paint_iris
+from jaxface.unwrapping.hair import colour_scalp
+from jaxface.unwrapping.membrane import gather_texels, membrane, scatter_vertices
 from jaxface.unwrapping.skin import blur, flood, weighted_median
 from jaxface.unwrapping.visibility import project_texels
 
@@ -133,8 +135,90 @@ def test_eyes_never_take_the_colour_of_skin(scene, result):
     eyes = regions(model, texels, ("eyes",))
     own = albedo_texture(model, jnp.zeros(model.albedo_basis.shape[0]), SIZE)
     same = np.abs(np.asarray(result.low_frequency) - np.asarray(own))[eyes].max(-1) < 1e-4
-    assert same.mean() > 0.5  # all but the tinted irises
+    assert same.mean() > 0.5  # all but the painted irises
     assert np.asarray(result.skin_mask)[eyes].max() == 0
+
+
+def eyes_of(scene, colour, window=0.0, shade=1.0):
+    """What a photo shows of eyes of a colour: dark pupils, whites, reflections, in some shade."""
+    angle = angle_of_texels(*scene[:2])
+    pupil, iris = (angle < 7)[..., None], (angle < 20.5)[..., None]
+    shown = jnp.where(
+        iris, jnp.where(pupil, 0.003, jnp.asarray(colour)), jnp.array([0.5, 0.45, 0.4])
+    )
+    column = jnp.arange(SIZE)[None, :, None]
+    shown = shade * (shown + window * iris * (column % 4 == 0) * jnp.array([0.8, 0.9, 1.0]))
+    return shown, (angle < 60).astype(jnp.float32), angle
+
+
+@pytest.mark.parametrize("shade", [0.3, 1.0])
+@pytest.mark.parametrize("window", [0.0, 0.5])
+def test_irises_have_the_colour_of_the_photos(scene, window, shade):
+    """Brown stays brown though windows shine in it, blue stays blue in shade; none leaves the line
+    on which eyes lie."""
+    own = albedo_texture(scene[0], jnp.zeros(len(scene[0].albedo_names)), SIZE)
+    ring = np.asarray((angle_of_texels(*scene[:2]) > 11) & (angle_of_texels(*scene[:2]) < 15))
+    for colour in ((0.03, 0.014, 0.009), (0.09, 0.045, 0.022), (0.17, 0.24, 0.33)):
+        painted = paint_iris(own, *eyes_of(scene, colour, window, shade), jnp.ones(()))
+        found = np.median(np.asarray(painted)[ring], 0)
+        assert np.abs(np.log(found / colour)).max() < 0.45, (colour, found)
+        assert (found[0] > found[2]) == (colour[0] > colour[2])
+
+
+def test_irises_that_are_not_seen_are_probable_and_differentiable(scene):
+    own = albedo_texture(scene[0], jnp.zeros(len(scene[0].albedo_names)), SIZE)
+    shown, seen, angle = eyes_of(scene, (0.17, 0.24, 0.33))
+    painted = np.asarray(paint_iris(own, shown, 0 * seen, angle, jnp.ones(())))
+    ring = np.asarray((angle > 11) & (angle < 15))
+    assert (painted[ring][:, 0] > painted[ring][:, 2]).all()  # most eyes are brown
+
+    def total(shown, weight):
+        return paint_iris(own, shown, weight * seen, angle, jnp.ones(())).sum()
+
+    for weight in (0.0, 1.0):
+        assert np.isfinite(jax.grad(total)(shown, weight)).all()
+    assert float(jnp.abs(jax.grad(total)(shown, 1.0)).sum()) > 0
+
+
+def scalp_of(scene, colour, low=-1.0, high=1.0):
+    """The scalp after a photo that shows a colour on it between two heights (metres)."""
+    model, texels = scene[:2]
+    corners = texels.vertex_ids, texels.barycentrics
+    size, charts = SIZE, (texels.triangle_ids >= 0).astype(jnp.float32)
+    scalp = jnp.asarray(regions(model, texels, ("scalp",)), jnp.float32)
+    place = scatter_vertices(model.mean, *corners)
+    shown = (place[..., 2] > 0) * (place[..., 1] > low) * (place[..., 1] < high) * charts
+
+    def at_vertices(values, weights):
+        values, weights = gather_texels(values, weights, *corners, len(model.mean))
+        return values, weights * len(model.mean) / size**2
+
+    albedo = jnp.full((SIZE, SIZE, 3), 0.3) * jnp.array([1.0, 0.7, 0.5])
+    seen = jnp.broadcast_to(jnp.asarray(colour), albedo.shape)
+    return albedo, colour_scalp(
+        albedo, seen, shown, scalp, charts, model, at_vertices,
+        lambda field: scatter_vertices(field, *corners),
+    )  # fmt: skip
+
+
+def test_the_scalp_has_the_colour_of_what_the_photo_shows_on_it(scene):
+    """Also on its back, which no photo of a face shows; the face keeps its own."""
+    model, texels = scene[:2]
+    hair = (0.02, 0.015, 0.012)
+    albedo, made = scalp_of(scene, hair)
+    inner = scipy.ndimage.binary_erosion(regions(model, texels, ("scalp",)), iterations=12)
+    np.testing.assert_allclose(np.asarray(made)[inner], np.tile(hair, (inner.sum(), 1)), rtol=0.25)
+    face = scipy.ndimage.binary_erosion(regions(model, texels, SKIN), iterations=16)
+    np.testing.assert_allclose(np.asarray(made)[face], np.asarray(albedo)[face], rtol=0.02)
+
+
+def test_a_blue_hat_leaves_no_blue_and_a_hidden_scalp_is_the_models(scene):
+    inner = scipy.ndimage.binary_erosion(regions(*scene[:2], ("scalp",)), iterations=12)
+    _, made = scalp_of(scene, (0.05, 0.1, 0.5))
+    red, green, blue = np.asarray(made)[inner].T
+    assert (green <= red * 1.01).all() and (blue <= green * 1.01).all()
+    albedo, made = scalp_of(scene, (0.02, 0.015, 0.012), high=-1.0)
+    np.testing.assert_allclose(made, albedo, rtol=1e-4)
 
 
 def test_balance_puts_the_light_at_a_plausible_level(scene):

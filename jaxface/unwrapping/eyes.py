@@ -1,14 +1,35 @@
-"""The eyes' texture: the model's own, with the iris tinted as the photo shows it."""
+"""The eyes' texture: the model's own white, and an iris of the colour that the photo tells of."""
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from jaxface.morphable.texels import TexelMap
+from jaxface.rendering.color import luminance
 from jaxface.rendering.normals import length
+from jaxface.types import FaceModel
+from jaxface.unwrapping.membrane import scatter_vertices
 from jaxface.unwrapping.skin import weighted_median
 
-_PUPIL, _IRIS = 7.0, 20.5  # degrees around the eyeball's axis
+_PUPIL, _IRIS, _WHITE = 7.0, 20.5, 28.0  # degrees around the eyeball's axis
+_BLACK = 0.002
+
+# Typical irises, linear RGB: dark brown, brown, hazel, green, grey, blue; and how many people have
+# them. Eyes lie on this line: the less melanin, the lighter and the bluer.
+_COLOURS = (
+    (0.030, 0.014, 0.009),
+    (0.090, 0.045, 0.022),
+    (0.170, 0.120, 0.055),
+    (0.200, 0.200, 0.130),
+    (0.220, 0.250, 0.260),
+    (0.170, 0.240, 0.330),
+)
+_SHARES = (0.35, 0.30, 0.12, 0.06, 0.08, 0.09)
+_SCLERA = (0.55, 0.48, 0.44)
+_HUE, _LEVEL = 0.25, 0.6  # standard deviations of the logarithm of what a photo shows
+_KNOWN = 6.0  # pixels across of an iris that is well seen
 
 
 def axis_angle_of_eyes(
@@ -32,18 +53,27 @@ def axis_angle_of_eyes(
     return angle
 
 
-def tint_iris(
+def angle_of_texels(model: FaceModel, texels: TexelMap) -> Float[Array, "T T"]:
+    """Returns the angle in degrees between each texel of an eye and its axis; 180 elsewhere."""
+    if "eyes" not in model.region_names:
+        return jnp.full(texels.triangle_ids.shape, 180.0)
+    eyes = model.vertex_region == model.region_names.index("eyes")
+    angle = axis_angle_of_eyes(model.mean, eyes)[:, None]
+    angle = scatter_vertices(angle, texels.vertex_ids, texels.barycentrics)[..., 0]
+    return jnp.where((angle < 179.0) & (texels.triangle_ids >= 0), angle, 180.0)
+
+
+def paint_iris(
     albedo: Float[Array, "T T 3"],
     seen_albedo: Float[Array, "T T 3"],
     visibility: Float[Array, "T T"],
     angle: Float[Array, "T T"],
     footprint: Float[Array, ""],
 ) -> Float[Array, "T T 3"]:
-    """Returns the albedo with irises of the photo's median colour.
+    """Returns the albedo with irises of the most probable colour.
 
-    The gaze is known to a few degrees only and lashes darken the upper half, so that the colour
-    is one for both eyes with the model's pattern of light and dark. The fewer pixels an iris has,
-    the more of the model's own colour remains.
+    The gaze is known to a few degrees only, lashes darken an iris and windows shine in it, so that
+    the colour is one for both eyes, with the model's pattern of light and dark. Differentiable.
 
     Args:
         albedo: the model's own.
@@ -52,25 +82,67 @@ def tint_iris(
         angle: around the eyeball's axis, degrees; 180 outside the eyes.
         footprint: pixels of the photo per texel, on the face.
     """
-    ring = ((angle > _PUPIL + 3) & (angle < _IRIS - 2)).astype(jnp.float32)
-    weights = ring * visibility
-    colour, own = _median(seen_albedo, weights), _median(albedo, ring)
-    iris_pixels = jnp.sqrt(jnp.sum(weights)) * footprint
-    trust = jnp.clip(iris_pixels / 6.0, 0.0, 1.0) * (jnp.sum(weights) > 0)
-    light = jnp.log(jnp.maximum(albedo @ jnp.array([0.2126, 0.7152, 0.0722]), 5e-3))
-    pattern = light - weighted_median(light, ring)
-    tinted = own + trust * jnp.clip(colour - own, -1.5, 1.5) + pattern[..., None]
-    rim = jnp.clip((angle - _PUPIL) / 2.0, 0.0, 1.0) * jnp.clip((_IRIS + 3 - angle) / 3.0, 0.0, 1.0)
-    log = jnp.log(jnp.maximum(albedo, 5e-3))
-    changed = rim[..., None] > 0
-    return jnp.where(
-        changed, jnp.clip(jnp.exp(log + rim[..., None] * (tinted - log)), 0, 1), albedo
-    )
+    iris = _between(angle, _PUPIL + 3, _IRIS - 2)
+    colour = jnp.exp(_iris_colour(seen_albedo, visibility, angle, footprint))
+    light = jnp.log(jnp.maximum(luminance(albedo), 5e-3))
+    pattern = iris * jnp.clip(light - weighted_median(light, iris), -0.4, 0.4)
+    limb = 1.0 - 0.6 * _ramp(angle, _IRIS - 5, _IRIS)
+    painted = colour * (limb * jnp.exp(pattern))[..., None]
+    white = _median(albedo, _between(angle, _WHITE, _WHITE + 8))
+    painted = _mix(jnp.full(3, _BLACK), painted, _ramp(angle, _PUPIL - 1, _PUPIL + 1.5))
+    painted = _mix(painted, white, _ramp(angle, _IRIS - 1.5, _IRIS + 3))
+    return _mix(painted, albedo, _ramp(angle, _WHITE, _WHITE + 6))
+
+
+def _iris_colour(
+    seen_albedo: Float[Array, "T T 3"],
+    visibility: Float[Array, "T T"],
+    angle: Float[Array, "T T"],
+    footprint: Float[Array, ""],
+) -> Float[Array, "3"]:
+    """Returns the posterior mean of the logarithm.
+
+    Reflections are bright, so that the darker half of the ring counts. The white of the eye lies
+    in the same shade and the same light: what it lacks is made up for, half of its hue, as lids
+    hide in what counts as white.
+    """
+    ring = _between(angle, _PUPIL + 3, _IRIS - 2) * visibility
+    level = luminance(seen_albedo)
+    dark = ring * (level <= weighted_median(level, ring))
+    ball = _between(angle, _IRIS + 4, 2 * _IRIS) * visibility
+    blue = seen_albedo[..., 2]
+    for _ in range(2):  # the brightest quarter
+        ball = ball * (blue >= weighted_median(blue, ball))
+    gain = jnp.log(jnp.maximum(_median(seen_albedo, ball), 5e-3)) - jnp.log(jnp.asarray(_SCLERA))
+    seen = jnp.log(jnp.maximum(_median(seen_albedo, dark), 1e-3))
+    shade, known = jnp.clip(jnp.mean(gain), -1.5, 0.5), jnp.log(jnp.asarray(_COLOURS))
+    seen = seen - shade - 0.5 * (gain - jnp.mean(gain))
+
+    across = jnp.sqrt(jnp.sum(ring) + 1e-9) * footprint
+    trust = jnp.clip(across / _KNOWN, 0.0, 1.0) * (jnp.sum(ring) > 0)
+    off = seen - known
+    lighter = jnp.mean(off, -1)
+    hue = jnp.sum((off - lighter[:, None]) ** 2, -1)
+    cost = 0.5 * (hue / _HUE**2 + lighter**2 / (2 * _LEVEL**2))
+    share = jax.nn.softmax(jnp.log(jnp.asarray(_SHARES)) - trust * cost)
+    # Half of a difference in level is the iris, half the shade that it lies in.
+    return share @ (known + 0.5 * trust * jnp.clip(lighter, -1.5, 1.5)[:, None])
 
 
 def _median(colours: Float[Array, "T T 3"], weights: Float[Array, "T T"]) -> Float[Array, "3"]:
-    """Returns the median's logarithm. From blue through grey to brown, green lies between red and
-    blue: no iris is red, magenta or bright green."""
-    median = jnp.stack([weighted_median(colours[..., channel], weights) for channel in range(3)])
-    red, green, blue = jnp.log(jnp.maximum(median, 5e-3))
-    return jnp.stack([red, jnp.clip(green, 0.5 * (red + blue), jnp.maximum(red, blue)), blue])
+    return jnp.stack([weighted_median(colours[..., channel], weights) for channel in range(3)])
+
+
+def _between(angle: Float[Array, "T T"], low: float, high: float) -> Float[Array, "T T"]:
+    return ((angle > low) & (angle < high)).astype(jnp.float32)
+
+
+def _ramp(angle: Float[Array, "T T"], low: float, high: float) -> Float[Array, "T T"]:
+    share = jnp.clip((angle - low) / (high - low), 0.0, 1.0)
+    return share * share * (3 - 2 * share)
+
+
+def _mix(
+    inner: Float[Array, "*M 3"], outer: Float[Array, "*N 3"], share: Float[Array, "T T"]
+) -> Float[Array, "T T 3"]:
+    return inner + share[..., None] * (outer - inner)

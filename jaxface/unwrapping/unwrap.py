@@ -17,7 +17,8 @@ from jaxface.rendering.color import luminance, srgb_to_linear
 from jaxface.rendering.lighting import shade
 from jaxface.rendering.texture import sample_image, sample_pyramid
 from jaxface.types import FaceModel, FitResult, UnwrapResult
-from jaxface.unwrapping.eyes import axis_angle_of_eyes, tint_iris
+from jaxface.unwrapping.eyes import angle_of_texels, paint_iris
+from jaxface.unwrapping.hair import colour_scalp
 from jaxface.unwrapping.highlights import highlights
 from jaxface.unwrapping.membrane import gather_texels, membrane, scatter_vertices
 from jaxface.unwrapping.noise import denoise
@@ -171,6 +172,17 @@ def unwrap(
     # Between the charts the tone goes on, for what bilinear lookups take from there.
     tone = jnp.where(charts[..., None] > 0, tone, blur_within(tone, charts, size / 100))
     low_frequency = jnp.clip(albedo * jnp.exp(jnp.clip(tone, -2.0, 2.0)), 0.0, 1.0)
+    if "scalp" in model.region_names:
+        low_frequency = colour_scalp(
+            low_frequency,
+            radiance / shading,
+            shown * (level > 0.002) * (level < 0.995),
+            (texels.region_ids == model.region_names.index("scalp")) * charts,
+            charts,
+            model,
+            at_vertices,
+            lambda field: scatter_vertices(field, *corners),
+        )
     low_frequency = _with_eyes(low_frequency, albedo, radiance / shading, view, model, texels)
     unlit = radiance / shading
     gloss, mask = highlights(unlit, low_frequency, mask)
@@ -254,15 +266,10 @@ def _with_eyes(
     model: FaceModel,
     texels: TexelMap,
 ) -> Float[Array, "T T 3"]:
-    """Returns the texture with the eyeballs from the albedo model, tinted by the photo."""
-    if "eyes" not in model.region_names:
-        return skin
-    eyes = model.vertex_region == model.region_names.index("eyes")
-    angle = axis_angle_of_eyes(model.mean, eyes)[:, None]
-    corners = texels.vertex_ids, texels.barycentrics
-    angle = scatter_vertices(angle, *corners)[..., 0]
-    on_eyes = (angle < 179.0) & (texels.triangle_ids >= 0)
+    """Returns the texture with the eyeballs painted."""
+    angle = angle_of_texels(model, texels)
+    on_eyes = angle < 180.0
     seen = (view.unoccluded & (view.facing > 0.5) & on_eyes).astype(jnp.float32)
     footprint = jnp.sum(view.footprint * seen) / jnp.maximum(jnp.sum(seen), 1.0)
-    tinted = tint_iris(albedo, seen_albedo, seen, angle, footprint)
-    return jnp.where(on_eyes[..., None], tinted, skin)
+    painted = paint_iris(albedo, seen_albedo, seen, angle, footprint)
+    return jnp.where(on_eyes[..., None], painted, skin)
