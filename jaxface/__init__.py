@@ -37,6 +37,7 @@ from jaxface.rendering.color import linear_to_srgb, srgb_to_linear
 from jaxface.rendering.interpolate import interpolate, screen_derivatives
 from jaxface.rendering.lighting import directional, shade, uniform
 from jaxface.rendering.normals import vertex_normals
+from jaxface.rendering.occlusion import sky_seen
 from jaxface.rendering.rasterize import rasterize
 from jaxface.rendering.render import render
 from jaxface.rendering.texture import sample_texture
@@ -131,6 +132,7 @@ __all__ = [
     "screen_derivatives",
     "shade",
     "shape",
+    "sky_seen",
     "solve_least_squares",
     "srgb_to_linear",
     "synthesize",

@@ -18,6 +18,7 @@ from jaxface.rendering.color import linear_to_srgb, srgb_to_linear
 from jaxface.rendering.interpolate import interpolate
 from jaxface.rendering.lighting import directional, sh_basis, shade, studio, uniform
 from jaxface.rendering.normals import vertex_normals
+from jaxface.rendering.occlusion import sky_seen
 from jaxface.rendering.rasterize import rasterize, triangle_ids
 from jaxface.rendering.render import render
 from jaxface.rendering.texture import sample_image, sample_pyramid, sample_texture
@@ -321,3 +322,66 @@ def test_inside_the_mouth_light_comes_from_the_front():
     assert teeth.sum() > 50
     front = float(shade(jnp.array([[0.0, 0.0, -1.0]]), lamp)[0, 0])
     assert np.abs(np.asarray(image)[teeth, 0] - front).max() < 0.3 < np.asarray(image).max() - front
+
+
+def test_a_ball_sees_the_whole_sky_and_a_grain_in_a_pipe_none():
+    """In the middle of a long pipe there is nearly nothing."""
+    sphere = trimesh.creation.icosphere(subdivisions=3, radius=0.1)
+    np.testing.assert_allclose(sky_seen(*corners_of(sphere)), 1.0, atol=0.02)
+    well = trimesh.creation.annulus(r_min=0.02, r_max=0.04, height=0.2)
+    grain = trimesh.creation.icosphere(subdivisions=2, radius=0.015)
+    both = trimesh.util.concatenate([well, grain])
+    inside = np.arange(len(both.vertices)) >= len(well.vertices)
+    seen = np.asarray(sky_seen(*corners_of(both)))
+    assert seen[inside].max() < 0.15
+    assert np.median(seen[~inside & (both.vertices[:, 0] > 0.035)]) > 0.5
+
+
+def test_sky_seen_equals_rays():
+    """Against rays in directions of their own, on the mean head, with the same overcast sky."""
+    model = load_model()
+    mesh = trimesh.Trimesh(np.asarray(model.mean), np.asarray(model.triangles), process=False)
+    chosen = np.random.default_rng(0).choice(len(mesh.vertices), 150, replace=False)
+    generator = np.random.default_rng(1)
+    directions = generator.normal(size=(256, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    normals = np.asarray(vertex_normals(model.mean, model.triangles))[chosen]
+    cosine = np.maximum(normals @ directions.T, 0)
+    up = directions[:, 1]
+    light = cosine * np.where(up > 0, (1 + 2 * up) / 3, 0.15)
+    origins = (mesh.vertices[chosen] + 1e-3 * normals)[:, None] + 0 * directions
+    hit = mesh.ray.intersects_any(
+        origins.reshape(-1, 3), np.tile(directions, (len(chosen), 1))
+    ).reshape(len(chosen), -1)
+    truth = (light * ~hit).sum(1) / light.sum(1)
+    seen = np.asarray(sky_seen(model.mean, model.triangles))[chosen]
+    assert np.abs(seen - truth).mean() < 0.06
+    assert np.corrcoef(seen, truth)[0, 1] > 0.95
+
+
+def test_exposure_dims_the_skin_and_a_closed_mouth_but_not_one_that_shows_its_teeth():
+    model = load_model()
+    camera, white = look_at(0.0, 0.0, 128, 128), jnp.full((4, 4, 3), 0.5)
+    jaw = jax.nn.one_hot(model.expression_names.index("jawOpen"), len(model.expression_names))
+    neutral = jnp.zeros(len(model.identity_names))
+    for opened in (0.0, 1.0):
+        vertices = shape(model, neutral, opened * jaw)
+        raster, _ = rasterize(*project(vertices, camera), model.triangles, 128, 128)
+        region = model.vertex_region[model.triangles[triangle_ids(raster), 0]]
+        covered = np.asarray(raster[..., 3] > 0)
+        teeth = covered & np.asarray(region == model.region_names.index("teeth"))
+        skin = covered & np.asarray(region == model.region_names.index("skin"))
+        share = jnp.where(
+            model.vertex_region == model.region_names.index("teeth"), opened * 0.2, 0.5
+        )
+        lit, _ = render(model, vertices, white, camera, uniform(), 128, 128)
+        dim, _ = render(model, vertices, white, camera, uniform(), 128, 128, exposure=share)
+        ratio = np.asarray(dim / jnp.maximum(lit, 1e-6))[..., 0]
+        np.testing.assert_allclose(np.median(ratio[skin]), 0.5, atol=0.01)
+        if opened:
+            assert teeth.sum() > 10
+            np.testing.assert_allclose(np.median(ratio[teeth]), 1.0, atol=0.01)
+
+
+def corners_of(mesh):
+    return jnp.asarray(mesh.vertices, jnp.float32), jnp.asarray(mesh.faces)

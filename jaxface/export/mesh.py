@@ -40,7 +40,8 @@ def split_corners(model: FaceModel) -> Corners:
 def smooth(model: FaceModel, vertices: np.ndarray) -> tuple[FaceModel, jnp.ndarray]:
     """Returns model and vertices after one step of subdivision, for silhouettes without corners.
 
-    Only topology, UVs and regions of the model are those of the finer mesh.
+    More columns of the vertices are subdivided alike. Only topology, UVs and regions of the model
+    are those of the finer mesh.
     """
     quads = np.asarray(model.quads)
     fine = subdivide(quads, np.asarray(model.uv_quads))

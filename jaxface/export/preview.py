@@ -6,6 +6,7 @@ import math
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,9 +16,11 @@ from jaxface.export.mesh import smooth
 from jaxface.export.stored import StoredResult
 from jaxface.images import Photo, to_bytes
 from jaxface.morphable.model import load_model, shape
+from jaxface.pipeline.stages import NO_SKIN
 from jaxface.rendering.camera import look_at, project
 from jaxface.rendering.color import linear_to_srgb
 from jaxface.rendering.lighting import studio
+from jaxface.rendering.occlusion import sky_seen
 from jaxface.rendering.render import render
 from jaxface.types import Camera, FaceModel, Lighting, Materials, Reconstruction
 
@@ -30,11 +33,27 @@ _FILM, _FRAMES = 400, 24  # pixels a side, pictures from side to side
 FILM_RATE = 12  # frames a second
 
 
+class Head(NamedTuple):
+    """A head to be looked at: its vertices, metres, and the share of the light that each gets."""
+
+    model: FaceModel
+    vertices: Float[Array, "V 3"]
+    exposure: Float[Array, " V"]
+
+
+def fine_head(model: FaceModel, vertices: Float[np.ndarray | Array, "V 3"]) -> Head:
+    """Returns the head after one step of subdivision; see `smooth`."""
+    vertices = jnp.asarray(vertices)
+    exposure = sky_seen(vertices, model.triangles)
+    finer, fine = smooth(model, np.concatenate([vertices, exposure[:, None]], axis=1))
+    return Head(finer, fine[:, :3], jnp.clip(fine[:, 3], 0.0, 1.0))
+
+
 def preview(
     photo: Photo,
     reconstruction: Reconstruction,
     model: FaceModel,
-    finer: tuple[FaceModel, Float[Array, "W 3"]],
+    finer: Head,
 ) -> np.ndarray:
     """Returns `[TILE, 5 TILE, 3]` sRGB: face in the photo, the fit over it, three studio views.
 
@@ -42,33 +61,35 @@ def preview(
         photo: the input.
         reconstruction: whose camera is in pixels of the photo.
         model: the face model that was fitted.
-        finer: `smooth` of it and the fit's vertices.
+        finer: `fine_head` of it and the fit's vertices.
     """
     fit, texture = reconstruction.fit, reconstruction.synthesis.texture
     camera = fit.parameters.camera
     crop, camera = crop_head(photo.srgb, fit.vertices, camera, model)
-    over, alpha = draw(model, fit.vertices, texture, camera, fit.parameters.lighting)
-    views = [studio_view(*finer, texture, reconstruction.materials, yaw) for yaw in _VIEWS]
+    # The skin's texture holds what shade is left of the photo's; what the model paints does not.
+    painted = jnp.asarray([name in NO_SKIN for name in model.region_names])
+    shade = jnp.where(painted[finer.model.vertex_region], finer.exposure, 1.0)
+    fitted = finer.model, finer.vertices, texture, camera, fit.parameters.lighting
+    over, alpha = draw(*fitted, exposure=shade)
+    views = [studio_view(finer, texture, reconstruction.materials, yaw) for yaw in _VIEWS]
     overlay = np.asarray(over) * np.asarray(alpha) + crop * (1 - np.asarray(alpha))
     return np.concatenate([crop, overlay, *views], axis=1)
 
 
-def turntable(
-    reconstruction: Reconstruction, finer: tuple[FaceModel, Float[Array, "W 3"]]
-) -> np.ndarray:
+def turntable(reconstruction: Reconstruction, finer: Head) -> np.ndarray:
     """Returns the frames `[N, S, S, 3]` (sRGB bytes, `FILM_RATE` a second) of a head that turns
     from side to side, for an endless film.
 
     Args:
         reconstruction: of a photo.
-        finer: `smooth` of the face model and the fit's vertices.
+        finer: `fine_head` of the face model and the fit's vertices.
     """
     texture, surface = reconstruction.synthesis.texture, reconstruction.materials
     phases = [math.pi * (step / _FRAMES - 0.5) for step in range(_FRAMES + 1)]
     # All are under way before the first is waited for.
     views = [
         studio_view(
-            *(*finer, texture, surface),
+            *(finer, texture, surface),
             _TURN * math.sin(phase),
             pitch=_NOD * math.cos(phase),
             size=_FILM,
@@ -116,14 +137,13 @@ def render_view(
     model, parameters = load_model(stored.model), stored.parameters
     expression = parameters.expression * (0.0 if neutral else 1.0)
     vertices = shape(model, parameters.identity, expression)
-    finer, vertices = smooth(model, np.asarray(vertices))
-    camera = _studio_camera(yaw, pitch, size)
+    finer = fine_head(model, vertices)
     if light == "photo":
-        lighting = parameters.lighting
-        view, _ = draw(finer, vertices, stored.texture_linear, camera, lighting, size)
+        camera, lighting = _studio_camera(yaw, pitch, size), parameters.lighting
+        view, _ = draw(finer.model, finer.vertices, stored.texture_linear, camera, lighting, size)
     else:
         view = studio_view(
-            *(finer, vertices, stored.texture_linear, stored.surface, yaw), pitch=pitch, size=size
+            *(finer, stored.texture_linear, stored.surface, yaw), pitch=pitch, size=size
         )
     return np.asarray(view)
 
@@ -135,8 +155,7 @@ def _studio_camera(yaw: float, pitch: float, size: int) -> Camera:
 
 
 def studio_view(
-    model: FaceModel,
-    vertices: Float[Array, "V 3"],
+    head: Head,
     texture_linear: Float[Array, "T T 3"],
     surface: Materials | None,
     yaw: float,
@@ -148,8 +167,9 @@ def studio_view(
     """Returns `[size, size, 3]` sRGB: the head under studio light, angles in degrees."""
     camera = _studio_camera(yaw, pitch, size)
     return draw(
-        *(model, vertices, texture_linear, camera, studio(), size),
+        *(head.model, head.vertices, texture_linear, camera, studio(), size),
         surface=surface,
+        exposure=head.exposure,
         background=_backdrop(size),
         supersample=supersample,
     )[0]
@@ -172,6 +192,7 @@ def draw(
     lighting: Lighting,
     size: int = TILE,
     surface: Materials | None = None,
+    exposure: Float[Array, " V"] | None = None,
     background: Float[np.ndarray | Array, "..."] | float = 0.0,
     supersample: int = 2,
 ) -> tuple[Float[Array, "S S 3"], Float[Array, "S S 1"]]:
@@ -181,6 +202,7 @@ def draw(
         supersample=supersample,
         specular=0.0 if surface is None else 1.0,
         surface=surface,
+        exposure=exposure,
         background=background,
     )
     return linear_to_srgb(image), alpha[..., None]

@@ -12,9 +12,8 @@ import numpy as np
 
 from jaxface.export.folder import whole_folder
 from jaxface.export.glb import encode_glb
-from jaxface.export.mesh import smooth
 from jaxface.export.obj import encode_mtl, encode_obj
-from jaxface.export.preview import preview, turntable, write_film
+from jaxface.export.preview import fine_head, preview, turntable, write_film
 from jaxface.export.report import report
 from jaxface.export.stored import PARAMETERS
 from jaxface.export.viewer import viewer_page
@@ -112,7 +111,7 @@ def _fill(
     albedo = np.asarray(linear_to_srgb(reconstruction.synthesis.texture))
     neutral = np.asarray(shape(model, parameters.identity, jnp.zeros_like(parameters.expression)))
     surface = reconstruction.materials
-    finer = smooth(model, np.asarray(fit.vertices))
+    finer = fine_head(model, fit.vertices)
     glb = encode_glb(model, neutral, np.asarray(parameters.expression), albedo, surface)
     (folder / "face.glb").write_bytes(glb)
     low_frequency = np.asarray(linear_to_srgb(unwrapped.low_frequency))

@@ -11,9 +11,8 @@ import numpy as np
 
 from jaxface.export.folder import whole_folder
 from jaxface.export.layout import Sheet, resample, sheets
-from jaxface.export.mesh import smooth
 from jaxface.export.obj import encode_mtl
-from jaxface.export.preview import studio_view
+from jaxface.export.preview import fine_head, studio_view
 from jaxface.export.stored import PARAMETERS, StoredResult, load_result
 from jaxface.images import write_png
 from jaxface.morphable import adapters
@@ -216,6 +215,5 @@ def _preview(
         uvs[sheet.quads] = (sheet.uvs + np.array([column, side - 1 - row])) / side
     _, own = Sheet("atlas", np.arange(len(uvs)), uvs).lay(model)
     own = own.replace(uv_quads=jnp.arange(4 * len(uvs)).reshape(-1, 4))
-    finer, fine = smooth(own, vertices)
-    texture = jnp.asarray(atlas)
-    return np.concatenate([studio_view(finer, fine, texture, None, yaw) for yaw in _VIEWS], 1)
+    head, texture = fine_head(own, vertices), jnp.asarray(atlas)
+    return np.concatenate([studio_view(head, texture, None, yaw) for yaw in _VIEWS], 1)

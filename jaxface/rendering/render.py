@@ -21,7 +21,9 @@ _ROUGHNESS = {"eyes": 0.12, "lips": 0.35, "teeth": 0.3, "inner_mouth": 0.4}
 _SKIN_ROUGHNESS = 0.5
 _MOUTH = ("teeth", "tongue", "inner_mouth")
 _SHELTERED = 3.0  # how much more the mouth's opening counts there than the surface's own normal
+_OPENED = 0.1  # exposure of the front teeth behind lips that show them
 _REFLECTANCE = 0.04
+_LAMP = 0.06  # how far the size of the studio's lamps spreads a highlight: a GGX lobe's alpha
 
 
 @partial(jit, static_argnames=("height", "width", "supersample", "smooth"))
@@ -38,6 +40,7 @@ def render(
     smooth: bool = False,
     specular: float | Float[Array, ""] = 0.0,
     surface: Materials | None = None,
+    exposure: Float[Array, " V"] | None = None,
     background: Float[Array, "..."] | float = 0.0,
 ) -> tuple[Float[Array, "H W 3"], Float[Array, "H W"]]:
     """Returns the rendered picture (linear RGB over the background) and its coverage.
@@ -59,6 +62,7 @@ def render(
             of shape, camera and minified textures need.
         specular: share of a dielectric's highlight from the studio lights' directions, 0..1.
         surface: relief, roughness and reflectance by texel; by region if missing.
+        exposure: share of the light that reaches a vertex, from `sky_seen`; all if missing.
         background: linear RGB or grey behind the head.
 
     Source: Lambertian shading under spherical harmonics, Ramamoorthi and Hanrahan (SIGGRAPH 2001).
@@ -80,14 +84,15 @@ def render(
     rotation = rotation_matrix(camera.rotation)
     points = to_camera(vertices, camera)
     # Light reaches the inside of the mouth through its opening alone, from the front.
-    front = jnp.asarray([[0.0, 0.0, _SHELTERED * (name in _MOUTH)] for name in model.region_names])
-    lit = vertex_normals(vertices, model.triangles) + front[model.vertex_region]
+    front = _part(model, _MOUTH)[:, None] * jnp.array([0.0, 0.0, _SHELTERED])
+    lit = vertex_normals(vertices, model.triangles) + front
     roughness = jnp.asarray([_ROUGHNESS.get(name, _SKIN_ROUGHNESS) for name in model.region_names])
     per_vertex = jnp.concatenate(
         [
             lit @ rotation.T,
             points,
             roughness[model.vertex_region][:, None],
+            *_lit(model, vertices, exposure),
         ],
         axis=1,
     )
@@ -110,14 +115,37 @@ def render(
         tangents = _tangents(points, model)[jnp.maximum(triangle_ids(raster), 0)]
         normals = _bumped(normals, tangents, sampled[..., :3])
         rough, strength = sampled[..., 3], sampled[..., 4:]
-    colour = albedo * jnp.maximum(shade(normals, lighting), 0.0)
-    colour = colour + specular * strength * _highlights(normals, view, rough)
+    diffuse = albedo * jnp.maximum(shade(normals, lighting), 0.0)
+    colour = pixel[..., 7:8] * diffuse + pixel[..., 8:] * specular * strength * _highlights(
+        normals, view, rough
+    )
     picture = jnp.concatenate([covered * colour, covered], axis=-1)
     if smooth:
         picture = antialias(picture, raster, xy * factor, model.triangles)
     picture = _box(picture, factor)
     coverage = picture[..., 3:]
     return picture[..., :3] + (1 - coverage) * background, coverage[..., 0]
+
+
+def _part(model: FaceModel, names: tuple[str, ...]) -> Float[Array, " V"]:
+    """Returns 1 on the vertices of some regions."""
+    return jnp.asarray([1.0 * (name in names) for name in model.region_names])[model.vertex_region]
+
+
+def _lit(
+    model: FaceModel, vertices: Float[Array, "V 3"], exposure: Float[Array, " V"] | None
+) -> tuple[Float[Array, "V 1"], Float[Array, "V 1"]]:
+    """Returns the share of the light that each vertex scatters and that it mirrors.
+
+    The mouth's paint darkens towards the throat by itself, so that what it scatters depends on how
+    far lips let the teeth see.
+    """
+    if exposure is None:
+        return jnp.ones((len(vertices), 1)), jnp.ones((len(vertices), 1))
+    mouth = _part(model, _MOUTH)
+    best = jnp.max(exposure * _part(model, ("teeth",)), initial=0.0)
+    opened = jnp.clip(best / _OPENED, 0.0, 1.0)
+    return (exposure + mouth * (opened - exposure))[:, None], exposure[:, None]
 
 
 def _highlights(
@@ -131,7 +159,7 @@ def _highlights(
     joint masking term of Karis (2013) and a light as bright as `STUDIO_LIGHTS` says.
     """
     total = jnp.zeros_like(normals)
-    alpha = jnp.maximum(roughness, 0.05) ** 2  # empty pixels have none
+    alpha = jnp.sqrt(roughness**4 + _LAMP**2)
     facing = jnp.maximum(jnp.sum(normals * view, -1), 1e-3)
     for direction, colour in STUDIO_LIGHTS:
         light = normalize(jnp.array(direction))
