@@ -21,6 +21,7 @@ from jaxface.unwrapping.eyes import angle_of_texels, paint_iris
 from jaxface.unwrapping.hair import colour_scalp
 from jaxface.unwrapping.membrane import gather_texels, membrane, scatter_vertices
 from jaxface.unwrapping.skin import blur, flood, weighted_median
+from jaxface.unwrapping.teeth import whiten_teeth
 from jaxface.unwrapping.visibility import project_texels
 
 SIZE, PHOTO = 256, 320
@@ -219,6 +220,36 @@ def test_a_blue_hat_leaves_no_blue_and_a_hidden_scalp_is_the_models(scene):
     assert (green <= red * 1.01).all() and (blue <= green * 1.01).all()
     albedo, made = scalp_of(scene, (0.02, 0.015, 0.012), high=-1.0)
     np.testing.assert_allclose(made, albedo, rtol=1e-4)
+
+
+@pytest.mark.parametrize("shade", [0.6, 1.1])
+def test_teeth_turn_white_if_the_photos_are_and_never_red(scene, shade):
+    """Gums keep their red; a mouth in red light or a closed one changes nothing."""
+    model, texels = scene[:2]
+    own = albedo_texture(model, jnp.zeros(len(model.albedo_names)), SIZE)
+    teeth = jnp.asarray(regions(model, texels, ("teeth",)), jnp.float32)
+    crowns = np.asarray(teeth * (own[..., 1] > 0.8 * own[..., 0])) > 0
+
+    def made(colour, visibility=1.0):
+        seen = jnp.broadcast_to(shade * jnp.asarray(colour), own.shape)
+        return np.asarray(whiten_teeth(own, seen, visibility * teeth, teeth, jnp.ones(())))
+
+    white = made((0.8, 0.8, 0.8))
+    yellow = np.asarray(own)[crowns][:, 0] / np.asarray(own)[crowns][:, 2]
+    assert np.median(white[crowns][:, 0] / white[crowns][:, 2]) < 0.85 * np.median(yellow)
+    assert (white[crowns][:, 2] <= white[crowns][:, 0]).mean() > 0.95  # not blue
+    gums = np.asarray(teeth * (own[..., 1] < 0.55 * own[..., 0])) > 0
+    np.testing.assert_allclose(white[gums], np.asarray(own)[gums], rtol=1e-5)
+    for other in (made((0.5, 0.2, 0.15)), made((0.8, 0.8, 0.8), 0.0)):
+        np.testing.assert_allclose(other[crowns], np.asarray(own)[crowns], rtol=0.13)
+        ratio = other[crowns] / np.asarray(own)[crowns]
+        np.testing.assert_allclose(ratio[:, 0], ratio[:, 2], rtol=1e-4)
+
+    def total(seen, weight):
+        return whiten_teeth(own, seen, weight * teeth, teeth, jnp.ones(())).sum()
+
+    for weight in (0.0, 1.0):
+        assert np.isfinite(jax.grad(total)(jnp.full(own.shape, 0.7), weight)).all()
 
 
 def test_balance_puts_the_light_at_a_plausible_level(scene):

@@ -127,12 +127,12 @@ def _measure(
         "seconds_per_face": taken / batch,
         "compile_seconds": first - taken,
         "teraflops_in_steps": operations / seconds / 1e12,
-        "peak_gigabytes": _peak() / 1e9,
+        "peak_gigabytes": peak() / 1e9,
         "stages": {name: value / batch for name, value in meter.seconds.items()},
     }
 
 
-def _peak() -> float:
+def peak() -> float:
     """Returns the most bytes in use so far: of the device, or of the process where it says none."""
     found = jax.local_devices()[0].memory_stats() or {}
     unit = 1 if sys.platform == "darwin" else 1024

@@ -25,6 +25,7 @@ from jaxface.unwrapping.noise import denoise
 from jaxface.unwrapping.shadows import cast_shadows
 from jaxface.unwrapping.skin import blur_within, grow, region_tolerance, shrink, skin_mask
 from jaxface.unwrapping.strands import dark_lines
+from jaxface.unwrapping.teeth import whiten_teeth
 from jaxface.unwrapping.visibility import Projection, project_texels
 
 _EPSILON = 2e-3
@@ -183,7 +184,9 @@ def unwrap(
             at_vertices,
             lambda field: scatter_vertices(field, *corners),
         )
-    low_frequency = _with_eyes(low_frequency, albedo, radiance / shading, view, model, texels)
+    low_frequency = _with_eyes_and_teeth(
+        low_frequency, albedo, radiance / shading, view, model, texels
+    )
     unlit = radiance / shading
     gloss, mask = highlights(unlit, low_frequency, mask)
     unlit = unlit - gloss[..., None]
@@ -258,7 +261,7 @@ def _surplus(
     return _LIT * jnp.maximum(level - whole - room, 0.0)
 
 
-def _with_eyes(
+def _with_eyes_and_teeth(
     skin: Float[Array, "T T 3"],
     albedo: Float[Array, "T T 3"],
     seen_albedo: Float[Array, "T T 3"],
@@ -266,10 +269,20 @@ def _with_eyes(
     model: FaceModel,
     texels: TexelMap,
 ) -> Float[Array, "T T 3"]:
-    """Returns the texture with the eyeballs painted."""
+    """Returns the texture with the eyeballs painted and the teeth as white as the photo's."""
+
+    def shown(where: Array, facing: float) -> tuple[Array, Array]:
+        """What of it the photo shows, and the mean width of its texels in pixels."""
+        seen = (view.unoccluded & (view.facing > facing) & where).astype(jnp.float32)
+        return seen, jnp.sum(view.footprint * seen) / jnp.maximum(jnp.sum(seen), 1.0)
+
     angle = angle_of_texels(model, texels)
-    on_eyes = angle < 180.0
-    seen = (view.unoccluded & (view.facing > 0.5) & on_eyes).astype(jnp.float32)
-    footprint = jnp.sum(view.footprint * seen) / jnp.maximum(jnp.sum(seen), 1.0)
+    eyes = angle < 180.0
+    seen, footprint = shown(eyes, 0.5)
     painted = paint_iris(albedo, seen_albedo, seen, angle, footprint)
-    return jnp.where(on_eyes[..., None], painted, skin)
+    skin = jnp.where(eyes[..., None], painted, skin)
+    if "teeth" not in model.region_names:
+        return skin
+    teeth = (texels.region_ids == model.region_names.index("teeth")) & texels.mask
+    seen, footprint = shown(teeth, 0.2)
+    return whiten_teeth(skin, seen_albedo, seen, teeth.astype(jnp.float32), footprint)
