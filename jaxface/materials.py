@@ -31,8 +31,8 @@ _SPECULAR = {"skin": 0.7, "scalp": 0.45, "brows": 0.4, "eyes": 1.0, "teeth": 1.0
 # How far fine darkness is depth: hair and lashes are dark without being deep.
 _RELIEF = {"skin": 1.0, "nose": 1.0, "lips": 0.8, "lids": 0.5, "brows": 0.25, "ears": 0.5,
            "scalp": 0.25, "neck": 0.5}  # fmt: skip
-# The model's eyeballs are spheres of 16.9 mm; a cornea is one of 7.8 mm (Gross et al., Handbook of
-# Optical Systems 4). What it stands out, millimetres, and up to which angle around the axis.
+# The model's eyeballs are spheres of 16.9 mm, a cornea is about one of 7.8 mm: how far it stands
+# out, millimetres, and up to which angle around the axis.
 _CORNEA, _LIMBUS = 0.84, 24.5
 
 

@@ -116,9 +116,8 @@ def render(
         normals = _bumped(normals, tangents, sampled[..., :3])
         rough, strength = sampled[..., 3], sampled[..., 4:]
     diffuse = albedo * jnp.maximum(shade(normals, lighting), 0.0)
-    colour = pixel[..., 7:8] * diffuse + pixel[..., 8:] * specular * strength * _highlights(
-        normals, view, rough
-    )
+    glint = specular * strength * _highlights(normals, view, rough)
+    colour = pixel[..., 7:8] * diffuse + pixel[..., 8:] * glint
     picture = jnp.concatenate([covered * colour, covered], axis=-1)
     if smooth:
         picture = antialias(picture, raster, xy * factor, model.triangles)

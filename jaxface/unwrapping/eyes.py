@@ -11,13 +11,13 @@ from jaxface.rendering.color import luminance
 from jaxface.rendering.normals import length
 from jaxface.types import FaceModel
 from jaxface.unwrapping.membrane import scatter_vertices
-from jaxface.unwrapping.skin import weighted_median
+from jaxface.unwrapping.skin import bluest_quarter, median_colour, weighted_median
 
 _PUPIL, _IRIS, _WHITE = 7.0, 20.5, 28.0  # degrees around the eyeball's axis
 _BLACK = 0.002
 
-# Typical irises, linear RGB: dark brown, brown, hazel, green, grey, blue; and how many people have
-# them. Eyes lie on this line: the less melanin, the lighter and the bluer.
+# Irises, linear RGB, chosen by eye: dark brown, brown, hazel, green, grey, blue; and about how many
+# people have them. Eyes lie on this line: the less melanin, the lighter and the bluer.
 _COLOURS = (
     (0.030, 0.014, 0.009),
     (0.090, 0.045, 0.022),
@@ -88,7 +88,7 @@ def paint_iris(
     pattern = iris * jnp.clip(light - weighted_median(light, iris), -0.4, 0.4)
     limb = 1.0 - 0.6 * _ramp(angle, _IRIS - 5, _IRIS)
     painted = colour * (limb * jnp.exp(pattern))[..., None]
-    white = _median(albedo, _between(angle, _WHITE, _WHITE + 8))
+    white = median_colour(albedo, _between(angle, _WHITE, _WHITE + 8))
     painted = _mix(jnp.full(3, _BLACK), painted, _ramp(angle, _PUPIL - 1, _PUPIL + 1.5))
     painted = _mix(painted, white, _ramp(angle, _IRIS - 1.5, _IRIS + 3))
     return _mix(painted, albedo, _ramp(angle, _WHITE, _WHITE + 6))
@@ -109,12 +109,10 @@ def _iris_colour(
     ring = _between(angle, _PUPIL + 3, _IRIS - 2) * visibility
     level = luminance(seen_albedo)
     dark = ring * (level <= weighted_median(level, ring))
-    ball = _between(angle, _IRIS + 4, 2 * _IRIS) * visibility
-    blue = seen_albedo[..., 2]
-    for _ in range(2):  # the brightest quarter
-        ball = ball * (blue >= weighted_median(blue, ball))
-    gain = jnp.log(jnp.maximum(_median(seen_albedo, ball), 5e-3)) - jnp.log(jnp.asarray(_SCLERA))
-    seen = jnp.log(jnp.maximum(_median(seen_albedo, dark), 1e-3))
+    ball = bluest_quarter(seen_albedo, _between(angle, _IRIS + 4, 2 * _IRIS) * visibility)
+    white = jnp.maximum(median_colour(seen_albedo, ball), 5e-3)
+    gain = jnp.log(white) - jnp.log(jnp.asarray(_SCLERA))
+    seen = jnp.log(jnp.maximum(median_colour(seen_albedo, dark), 1e-3))
     shade, known = jnp.clip(jnp.mean(gain), -1.5, 0.5), jnp.log(jnp.asarray(_COLOURS))
     seen = seen - shade - 0.5 * (gain - jnp.mean(gain))
 
@@ -127,10 +125,6 @@ def _iris_colour(
     share = jax.nn.softmax(jnp.log(jnp.asarray(_SHARES)) - trust * cost)
     # Half of a difference in level is the iris, half the shade that it lies in.
     return share @ (known + 0.5 * trust * jnp.clip(lighter, -1.5, 1.5)[:, None])
-
-
-def _median(colours: Float[Array, "T T 3"], weights: Float[Array, "T T"]) -> Float[Array, "3"]:
-    return jnp.stack([weighted_median(colours[..., channel], weights) for channel in range(3)])
 
 
 def _between(angle: Float[Array, "T T"], low: float, high: float) -> Float[Array, "T T"]:

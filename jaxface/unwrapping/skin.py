@@ -120,6 +120,23 @@ def weighted_median(values: Float[Array, "T S"], weights: Float[Array, "T S"]) -
     return jnp.where(total[-1] > 0, found, 0.0)
 
 
+def median_colour(
+    colours: Float[Array, "T S 3"], weights: Float[Array, "T S"]
+) -> Float[Array, "3"]:
+    """Returns the weighted median of each channel; see `weighted_median`."""
+    return jnp.stack([weighted_median(colours[..., channel], weights) for channel in range(3)])
+
+
+def bluest_quarter(
+    colours: Float[Array, "T S 3"], weights: Float[Array, "T S"]
+) -> Float[Array, "T S"]:
+    """Returns the weights of the quarter with the most blue: of what is white, the whitest."""
+    blue = colours[..., 2]
+    for _ in range(2):
+        weights = weights * (blue >= weighted_median(blue, weights))
+    return weights
+
+
 def skin_mask(
     log_ratio: Float[Array, "T T 3"],
     visible: Float[Array, "T T"],

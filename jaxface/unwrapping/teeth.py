@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxface.unwrapping.skin import weighted_median
+from jaxface.unwrapping.skin import bluest_quarter, median_colour
 
 _BRIGHTER, _WHITER = 0.12, 0.7  # at most: logarithm; share of the way from ivory to white
 _ENOUGH = 6.0  # pixels across
@@ -44,9 +44,6 @@ def whiten_teeth(
 
 
 def _brightest(colours: Float[Array, "T T 3"], weights: Float[Array, "T T"]) -> Float[Array, "3"]:
-    """Returns the logarithm of the median of the quarter with the most blue."""
-    blue = colours[..., 2]
-    for _ in range(2):
-        weights = weights * (blue >= weighted_median(blue, weights))
-    median = [weighted_median(colours[..., channel], weights) for channel in range(3)]
-    return jnp.log(jnp.maximum(jnp.stack(median), 5e-3))
+    """Returns the logarithm of the median of the whitest quarter."""
+    median = median_colour(colours, bluest_quarter(colours, weights))
+    return jnp.log(jnp.maximum(median, 5e-3))
