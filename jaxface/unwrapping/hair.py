@@ -15,8 +15,8 @@ from jaxface.unwrapping.skin import blur, blur_within
 _ENOUGH = 0.004  # share of the texture that must show what covers the scalp
 _MIRROR = 0.05  # weight of the other side's colour
 _DARKEST, _LIGHTEST = 0.008, 0.6  # luminance
-_WITHIN = 6.0  # the farther from the hairline, which is another's, the more a texel counts
-_EDGE = 1 / 48  # width of the hairline, of the texture's side
+_WITHIN = 2.0  # the farther from the hairline, which is another's, the more a texel counts
+_EDGE = 1 / 40  # width of the hairline, of the texture's side
 
 AtVertices = Callable[
     [Float[Array, "T T 3"], Float[Array, "T T"]], tuple[Float[Array, "V 3"], Float[Array, " V"]]
@@ -49,8 +49,10 @@ def colour_scalp(
         at_texels: scatters vertices.
     """
     size = len(scalp)
-    share = blur_within(scalp[..., None], charts, _EDGE * size)
-    shown = shown * (scalp * share[..., 0]) ** _WITHIN
+    # Nothing at the hairline and outside it: the face keeps its own.
+    share = jnp.clip(2.0 * blur_within(scalp[..., None], charts, _EDGE * size) - 1.0, 0.0, 1.0)
+    share = share * share * (3.0 - 2.0 * share)
+    shown = shown * share[..., 0] ** _WITHIN
     values, weights = at_vertices(jnp.log(jnp.maximum(seen_albedo, 1e-3)), shown)
     both = weights + _MIRROR * weights[model.mirror]
     values = weights[:, None] * values + _MIRROR * (weights[:, None] * values)[model.mirror]
