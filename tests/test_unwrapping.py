@@ -27,6 +27,7 @@ from jaxface.unwrapping.visibility import project_texels
 SIZE, PHOTO = 256, 320
 CONFIG = UnwrapConfig(window=400)
 SKIN = ("skin", "nose", "lids")
+PAINT = jax.jit(paint_iris)
 
 
 def fit_of(model, camera, lighting) -> FitResult:
@@ -160,7 +161,7 @@ def test_irises_have_the_colour_of_the_photos(scene, window, shade):
     own = albedo_texture(scene[0], jnp.zeros(len(scene[0].albedo_names)), SIZE)
     ring = np.asarray((angle_of_texels(*scene[:2]) > 11) & (angle_of_texels(*scene[:2]) < 15))
     for colour in ((0.03, 0.014, 0.009), (0.09, 0.045, 0.022), (0.17, 0.24, 0.33)):
-        painted = paint_iris(own, *eyes_of(scene, colour, window, shade), jnp.ones(()))
+        painted = PAINT(own, *eyes_of(scene, colour, window, shade), jnp.ones(()))
         found = np.median(np.asarray(painted)[ring], 0)
         assert np.abs(np.log(found / colour)).max() < 0.45, (colour, found)
         assert (found[0] > found[2]) == (colour[0] > colour[2])
@@ -169,16 +170,17 @@ def test_irises_have_the_colour_of_the_photos(scene, window, shade):
 def test_irises_that_are_not_seen_are_probable_and_differentiable(scene):
     own = albedo_texture(scene[0], jnp.zeros(len(scene[0].albedo_names)), SIZE)
     shown, seen, angle = eyes_of(scene, (0.17, 0.24, 0.33))
-    painted = np.asarray(paint_iris(own, shown, 0 * seen, angle, jnp.ones(())))
+    painted = np.asarray(PAINT(own, shown, 0 * seen, angle, jnp.ones(())))
     ring = np.asarray((angle > 11) & (angle < 15))
     assert (painted[ring][:, 0] > painted[ring][:, 2]).all()  # most eyes are brown
 
     def total(shown, weight):
         return paint_iris(own, shown, weight * seen, angle, jnp.ones(())).sum()
 
+    slope = jax.jit(jax.grad(total))
     for weight in (0.0, 1.0):
-        assert np.isfinite(jax.grad(total)(shown, weight)).all()
-    assert float(jnp.abs(jax.grad(total)(shown, 1.0)).sum()) > 0
+        assert np.isfinite(slope(shown, weight)).all()
+    assert float(jnp.abs(slope(shown, 1.0)).sum()) > 0
 
 
 def scalp_of(scene, colour, low=-1.0, high=1.0):
@@ -245,11 +247,13 @@ def test_teeth_turn_white_if_the_photos_are_and_never_red(scene, shade):
         ratio = other[crowns] / np.asarray(own)[crowns]
         np.testing.assert_allclose(ratio[:, 0], ratio[:, 2], rtol=1e-4)
 
-    def total(seen, weight):
+    @jax.jit
+    @jax.grad
+    def slope(seen, weight):
         return whiten_teeth(own, seen, weight * teeth, teeth, jnp.ones(())).sum()
 
     for weight in (0.0, 1.0):
-        assert np.isfinite(jax.grad(total)(jnp.full(own.shape, 0.7), weight)).all()
+        assert np.isfinite(slope(jnp.full(own.shape, 0.7), weight)).all()
 
 
 def test_balance_puts_the_light_at_a_plausible_level(scene):

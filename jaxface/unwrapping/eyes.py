@@ -90,7 +90,7 @@ def paint_iris(
     painted = colour * (limb * jnp.exp(pattern))[..., None]
     white = median_colour(albedo, _between(angle, _WHITE, _WHITE + 8))
     painted = _mix(jnp.full(3, _BLACK), painted, _ramp(angle, _PUPIL - 1, _PUPIL + 1.5))
-    painted = _mix(painted, white, _ramp(angle, _IRIS - 1.5, _IRIS + 3))
+    painted = _mix(painted, white, _ramp(angle, _IRIS - 2.5, _IRIS + 4.5))
     return _mix(painted, albedo, _ramp(angle, _WHITE, _WHITE + 6))
 
 
