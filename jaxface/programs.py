@@ -39,8 +39,11 @@ _ahead: dict[Path, Future[Any]] = {}
 _hits = 0  # programs that JAX found in its own cache
 
 
-def keep_programs(folder: Path | None) -> None:
+def keep_programs(folder: Path | None) -> Path | None:
     """Keeps the programs of `jaxface.precision.jit` in a folder; None ends that.
+
+    Returns the folder of this device and these libraries inside it. JAX's own cache belongs there
+    too: one that is filled by others would load programs, which cannot be kept then.
 
     Loading a program runs what its file says: the folder should be the user's own, as that of
     JAX's cache. Only what runs on JAX's first device is kept, and nothing that is traced.
@@ -55,13 +58,14 @@ def keep_programs(folder: Path | None) -> None:
     if folder is not None:
         folder = folder / _digest(_environment())
         if folder == _folder:
-            return
+            return folder
         folder.mkdir(parents=True, exist_ok=True)
         _listen()
         # Lowering is what makes JAX bind LAPACK; a program that is only loaded would call nothing.
         jax.jit(jnp.linalg.cholesky).lower(jax.ShapeDtypeStruct((1, 1), jnp.float32))
         _load_ahead(folder)
     _folder = folder
+    return folder
 
 
 def kept(function: Callable[..., Any], jitted: Any, static: tuple[str, ...]) -> Callable[..., Any]:

@@ -92,6 +92,26 @@ def test_a_second_start_loads_what_the_first_compiled(tmp_path: Path) -> None:
     assert start(folder, tmp_path / "empty") == (4, 4, values)
 
 
+def test_the_command_lines_jax_cache_belongs_to_the_kept_programs(tmp_path: Path) -> None:
+    """What JAX loads from a cache cannot be kept: other libraries' programs would stay there."""
+    code = """
+import jax
+from jaxface import programs
+from jaxface.cli.work import prepare_jax
+prepare_jax("cpu")
+prepare_jax("cpu")
+print(programs._folder)
+print(jax.config.jax_compilation_cache_dir)
+"""
+    environment = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment | {"JAXFACE_CACHE": str(tmp_path)},
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    kept, cache = map(Path, done.stdout.split())
+    assert kept.parent == tmp_path / "programs" and cache == kept / "jax"
+
+
 @pytest.mark.parametrize("kind", ["nested", "another package's"])
 def test_functions_that_their_names_do_not_tell_are_jitted_alone(kind: str) -> None:
     def nested(x: jax.Array) -> jax.Array:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,8 +36,6 @@ def prepare_jax(device: str | None) -> None:
     if device:
         platforms = {"gpu": "cuda,cpu", "tpu": "tpu,cpu"}.get(device, device)
         jax.config.update("jax_platforms", platforms)
-    if jax.config.jax_compilation_cache_dir is None:
-        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "programs" / "jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     try:
         found = jax.default_backend()
@@ -46,9 +43,14 @@ def prepare_jax(device: str | None) -> None:
         raise InputError(f"There is no device {device!r} for JAX on this machine.") from error
     if device and found != device:  # JAX takes the next of the list
         raise InputError(f"There is no device {device!r} for JAX on this machine.")
+    folder: Path | None = cache_folder() / "programs"
     if found == "cpu":  # elsewhere it has not been tried; JAX's cache spares most of the wait
-        with suppress(OSError):  # a folder that cannot be written to costs time alone
-            keep_programs(cache_folder() / "programs")
+        try:
+            folder = keep_programs(folder)
+        except OSError:  # a folder that cannot be written to costs time alone
+            folder = None
+    if folder and jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(folder / "jax"))
 
 
 @dataclass(frozen=True)
