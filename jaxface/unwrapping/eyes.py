@@ -11,7 +11,7 @@ from jaxface.rendering.color import luminance
 from jaxface.rendering.normals import length
 from jaxface.types import FaceModel
 from jaxface.unwrapping.membrane import scatter_vertices
-from jaxface.unwrapping.skin import bluest_quarter, median_colour, weighted_median
+from jaxface.unwrapping.skin import bluest_quarter, median_colour, small_median
 
 _PUPIL, _IRIS, _WHITE = 7.0, 20.5, 28.0  # degrees around the eyeball's axis
 _BLACK = 0.002
@@ -85,7 +85,7 @@ def paint_iris(
     iris = _between(angle, _PUPIL + 3, _IRIS - 2)
     colour = jnp.exp(_iris_colour(seen_albedo, visibility, angle, footprint))
     light = jnp.log(jnp.maximum(luminance(albedo), 5e-3))
-    pattern = iris * jnp.clip(light - weighted_median(light, iris), -0.4, 0.4)
+    pattern = iris * jnp.clip(light - small_median(light, iris), -0.4, 0.4)
     limb = 1.0 - 0.6 * _ramp(angle, _IRIS - 5, _IRIS)
     painted = colour * (limb * jnp.exp(pattern))[..., None]
     white = median_colour(albedo, _between(angle, _WHITE, _WHITE + 8))
@@ -108,7 +108,7 @@ def _iris_colour(
     """
     ring = _between(angle, _PUPIL + 3, _IRIS - 2) * visibility
     level = luminance(seen_albedo)
-    dark = ring * (level <= weighted_median(level, ring))
+    dark = ring * (level <= small_median(level, ring))
     ball = bluest_quarter(seen_albedo, _between(angle, _IRIS + 4, 2 * _IRIS) * visibility)
     white = jnp.maximum(median_colour(seen_albedo, ball), 5e-3)
     gain = jnp.log(white) - jnp.log(jnp.asarray(_SCLERA))

@@ -105,14 +105,17 @@ def region_tolerance(
     return allowed * (1 + 2 * brows), allowed * (1 + 0.8 * beard + 4 * brows)
 
 
-def weighted_median(values: Float[Array, "T S"], weights: Float[Array, "T S"]) -> Float[Array, ""]:
+def weighted_median(
+    values: Float[Array, "T S"], weights: Float[Array, "T S"], every: int = 3
+) -> Float[Array, ""]:
     """Returns the weighted median of every third row and column; 0 where no weight is.
 
     Args:
         values: a map.
         weights: not negative.
+        every: another number of rows and columns.
     """
-    values, weights = values[::3, ::3].ravel(), weights[::3, ::3].ravel()
+    values, weights = values[::every, ::every].ravel(), weights[::every, ::every].ravel()
     order = jnp.argsort(values)
     total = jnp.cumsum(weights[order])
     place = jnp.searchsorted(total, 0.5 * total[-1])
@@ -120,11 +123,16 @@ def weighted_median(values: Float[Array, "T S"], weights: Float[Array, "T S"]) -
     return jnp.where(total[-1] > 0, found, 0.0)
 
 
+def small_median(values: Float[Array, "T S"], weights: Float[Array, "T S"]) -> Float[Array, ""]:
+    """Returns the weighted median of a small part, of which no texel of 256 a side is left out."""
+    return weighted_median(values, weights, max(1, len(values) // 256))
+
+
 def median_colour(
     colours: Float[Array, "T S 3"], weights: Float[Array, "T S"]
 ) -> Float[Array, "3"]:
-    """Returns the weighted median of each channel; see `weighted_median`."""
-    return jnp.stack([weighted_median(colours[..., channel], weights) for channel in range(3)])
+    """Returns the weighted median of each channel; see `small_median`."""
+    return jnp.stack([small_median(colours[..., channel], weights) for channel in range(3)])
 
 
 def bluest_quarter(
@@ -133,7 +141,7 @@ def bluest_quarter(
     """Returns the weights of the quarter with the most blue: of what is white, the whitest."""
     blue = colours[..., 2]
     for _ in range(2):
-        weights = weights * (blue >= weighted_median(blue, weights))
+        weights = weights * (blue >= small_median(blue, weights))
     return weights
 
 
