@@ -137,13 +137,14 @@ def render_view(
     model, parameters = load_model(stored.model), stored.parameters
     expression = parameters.expression * (0.0 if neutral else 1.0)
     vertices = shape(model, parameters.identity, expression)
-    finer = fine_head(model, vertices)
     if light == "photo":
         camera, lighting = _studio_camera(yaw, pitch, size), parameters.lighting
-        view, _ = draw(finer.model, finer.vertices, stored.texture_linear, camera, lighting, size)
+        fine = smooth(model, np.asarray(vertices))
+        view, _ = draw(*fine, stored.texture_linear, camera, lighting, size)
     else:
+        head = fine_head(model, vertices)
         view = studio_view(
-            *(finer, stored.texture_linear, stored.surface, yaw), pitch=pitch, size=size
+            *(head, stored.texture_linear, stored.surface, yaw), pitch=pitch, size=size
         )
     return np.asarray(view)
 

@@ -20,11 +20,11 @@ _GROUND = 0.15  # radiance from below, of the zenith's
 
 @jit
 def sky_seen(vertices: Float[Array, "V 3"], triangles: Int[Array, "F 3"]) -> Float[Array, " V"]:
-    """Returns the share of uniform light from everywhere that reaches each vertex, 0..1.
+    """Returns the share of an overcast sky's light that reaches each vertex, 0..1; y is up.
 
     Depth buffers from directions spread evenly over the sphere tell which of them a vertex sees;
-    each counts by the cosine to the normal. What lies between is linear, so that a shadow's border
-    is as wide as a triangle. No gradient passes.
+    each counts by its radiance and the cosine to the normal. What lies between is linear, so that
+    a shadow's border is as wide as a triangle. No gradient passes.
 
     Args:
         vertices: metres.

@@ -11,7 +11,7 @@ from jaxface.rendering.color import luminance
 from jaxface.rendering.normals import length
 from jaxface.types import FaceModel
 from jaxface.unwrapping.membrane import scatter_vertices
-from jaxface.unwrapping.skin import bluest_quarter, median_colour, small_median
+from jaxface.unwrapping.skin import bluest_quarter, median_colour, small_median, smoothstep
 
 _PUPIL, _IRIS, _WHITE = 7.0, 20.5, 28.0  # degrees around the eyeball's axis
 _BLACK = 0.002
@@ -132,8 +132,7 @@ def _between(angle: Float[Array, "T T"], low: float, high: float) -> Float[Array
 
 
 def _ramp(angle: Float[Array, "T T"], low: float, high: float) -> Float[Array, "T T"]:
-    share = jnp.clip((angle - low) / (high - low), 0.0, 1.0)
-    return share * share * (3 - 2 * share)
+    return smoothstep((angle - low) / (high - low))
 
 
 def _mix(

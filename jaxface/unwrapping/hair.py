@@ -9,8 +9,8 @@ from jaxtyping import Array, Float
 
 from jaxface.rendering.color import luminance
 from jaxface.types import FaceModel
-from jaxface.unwrapping.membrane import membrane
-from jaxface.unwrapping.skin import blur, blur_within
+from jaxface.unwrapping.membrane import membrane, with_mirror
+from jaxface.unwrapping.skin import blur, blur_within, smoothstep
 
 _ENOUGH = 0.004  # share of the texture that must show what covers the scalp
 _MIRROR = 0.05  # weight of the other side's colour
@@ -50,13 +50,10 @@ def colour_scalp(
     """
     size = len(scalp)
     # Nothing at the hairline and outside it: the face keeps its own.
-    share = jnp.clip(2.0 * blur_within(scalp[..., None], charts, _EDGE * size) - 1.0, 0.0, 1.0)
-    share = share * share * (3.0 - 2.0 * share)
+    share = smoothstep(2.0 * blur_within(scalp[..., None], charts, _EDGE * size) - 1.0)
     shown = shown * share[..., 0] ** _WITHIN
     values, weights = at_vertices(jnp.log(jnp.maximum(seen_albedo, 1e-3)), shown)
-    both = weights + _MIRROR * weights[model.mirror]
-    values = weights[:, None] * values + _MIRROR * (weights[:, None] * values)[model.mirror]
-    values = values / jnp.maximum(both, 1e-6)[:, None]
+    values, both = with_mirror(values, weights, model.mirror, _MIRROR)
     known = jnp.concatenate([values, jnp.ones_like(values[:, :1])], axis=1)
     field = membrane(known, both, model.triangles, reach=1.5, pull=1e-6, steps=160)
     colour = jnp.exp(field[:, :3] / jnp.maximum(field[:, 3:], 1e-3))

@@ -50,6 +50,25 @@ def scatter_vertices(
     return jnp.einsum("tuk,tukc->tuc", barycentrics, field[vertex_ids])
 
 
+def with_mirror(
+    values: Float[Array, "V C"],
+    weights: Float[Array, " V"],
+    mirror: Int[Array, " V"],
+    share: float,
+) -> tuple[Float[Array, "V C"], Float[Array, " V"]]:
+    """Returns values and weights with a share of the other side's.
+
+    Args:
+        values: per vertex.
+        weights: not negative.
+        mirror: the vertex on the other side.
+        share: weight of what the mirrored vertex shows.
+    """
+    both = weights + share * weights[mirror]
+    total = weights[:, None] * values
+    return (total + share * total[mirror]) / jnp.maximum(both, 1e-6)[:, None], both
+
+
 def membrane(
     values: Float[Array, "V C"],
     weights: Float[Array, " V"],

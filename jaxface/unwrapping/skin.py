@@ -105,6 +105,12 @@ def region_tolerance(
     return allowed * (1 + 2 * brows), allowed * (1 + 0.8 * beard + 4 * brows)
 
 
+def smoothstep(x: Float[Array, "*N"]) -> Float[Array, "*N"]:
+    """Returns 0 below 0, 1 above 1, and a cubic with level ends between."""
+    x = jnp.clip(x, 0.0, 1.0)
+    return x * x * (3 - 2 * x)
+
+
 def weighted_median(
     values: Float[Array, "T S"], weights: Float[Array, "T S"], every: int = 3
 ) -> Float[Array, ""]:

@@ -20,10 +20,17 @@ from jaxface.types import FaceModel, FitResult, UnwrapResult
 from jaxface.unwrapping.eyes import angle_of_texels, paint_iris
 from jaxface.unwrapping.hair import colour_scalp
 from jaxface.unwrapping.highlights import highlights
-from jaxface.unwrapping.membrane import gather_texels, membrane, scatter_vertices
+from jaxface.unwrapping.membrane import gather_texels, membrane, scatter_vertices, with_mirror
 from jaxface.unwrapping.noise import denoise
 from jaxface.unwrapping.shadows import cast_shadows
-from jaxface.unwrapping.skin import blur_within, grow, region_tolerance, shrink, skin_mask
+from jaxface.unwrapping.skin import (
+    blur_within,
+    grow,
+    region_tolerance,
+    shrink,
+    skin_mask,
+    smoothstep,
+)
 from jaxface.unwrapping.strands import dark_lines
 from jaxface.unwrapping.teeth import whiten_teeth
 from jaxface.unwrapping.visibility import Projection, project_texels
@@ -117,7 +124,7 @@ def unwrap(
     inside = jnp.all((view.xy > 1) & (view.xy < jnp.array([width - 1, height - 1])), axis=-1)
     seen = shrink((view.unoccluded & inside).astype(jnp.float32), max(1, size // 256))
     low, high = config.facing
-    visibility = seen * _smoothstep((view.facing - low) / (high - low))
+    visibility = seen * smoothstep((view.facing - low) / (high - low))
     person = jnp.ones_like(visibility)
     if person_mask is not None:
         person = _person(person_mask, view.xy, jnp.mean(view.footprint * charts))
@@ -150,7 +157,7 @@ def unwrap(
     )
     # Texels in deep shadow or burnt out say nothing about albedo.
     level = luminance(radiance)
-    legible = _smoothstep(level / 0.004) * _smoothstep((0.995 - level) / 0.03)
+    legible = smoothstep(level / 0.004) * smoothstep((0.995 - level) / 0.03)
     open_skin, room = _open_skin(*regions, model.region_names)
     shown = visibility * person
     strands = dark_lines(jax.lax.stop_gradient(log_ratio), shown, open_skin, room)
@@ -164,19 +171,17 @@ def unwrap(
     surplus = _surplus(trend, weights, config.albedo_room)
     shading = shading * jnp.exp(scatter_vertices(uneven + surplus, *corners))
     values = values - uneven - surplus
-    other = config.mirror_weight
-    both = weights + other * weights[model.mirror]
-    mirrored = weights[:, None] * values + other * (weights[:, None] * values)[model.mirror]
-    values = mirrored / jnp.maximum(both, 1e-6)[:, None]
+    values, both = with_mirror(values, weights, model.mirror, config.mirror_weight)
     tone = membrane(values, both, model.triangles, reach=config.reach, steps=160)
     tone = scatter_vertices(tone, *corners)
     # Between the charts the tone goes on, for what bilinear lookups take from there.
     tone = jnp.where(charts[..., None] > 0, tone, blur_within(tone, charts, size / 100))
     low_frequency = jnp.clip(albedo * jnp.exp(jnp.clip(tone, -2.0, 2.0)), 0.0, 1.0)
+    unlit = radiance / shading
     if "scalp" in model.region_names:
         low_frequency = colour_scalp(
             low_frequency,
-            radiance / shading,
+            unlit,
             shown * (level > 0.002) * (level < 0.995),
             (texels.region_ids == model.region_names.index("scalp")) * charts,
             charts,
@@ -184,10 +189,9 @@ def unwrap(
             at_vertices,
             lambda field: scatter_vertices(field, *corners),
         )
-    low_frequency = _with_eyes_and_teeth(
-        low_frequency, albedo, radiance / shading, view, model, texels
-    )
-    unlit = radiance / shading
+    # Eyes and teeth are small: a coarse texel would mix pupils, windows and lids.
+    points = sample_image(srgb_to_linear(photo_srgb), view.xy) / shading
+    low_frequency = _with_eyes_and_teeth(low_frequency, albedo, points, view, model, texels)
     gloss, mask = highlights(unlit, low_frequency, mask)
     unlit = unlit - gloss[..., None]
     return UnwrapResult(
@@ -199,11 +203,6 @@ def unwrap(
         footprint=view.footprint / (1.0 + noise / _HIDES),
         low_frequency=low_frequency,
     )
-
-
-def _smoothstep(x: Float[Array, "*N"]) -> Float[Array, "*N"]:
-    x = jnp.clip(x, 0.0, 1.0)
-    return x * x * (3 - 2 * x)
 
 
 def _open_skin(
@@ -231,7 +230,7 @@ def _person(
     for dx, dy in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)):
         place = xy + radius * jnp.array([dx, dy])
         least = jnp.minimum(least, sample_image(probability[..., None], place)[..., 0])
-    return _smoothstep((least - 0.4) / 0.4)
+    return smoothstep((least - 0.4) / 0.4)
 
 
 def _unevenness(
