@@ -122,7 +122,9 @@ def _program(folder: Path, told: str, lower: Callable[[], Any]) -> Any:
         return _load(folder / call.read_text())
     except Exception:  # whatever is missing or wrong with a file, the program can be compiled
         lowered = lower()
-    file = f"{_digest(lowered.as_text() + repr((lowered.in_tree, lowered.out_tree)))}.program"
+    # The text does not tell the shapes of arguments that are not used.
+    made_of = lowered.as_text(), lowered.args_info, lowered.in_tree, lowered.out_tree
+    file = f"{_digest(repr(made_of))}.program"
     try:
         program = _load(folder / file)
     except Exception:

@@ -35,15 +35,17 @@ jax.monitoring.register_event_duration_secs_listener(listen)
 def empty(kind, **known):
     return kind(**({field.name: None for field in fields(kind)} | known))
 
-model = empty(FaceModel, albedo_mean=jnp.zeros((8, 8, 3)), albedo_basis=jnp.ones((2, 8, 8, 3)))
+albedo = {"albedo_mean": jnp.zeros((8, 8, 3)), "albedo_basis": jnp.ones((2, 8, 8, 3))}
+model = empty(FaceModel, mean=jnp.ones((1, 3)), **albedo)
 fit = empty(FitResult, parameters=empty(FaceParameters, albedo=jnp.zeros(2)))
 seen = empty(UnwrapResult, partial=jnp.full((9, 9, 3), 0.3), skin_mask=jnp.ones((9, 9)))
 albedo = explain_albedo(fit, seen, model).parameters.albedo  # by LAPACK
+other = explain_albedo(fit, seen, model.replace(mean=jnp.ones((2, 3))))  # which is not used
 
 wide, high = look_at(0.1, 0.2, 64, 96), look_at(0.1, 0.2, 96, 64)
 point = project(jnp.ones((1, 3)), wide)[0]
 turned = jax.grad(lambda yaw: project(jnp.ones((1, 3)), look_at(yaw, 0.0, 64, 64))[0].sum())(0.1)
-values = (albedo, wide.principal, high.principal, point, turned)
+values = (albedo, other.parameters.albedo, wide.principal, high.principal, point, turned)
 print(repr([value.tolist() for value in values]), file=sys.stderr)
 print(len(loaded), sum(name in ("explain_albedo", "look_at", "project") for name in traced))
 """
@@ -69,27 +71,29 @@ def start(folder: Path, cache: Path, **environment: str) -> tuple[int, int, str]
 
 def test_a_second_start_loads_what_the_first_compiled(tmp_path: Path) -> None:
     folder, cache = tmp_path / "programs", tmp_path / "jax"
+    # Of the five, two differ in the shape of an argument that is not used: they are compiled to the
+    # same, which JAX's cache gives the second, and what comes from there cannot be kept.
     loaded, traced, values = start(folder, cache)
-    assert (loaded, traced) == (0, 4)
-    assert start(folder, cache) == (4, 0, values)
+    assert (loaded, traced) == (0, 5)
+    assert start(folder, cache) == (4, 1, values)
     # What is computed otherwise is another program.
-    assert start(folder, cache, JAX_DEFAULT_MATMUL_PRECISION="highest")[:2] == (0, 4)
+    assert start(folder, cache, JAX_DEFAULT_MATMUL_PRECISION="highest")[:2] == (0, 5)
 
     several = "--xla_force_host_platform_device_count=4"
-    assert start(folder, cache, XLA_FLAGS=several)[:2] == (0, 4)
-    assert start(folder, cache, XLA_FLAGS=several)[:2] == (4, 0)
+    assert start(folder, cache, XLA_FLAGS=several)[:2] == (0, 5)
+    assert start(folder, cache, XLA_FLAGS=several)[:2] == (4, 1)
 
     # A broken file is no hindrance: JAX's cache has the program, and without that XLA makes it.
     for file in folder.glob("*/*.program"):
         file.write_bytes(file.read_bytes()[:100])
-    assert start(folder, cache) == (0, 4, values)
-    assert start(folder, tmp_path / "empty") == (0, 4, values)
-    assert start(folder, tmp_path / "empty") == (4, 0, values)
+    assert start(folder, cache) == (0, 5, values)
+    assert start(folder, tmp_path / "empty") == (0, 5, values)
+    assert start(folder, tmp_path / "empty") == (4, 1, values)
 
     # After a change of the source (its digest is in the names) what is still the same is loaded.
     for file in folder.glob("*/*.call"):
         file.rename(file.with_name(f"of-another-source-{file.name}"))
-    assert start(folder, tmp_path / "empty") == (4, 4, values)
+    assert start(folder, tmp_path / "empty") == (4, 5, values)
 
 
 def test_the_command_lines_jax_cache_belongs_to_the_kept_programs(tmp_path: Path) -> None:

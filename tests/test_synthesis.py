@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -89,8 +90,19 @@ def test_what_neither_half_shows_has_the_nearest_faces_detail(problem):
         assert int(np.argmax(match)) == face and match[face] > 0.8
 
 
-def test_optimisation_brings_correlations_nearer_to_the_blend(problem, result, vgg):
-    composed = compose(*problem, CONFIG)
+@pytest.fixture(scope="module")
+def upper(problem) -> tuple:
+    """The same photo when it shows the upper half alone, and a face without bare skin."""
+    low, shown, mask, textures, weights = problem
+    mask = mask * (jnp.arange(SIZE) < SIZE // 2)[:, None]
+    return (low, shown, mask, textures, weights), jnp.zeros_like(mask)
+
+
+def test_optimisation_brings_correlations_nearer_to_the_blend(upper, vgg):
+    known, bare = upper
+    config = replace(CONFIG, alpha=100.0, grain=24.0)
+    result = synthesize(*known, vgg, skin=bare, correlation=CORRELATION, config=config)
+    composed = compose(*known, config, skin=bare)
     faces, shares = 255 * linear_to_srgb(composed.completions), composed.shares
     target = blended_correlations(faces, shares, vgg, CORRELATION, SIZE, len(shares))
 
@@ -101,14 +113,20 @@ def test_optimisation_brings_correlations_nearer_to_the_blend(problem, result, v
     assert distance(result.texture) < 0.7 * distance(composed.start)
 
 
-def test_a_completion_is_the_composition_with_that_face_alone(problem):
-    *known, textures, weights = problem
-    found = compose(*problem, CONFIG)
-    order = np.argsort(-np.asarray(weights))
+def test_a_completion_has_the_fine_detail_of_its_own_face(upper):
+    known, bare = upper
+    textures, weights = (np.asarray(x, float) for x in known[3:])
+    found = compose(*known, replace(CONFIG, grain=24.0), skin=bare)
+    order = np.argsort(-weights)
     np.testing.assert_allclose(found.shares, weights[order], atol=1e-6)
-    for completion, face in zip(found.completions, order, strict=True):
-        alone = compose(*known, textures[face][None], jnp.ones(1), CONFIG).start
-        np.testing.assert_allclose(completion, alone, atol=1e-5)
+    np.testing.assert_array_equal(found.start, found.completions[0])
+
+    def apart(images: np.ndarray) -> np.ndarray:
+        values = np.log(images)[:, SIZE // 2 + 8 :].mean(-1).reshape(len(images), -1)
+        return values - values.mean(0)
+
+    alike = np.corrcoef(apart(found.completions), apart(textures[order]))[:3, 3:]
+    assert (alike.argmax(1) == range(3)).all() and (np.diag(alike) > 0.5).all()
 
 
 def laid(detail: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -296,5 +314,5 @@ def test_octaves_that_the_photo_lacks_are_filled(problem):
         texture = compose(low, smooth, mask, textures, weights, CONFIG, None, footprint).start
         return float(jnp.abs(jnp.log(texture / plain))[known].mean())
 
-    assert detail(fine) < 1e-6
+    assert detail(fine) < 1e-4
     assert 0.01 < detail(coarse) < CONFIG.finest

@@ -15,10 +15,10 @@ from jaxface.rendering.color import srgb_to_linear
 from jaxface.synthesis.config import SynthesisConfig
 from jaxface.synthesis.octaves import (
     bands,
+    besides,
     blur,
     local_strength,
     mean_product,
-    mixed,
     strengths,
     transfer,
 )
@@ -27,8 +27,12 @@ from jaxface.types import Textures
 
 _EPSILON = 2e-3
 _FINEST = 0.75  # texels: the finest blur that parts two octaves
+_SWEEPS = 40  # at each level of the pyramid
 _SHARPER = 1.7  # by which the contrast of an octave that a photo has blurred is raised at most
 _OUTLIER = 2.5  # deviations beyond which the grain is cut, so that no mole is laid many times
+_TWICE = 0.7  # share of the low-frequency albedo's octaves that the database's repeat
+_CALMER = 0.75  # strength of real skin where a face hardly shows it, over that elsewhere
+_COMMON, _BESIDES = 1.4, 0.7  # of fine detail that is no bare skin: an average's, one face's
 
 
 def _logarithm(texture: Float[Array, "T T 3"]) -> Float[Array, "T T 3"]:
@@ -53,8 +57,8 @@ def _average(
 
 
 def _extend(values: Float[Array, "T T C"], weights: Float[Array, "T T"]) -> Float[Array, "T T C"]:
-    """Returns weighted values continued smoothly to where there are none: pull and push over a
-    pyramid (Gortler et al., The Lumigraph, SIGGRAPH 1996)."""
+    """Returns weighted values continued to where there are none by a membrane (Laplace's equation):
+    Jacobi's sweeps over a pyramid, the coarsest level first."""
     share = weights[..., None]
     levels = [(values * share, share)]
     while levels[-1][0].shape[0] > 1:  # down to the mean of all that is known
@@ -64,9 +68,15 @@ def _extend(values: Float[Array, "T T C"], weights: Float[Array, "T T"]) -> Floa
     known = total / jnp.maximum(share, 1e-6)
     for total, share in levels[-2::-1]:
         side = total.shape[0]
+        data, trust = total / jnp.maximum(share, 1e-6), jnp.minimum(share, 1.0)
+
+        def sweep(_: int, field: Array, data: Array = data, trust: Array = trust) -> Array:
+            at = jnp.pad(field, ((1, 1), (1, 1), (0, 0)), "edge")
+            around = at[:-2, 1:-1] + at[2:, 1:-1] + at[1:-1, :-2] + at[1:-1, 2:]
+            return trust * data + (1 - trust) * around / 4
+
         wide = jax.image.resize(known, (side, side, known.shape[-1]), "linear")
-        trust = jnp.minimum(share, 1.0)
-        known = trust * total / jnp.maximum(share, 1e-6) + (1 - trust) * wide
+        known = jax.lax.fori_loop(0, _SWEEPS, sweep, wide)
     return known
 
 
@@ -87,9 +97,9 @@ class Composition:
     """The start of the synthesis, and what it may become.
 
     Attributes:
-        start: complete texture, linear.
+        start: complete texture, linear, with the detail of the face of greatest weight.
         seen: how much the photo counts, 0..1.
-        completions: the same as `start` with each face of greatest weight alone.
+        completions: the same with the detail of each of the faces of greatest weight.
         shares: of these faces, sum 1.
     """
 
@@ -111,25 +121,25 @@ def compose(
     footprint: Float[Array, "T T"] | None = None,
     skin: Float[Array, "T T"] | None = None,
 ) -> Composition:
-    """Returns the texture composed of what is known, and that with single faces of the database.
+    """Returns the texture composed of what is known, with each of the likeliest database faces.
 
     In the logarithm, where shading and pigment are sums: the photo's detail where it is seen, its
-    mirror image's where that is, the database's elsewhere, on the low-frequency albedo. Octaves
-    that the photo blurs are raised, those that it cannot show are a database face's. On bare skin
-    that is not seen the finest detail is the person's own, from where it is. The `fixed` parts
-    (eyes, mouth) are whole already and are only sharpened. Differentiable except in the choice of
-    the face of greatest weight and of the places that give the finest detail.
+    mirror image's where that is, the database's elsewhere, on the low-frequency albedo. The
+    database's is what the blended faces have in common and, of the finest, something of one face;
+    on bare skin, in place of that, the person's own, from where it is seen. Octaves that the photo
+    blurs are raised, those that it cannot show are a database face's. The `fixed` parts (eyes,
+    mouth) are whole already and are only sharpened. Differentiable except in the choice of the
+    faces of greatest weight and of the places that give the finest detail.
     """
     photo = _read(low_frequency, partial_linear, mask, fixed, footprint, skin, config)
     average, index, shares = _average(textures, weights, config.experts)
     completed = jax.checkpoint(partial(_completed, config=config))
 
-    def of(turn: Array) -> Array:
-        face = _logarithm(textures[index[jnp.maximum(turn - 1, 0)]])
-        return completed(photo, face, jnp.where(turn == 0, average, face))
+    def of(face: Array) -> Array:
+        return completed(photo, _logarithm(textures[face]), average)
 
-    every = jax.lax.map(of, jnp.arange(len(index) + 1))
-    return Composition(every[0], photo.seen, every[1:], shares)
+    every = jax.lax.map(of, index)
+    return Composition(every[0], photo.seen, every, shares)
 
 
 @struct.dataclass
@@ -138,19 +148,21 @@ class _Photo:
 
     Attributes:
         low: low-frequency albedo.
+        said: octaves of it, the coarsest first.
         seen: how much the photo counts, 0..1.
         mirrored: how much its mirror image does.
         whole: where detail is inferred: all but the fixed.
         bare: the open skin of that.
         own: what the photo adds to `low`.
         fine: that without its tone.
-        octaves: of it, the coarsest first.
+        octaves: of the photo, its low-frequency albedo included.
         legible: the contrast that the photo leaves of each.
         patches: where the finest detail is taken from that goes on in the unseen.
         found: 1 if there was any.
     """
 
     low: Float[Array, "T T 3"]
+    said: list[Float[Array, "T T 3"]]
     seen: Float[Array, "T T"]
     mirrored: Float[Array, "T T"]
     whole: Float[Array, "T T"]
@@ -192,7 +204,9 @@ def _read(
         width = config.photo_blur / jnp.maximum(footprint, 0.05)
     shown = transfer(width, _sigmas(tone))
     sharper = [jnp.minimum(1 / jnp.maximum(part, 1e-3), _SHARPER) for part in shown]
-    octaves = bands(fine, seen * whole, _sigmas(tone))
+    said = bands(low, whole, _sigmas(tone))
+    own_octaves = bands(fine, seen * whole, _sigmas(tone))
+    octaves = [mine + band for mine, band in zip(own_octaves, said, strict=True)]
     # In all colours alike, since the colours of a compressed photo are coarser than its light.
     raised = [
         (more - 1) * jnp.mean(band, -1, keepdims=True)
@@ -212,6 +226,7 @@ def _read(
     )
     return _Photo(
         low=low,
+        said=said,
         seen=seen,
         mirrored=mirrored,
         whole=whole,
@@ -231,15 +246,18 @@ def _completed(
     average: Float[Array, "T T 3"],
     config: SynthesisConfig,
 ) -> Float[Array, "T T 3"]:
-    """Returns the texture with the detail of a database face and an average, logarithms."""
+    """Returns the texture, linear, with the detail of an average and of one face, logarithms."""
     scale = photo.low.shape[0] / 512.0
     tone = config.tone * scale
     sigmas = _sigmas(tone)
     seen, whole, bare, mirrored = photo.seen, photo.whole, photo.bare[..., None], photo.mirrored
     faces = bands(face, whole, sigmas)
     gains = strengths(photo.octaves, faces, photo.legible, seen * whole)
-    detail, lacking, grain, replaced = (jnp.zeros_like(photo.low) for _ in range(4))
-    for band, common, mine, gain, part, sigma in zip(
+    known = (seen + mirrored) * photo.bare
+    spared = photo.found * bare  # where the person's own grain takes the place of one face's
+    detail, lacking, grain, usual = (jnp.zeros_like(photo.low) for _ in range(4))
+    for said, band, common, mine, gain, part, sigma in zip(
+        photo.said,
         faces,
         bands(average, whole, sigmas),
         photo.octaves,
@@ -250,24 +268,26 @@ def _completed(
     ):
         missing = jnp.sqrt(jnp.maximum(1 - part**2, 1e-6)) * gain * band
         lacking = lacking + missing
-        # How strong the face's skin is says nothing of neck, scalp and ears.
-        elsewhere = jnp.minimum(1.0, 1 / gain)
-        likely = mixed(band, common, gain, whole) * (bare + (1 - bare) * elsewhere)
-        detail = detail + likely
-        if sigma <= config.grain * scale:
-            grain, replaced = grain + mine + missing, replaced + likely
+        # What the blended faces have in common is the likeliest, and lies where features are.
+        detail = detail + common - _TWICE * said
+        if sigma > config.grain * scale:
+            continue
+        likely = _COMMON * common + _BESIDES * besides(band, common)
+        detail, usual = detail + (1 - spared) * (likely - common), usual + likely
+        own = mine + missing
+        rest = mean_product(common, common, known) / (mean_product(own, own, known) + 1e-9)
+        grain = grain + jnp.sqrt(jnp.clip(1 - rest, 0.01, 1.0)) * own
     # Bounded, so that no strand of the face's brows is laid over the photo's.
     added = config.finest * jnp.tanh(lacking / config.finest) * whole[..., None]
     own, fine = photo.own + added, photo.fine + added
-    # The person's own grain goes on where neither the photo nor its mirror image shows any, there
-    # as strong as the database's beside its own elsewhere.
+    # The person's own grain goes on where neither the photo nor its mirror image shows any, at most
+    # as strong as it is there.
     grain = seen[..., None] * grain + mirrored[..., None] * grain[:, ::-1]
-    known = (seen + mirrored) * photo.bare
-    usual = local_strength(replaced, whole, tone)
-    grain = grain / usual
+    strength = local_strength(usual, whole, known, tone)
+    grain = grain / strength
     bound = _OUTLIER * jnp.sqrt(mean_product(grain, grain, known) / (jnp.mean(known) + 1e-6) + 1e-9)
     spread = quilt(bound * jnp.tanh(grain / bound), photo.patches)
-    detail = detail + photo.found * bare * (usual * spread - replaced)
+    detail = detail + spared * _CALMER * strength * spread
     # The fixed parts are whole already: sharpened, not mirrored, and not shifted in tone.
     edges = jnp.mean(face - blur(face, config.sharp * scale), -1, keepdims=True)
     detail = whole[..., None] * detail + (1 - whole[..., None]) * edges

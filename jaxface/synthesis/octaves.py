@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-_ENOUGH = 0.8  # share of the power of skin up to which one face adds to the average
 _BOUND = 0.02  # log detail that one face adds per octave: pores, but neither moles nor nostrils
 _VARIED = 1.5  # real skins differ from region to region by more than the database's
 _STRONG, _GAINS = 0.08, (0.4, 2.0)  # log detail beyond which it is no skin; bounds
@@ -82,38 +81,20 @@ def strengths(
 
 
 def local_strength(
-    octave: Float[Array, "T T 3"], share: Float[Array, "T T"], sigma: float
+    octave: Float[Array, "T T 3"],
+    share: Float[Array, "T T"],
+    known: Float[Array, "T T"],
+    sigma: float,
 ) -> Float[Array, "T T 1"]:
-    """Returns the root mean square of detail around each texel, over its mean."""
+    """Returns the root mean square of detail around each texel over its mean where it is known, at
+    most 1: what is stronger is the rim of a brow or of a lip."""
     level = jnp.clip(jnp.mean(octave, -1, keepdims=True), -_STRONG, _STRONG)
-    share = share[..., None] + 1e-4
-    power = blur(level**2 * share, sigma) / blur(share, sigma)
-    local = jnp.sqrt(power + 1e-8)
-    return jnp.clip((local / jnp.mean(local)) ** _VARIED, 0.4, 2.0)
+    share, known = share[..., None] + 1e-4, known[..., None] + 1e-6
+    local = jnp.sqrt(blur(level**2 * share, sigma) / blur(share, sigma) + 1e-8)
+    mean = jnp.sum(local * known) / jnp.sum(known)
+    return jnp.clip((local / mean) ** _VARIED, 0.4, 1.0)
 
 
-def mixed(
-    face: Float[Array, "T T 3"],
-    average: Float[Array, "T T 3"],
-    gain: Float[Array, ""],
-    skin: Float[Array, "T T"],
-) -> Float[Array, "T T 3"]:
-    """Returns an octave of the database's detail, as strong as the person's.
-
-    What the blended faces have in common is the likeliest; of one face there is added as much as
-    the octave lacks in strength. Strength is the mean square of what is not stronger than skin, so
-    that brows and the rims of the eyes do not count.
-    """
-    quiet = skin * (jnp.abs(jnp.mean(face, -1)) < _STRONG)
-    own = mean_product(face, face, quiet)
-    besides = _BOUND * jnp.tanh((face - average) / _BOUND)
-    power = mean_product(average, average, quiet)
-    across = mean_product(average, besides, quiet)
-    square = mean_product(besides, besides, quiet)
-    goal = gain**2 * own
-    root = jnp.sqrt(jnp.maximum(across**2 + square * (_ENOUGH * goal - power), 1e-12))
-    share = jnp.clip((root - across) / jnp.maximum(square, 1e-9), 0.0, _GAINS[1])
-    power = power + 2 * share * across + share**2 * square
-    scale = jnp.clip(power, _ENOUGH * goal, goal) / jnp.maximum(power, 1e-9)
-    scale = jnp.sqrt(jnp.clip(scale, _GAINS[0] ** 2, _GAINS[1] ** 2))
-    return scale * (average + share * besides)
+def besides(face: Float[Array, "T T 3"], average: Float[Array, "T T 3"]) -> Float[Array, "T T 3"]:
+    """Returns what of an octave one face has besides what faces have in common, bounded."""
+    return _BOUND * jnp.tanh((face - average) / _BOUND)
