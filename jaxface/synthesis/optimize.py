@@ -4,7 +4,8 @@ Saito et al. 2017, section 5: the texture whose features stay near a content ima
 correlations equal the blended ones. What is ours: the start and the content are composed from
 what is known (the photo, its mirror image, the database's detail) on the low-frequency albedo,
 correlations are compared cell by cell with the mean taken out, the blended ones are those of what
-each database face's fine detail makes of the photo, tone may not drift, and seen texels keep the photo.
+each database face's fine detail makes of the photo, tone may not drift, and seen texels keep the
+photo.
 `method="paper"` is the paper's plain form.
 """
 
