@@ -30,7 +30,7 @@ _FINEST = 0.75  # texels: the finest blur that parts two octaves
 _SWEEPS = 40  # at each level of the pyramid
 _SHARPER = 1.7  # by which the contrast of an octave that a photo has blurred is raised at most
 _OUTLIER = 2.5  # deviations beyond which the grain is cut, so that no mole is laid many times
-_TWICE = 0.7  # share of the low-frequency albedo's octaves that the database's repeat
+_TWICE = 0.5  # share of the low-frequency albedo's octaves that the database's repeat
 _CALMER = 0.75  # strength of real skin where a face hardly shows it, over that elsewhere
 _COMMON, _BESIDES = 1.4, 0.7  # of fine detail that is no bare skin: an average's, one face's
 
