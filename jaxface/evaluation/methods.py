@@ -35,7 +35,6 @@ from jaxface.unwrapping import explain_albedo, unwrap
 
 _EPSILON = 2e-3
 _TONE, _FEATHER, _RADIUS = 8.0, 3.0, 4  # texels of 512: of detail, of the seen's border; OpenCV's
-_TWICE = 0.7  # share of the low-frequency albedo's own detail that the database's repeats
 
 
 @dataclass
@@ -182,8 +181,7 @@ def of_database(case: Case, weights: np.ndarray) -> np.ndarray:
     faces = srgb_to_linear(case.assets.database.textures / 255.0)
     mixed = np.asarray(jnp.tensordot(jnp.asarray(weights), faces, 1))
     skin = 1 - np.asarray(skin_free(case.assets.model, case.assets.texels))[..., None]
-    low = np.asarray(case.seen.low_frequency)
-    return blended(case, log(low) - _TWICE * detail(low, skin) + detail(mixed, skin))
+    return blended(case, log(case.seen.low_frequency) + detail(mixed, skin))
 
 
 def nearest(case: Case) -> np.ndarray:
