@@ -5,13 +5,13 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxface.unwrapping.skin import blur_within, grow
+from jaxface.unwrapping.skin import blur_within
 
 _RIDGE = 0.005  # of skin whose colour is itself near white little can be told
 _ROOM, _SHARE = 0.1, 0.8  # part of the albedo that is left to pigment; of the rest what is gloss
 _BRIGHTER = (0.05, 0.2)  # log ratios to the albedo around, between which gloss becomes certain
 _BLIND = (0.2, 0.5)  # shares of the albedo between which gloss hides what is under it
-_WIDTH, _RIM = 1.5, 4.0  # texels of a 512 x 512 texture; the rim hides what the middle does
+_WIDTH = 1.5  # texels of a 512 x 512 texture
 
 
 def highlights(
@@ -34,9 +34,9 @@ def highlights(
     apart = 3.0 * square - level**2 + _RIDGE * 3.0 * square
     white = (square * total - level * along) / jnp.maximum(apart, 1e-6)
     brighter = jnp.log((total + 6e-3) / (level + 6e-3))
-    scale = mask.shape[0] / 512
+    sigma = _WIDTH * mask.shape[0] / 512
     white, brighter = jnp.moveaxis(
-        blur_within(jnp.stack([white, brighter], -1), mask, _WIDTH * scale), -1, 0
+        blur_within(jnp.stack([white, brighter], -1), mask, sigma), -1, 0
     )
     low, high = _BRIGHTER
     certain = jnp.clip((brighter - low) / (high - low), 0.0, 1.0)
@@ -46,5 +46,4 @@ def highlights(
     gloss = jnp.minimum(jnp.minimum(surplus, above), 0.9 * jnp.min(unlit, -1))
     low, high = _BLIND
     blind = jnp.clip((3.0 * surplus / jnp.maximum(level, 1e-3) - low) / (high - low), 0.0, 1.0)
-    blind = grow(blind * mask, max(1, round(_RIM * scale)))
     return gloss * mask, (1.0 - blind) * mask
