@@ -97,16 +97,19 @@ class Composition:
     """The start of the synthesis, and what it may become.
 
     Attributes:
-        start: complete texture, linear, with the detail of the face of greatest weight.
         seen: how much the photo counts, 0..1.
-        completions: the same with the detail of each of the faces of greatest weight.
-        shares: of these faces, sum 1.
+        completions: complete textures, linear, with the detail of each face of greatest weight.
+        shares: of these faces, sum 1, the greatest first.
     """
 
-    start: Float[Array, "T T 3"]
     seen: Float[Array, "T T"]
     completions: Float[Array, "E T T 3"]
     shares: Float[Array, " E"]
+
+    @property
+    def start(self) -> Float[Array, "T T 3"]:
+        """The completion with the face of greatest weight."""
+        return self.completions[0]
 
 
 @partial(jit, static_argnames="config")
@@ -138,8 +141,7 @@ def compose(
     def of(face: Array) -> Array:
         return completed(photo, _logarithm(textures[face]), average)
 
-    every = jax.lax.map(of, index)
-    return Composition(every[0], photo.seen, every, shares)
+    return Composition(photo.seen, jax.lax.map(of, index), shares)
 
 
 @struct.dataclass

@@ -5,8 +5,7 @@ correlations equal the blended ones. What is ours: the start and the content are
 what is known (the photo, its mirror image, the database's detail) on the low-frequency albedo,
 correlations are compared cell by cell with the mean taken out, the blended ones are those of what
 each database face's fine detail makes of the photo, tone may not drift, and seen texels keep the
-photo.
-`method="paper"` is the paper's plain form.
+photo. `method="paper"` is the paper's plain form.
 """
 
 from __future__ import annotations
