@@ -89,7 +89,7 @@ CHECKS = {
     "projection": Check("`project_simplex`", "exact on the active set", problems.projection),
     "blend": Check("`blend`", "implicit on the active set", problems.blending),
     "synthesis": Check(
-        "`synthesize`", "unrolled, steps checkpointed", problems.synthesis, 1e-8, slow=True
+        "`synthesize`", "unrolled, steps checkpointed", problems.synthesis, 1e-7, slow=True
     ),
     "optimum": Check(
         "`synthesize`, optimum",
