@@ -11,14 +11,15 @@ _RIDGE = 0.005  # of skin whose colour is itself near white little can be told
 _ROOM, _SHARE = 0.1, 0.8  # part of the albedo that is left to pigment; of the rest what is gloss
 _BRIGHTER = (0.05, 0.2)  # log ratios to the albedo around, between which gloss becomes certain
 _BLIND = (0.2, 0.5)  # shares of the albedo between which gloss hides what is under it
+_BURNT = (0.04, 0.12)  # and between which white light that is left says that a highlight burnt out
 _WIDTH = 1.5  # texels of a 512 x 512 texture
 
 
 def highlights(
     unlit: Float[Array, "T T 3"], albedo: Float[Array, "T T 3"], mask: Float[Array, "T T"]
-) -> tuple[Float[Array, "T T"], Float[Array, "T T"]]:
-    """Returns how much white light lies on the skin's colour, in units of `unlit`, and the mask
-    without what shows little but that light.
+) -> tuple[Float[Array, "T T 3"], Float[Array, "T T"]]:
+    """Returns the skin without the white light on it, and the mask without what shows little but
+    that light.
 
     Each texel is `k albedo + s white` by least squares, the dichromatic reflection model (Shafer,
     *Using color to separate reflection components*, 1985). Only what is also brighter than the
@@ -32,18 +33,28 @@ def highlights(
     square, level = jnp.sum(albedo**2, -1), jnp.sum(albedo, -1)
     along, total = jnp.sum(unlit * albedo, -1), jnp.sum(unlit, -1)
     apart = 3.0 * square - level**2 + _RIDGE * 3.0 * square
-    white = (square * total - level * along) / jnp.maximum(apart, 1e-6)
+    sharp = (square * total - level * along) / jnp.maximum(apart, 1e-6)
     brighter = jnp.log((total + 6e-3) / (level + 6e-3))
     sigma = _WIDTH * mask.shape[0] / 512
     white, brighter = jnp.moveaxis(
-        blur_within(jnp.stack([white, brighter], -1), mask, sigma), -1, 0
+        blur_within(jnp.stack([sharp, brighter], -1), mask, sigma), -1, 0
     )
-    low, high = _BRIGHTER
-    certain = jnp.clip((brighter - low) / (high - low), 0.0, 1.0)
-    surplus = _SHARE * certain * jnp.maximum(white - _ROOM * level / 3.0, 0.0)
+    certain = _ramp(brighter, _BRIGHTER)
+    pigment = _ROOM * level / 3.0
+    surplus = _SHARE * certain * jnp.maximum(white - pigment, 0.0)
     # Where a highlight burnt out, its colour says too much; no gloss leaves skin darker than it is.
     above = level / 3.0 * jnp.maximum(jnp.exp(brighter) - 1.0, 0.0)
-    gloss = jnp.minimum(jnp.minimum(surplus, above), 0.9 * jnp.min(unlit, -1))
-    low, high = _BLIND
-    blind = jnp.clip((3.0 * surplus / jnp.maximum(level, 1e-3) - low) / (high - low), 0.0, 1.0)
-    return gloss * mask, (1.0 - blind) * mask
+    gloss = mask * jnp.minimum(jnp.minimum(surplus, above), 0.9 * jnp.min(unlit, -1))
+    plain = unlit - gloss[..., None]
+    # What is left there would be a grey patch: the albedo's hue, as bright as it is.
+    whole = jnp.maximum(level, 1e-3)
+    left = certain * jnp.maximum(sharp - gloss - pigment, 0.0)
+    burnt = mask * _ramp(3.0 * left / whole, _BURNT)
+    skin = albedo * (jnp.sum(plain, -1) / whole)[..., None]
+    plain = plain + burnt[..., None] * (skin - plain)
+    return plain, mask * (1.0 - _ramp(3.0 * surplus / whole, _BLIND))
+
+
+def _ramp(value: Float[Array, "T T"], ends: tuple[float, float]) -> Float[Array, "T T"]:
+    low, high = ends
+    return jnp.clip((value - low) / (high - low), 0.0, 1.0)

@@ -192,8 +192,7 @@ def unwrap(
     # Eyes and teeth are small: a coarse texel would mix pupils, windows and lids.
     points = sample_image(srgb_to_linear(photo_srgb), view.xy) / shading
     low_frequency = _with_eyes_and_teeth(low_frequency, albedo, points, view, model, texels)
-    gloss, mask = highlights(unlit, low_frequency, mask)
-    unlit = unlit - gloss[..., None]
+    unlit, mask = highlights(unlit, low_frequency, mask)
     return UnwrapResult(
         radiance=radiance * (visibility > 0)[..., None],
         shading=shading,
