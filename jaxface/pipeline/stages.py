@@ -39,7 +39,7 @@ from jaxface.unwrapping.skin import grow
 
 BLEND_SIZE = 256
 SHORTLIST = 12  # faces: the weights of the others are zero
-BARE = ("skin",)
+BARE = ("skin", "scalp")
 NO_SKIN = ("eyes", "teeth", "tongue", "inner_mouth")
 
 
@@ -144,7 +144,7 @@ def skin_free(model: FaceModel, texels: TexelMap) -> Float[Array, "T T"]:
 
 @jit
 def bare_skin(model: FaceModel, texels: TexelMap) -> Float[Array, "T T"]:
-    """Returns 1 on the face's open skin: no nose, lips, lids, brows, ears, scalp, neck."""
+    """Returns 1 on open skin, the scalp included: no nose, lips, lids, brows, ears, neck."""
     return _regions(model, texels, BARE).astype(jnp.float32)
 
 
