@@ -216,6 +216,36 @@ class Correlations:
 
 @storable
 @struct.dataclass
+class Sketch:
+    """VGG-16's features of database faces at one size, in 8 bits: `values * scales`.
+
+    Attributes:
+        values: one array a layer.
+        scales: one array a layer, of each face and channel.
+        layers: names of VGG-16's layers.
+    """
+
+    values: tuple[UInt8[Array, "K h w C"], ...]
+    scales: tuple[Float[Array, "K C"], ...]
+    layers: tuple[str, ...] = _static()
+
+
+@storable
+@struct.dataclass
+class Sketches:
+    """A database's sketches at the sizes at which faces are compared.
+
+    Attributes:
+        half: of all faces, for choosing some; None where they are chosen already.
+        full: of the same faces at twice the size, for their weights.
+    """
+
+    half: Sketch | None
+    full: Sketch
+
+
+@storable
+@struct.dataclass
 class BlendResult:
     """Which database faces, together, are most like the photo's face.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxface.features.vgg import receptive_support, vgg_features
-from jaxface.types import Correlations, Textures
+from jaxface.types import Correlations, Sketch, Textures
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def correlate_features(
 
 
 def correlate_database(
-    textures: Textures,
+    textures: Textures | Sketch,
     mask: Float[Array, "S S"],
     vgg: Mapping[str, Any],
     config: CorrelationConfig = CorrelationConfig(),
@@ -111,15 +112,16 @@ def correlate_database(
     of the network.
 
     Args:
-        textures: sRGB, 0..255; resized to the mask's size if they are of another.
+        textures: sRGB, 0..255, resized to the mask's size if they are of another; or their
+            sketch at that size, which needs no pass of VGG and has no derivative.
         mask: what the photo shows, 0..1.
         vgg: weights, `jaxface.features.weights.load_vgg()`.
         config: the one used for the photo.
     """
 
     @jax.checkpoint
-    def one(texture: Array) -> tuple[Correlations, Correlations]:
-        features = config.features(vgg, resize(texture / 255.0, mask.shape[0]))
+    def one(texture: Array | Sketch) -> tuple[Correlations, Correlations]:
+        features = _features(texture, mask.shape[0], vgg, config)
         return correlate_features(features, mask, config), correlate_features(
             features, None, config
         )
@@ -130,7 +132,7 @@ def correlate_database(
 def rank_database(
     texture_srgb: Float[Array, "S S 3"],
     mask: Float[Array, "S S"],
-    textures: Textures,
+    textures: Textures | Sketch,
     vgg: Mapping[str, Any],
     config: CorrelationConfig = CorrelationConfig(),
 ) -> Float[Array, " K"]:
@@ -141,21 +143,62 @@ def rank_database(
     Args:
         texture_srgb: 0..1.
         mask: what of it is known.
-        textures: sRGB, 0..255; resized to the texture's size.
+        textures: sRGB, 0..255, resized to the texture's size; or their sketch at that size.
         vgg: weights, `jaxface.features.weights.load_vgg()`.
         config: layers, cells, centring.
     """
     texture_srgb, mask = jax.lax.stop_gradient((texture_srgb, mask))
     photo = correlate(texture_srgb, mask, vgg, config)
 
-    def one(texture: Array) -> Array:
-        face = correlate(resize(texture / 255.0, mask.shape[0]), mask, vgg, config)
+    def one(texture: Array | Sketch) -> Array:
+        features = _features(texture, mask.shape[0], vgg, config)
+        face = correlate_features(features, mask, config)
         total = jnp.zeros(())
         for value, other, scale in zip(photo.values, face.values, cell_scales(photo), strict=True):
             total += jnp.sum(scale * jnp.sum((other - value) ** 2, (-2, -1)))
         return total
 
     return jax.lax.map(one, textures)
+
+
+def sketch_textures(
+    textures: Textures,
+    size: int,
+    vgg: Mapping[str, Any],
+    config: CorrelationConfig = CorrelationConfig(),
+) -> Sketch:
+    """Returns the features of database faces in 8 bits, a scale for each face and channel.
+
+    A mask counts after VGG, so they serve every photo. No derivative.
+
+    Args:
+        textures: sRGB, 0..255; resized.
+        size: side in texels at which they are to be compared.
+        vgg: weights, `jaxface.features.weights.load_vgg()`.
+        config: layers and pooling.
+    """
+
+    def one(texture: Array) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+        features = config.features(vgg, resize(texture / 255.0, size))
+        scales = tuple(jnp.max(features[name], (0, 1)) / 255.0 for name in config.layers)
+        levels = [
+            jnp.round(features[name] / jnp.maximum(scale, 1e-9))
+            for name, scale in zip(config.layers, scales, strict=True)
+        ]
+        return tuple(level.astype(jnp.uint8) for level in levels), scales
+
+    values, scales = jax.lax.map(one, textures)
+    return Sketch(values, scales, config.layers)
+
+
+def _features(
+    face: Array | Sketch, size: int, vgg: Mapping[str, Any], config: CorrelationConfig
+) -> dict[str, Float[Array, "h w C"]]:
+    """Returns the features of one database face, of its texture or of its sketch."""
+    if not isinstance(face, Sketch):
+        return config.features(vgg, resize(face / 255.0, size))
+    rows = zip(face.layers, face.values, face.scales, strict=True)
+    return {name: value * scale for name, value, scale in rows}
 
 
 def cell_scales(correlations: Correlations) -> tuple[Float[Array, " R"], ...]:
@@ -206,7 +249,9 @@ def _layer(
 ) -> tuple[Float[Array, "R C C"], Float[Array, " R"]]:
     """Returns the correlations of one layer and the visible share of each cell.
 
-    Every feature goes into the sums of one block; cells are weighted sums of blocks.
+    Cells are weighted sums of blocks. A feature is multiplied with itself once, in its block; or,
+    where a cell has fewer features than channels, in each of its cells, which spares the sums
+    over blocks' matrices, larger than the features.
     """
     count = 1 if config.cells == 1 else 2 * config.cells
     h, w = features.shape[:2]
@@ -218,24 +263,51 @@ def _layer(
     area = (h // count) ** 2
     dtype = jnp.promote_types(features.dtype, jnp.float32)
     if share is None:
-        weights = jnp.full((count**2,), float(area))
-    else:
-        features = features * share[..., None]
-        weights = jnp.sum(_blocks(share[..., None] ** 2, count), (1, 2))
-    blocks = _blocks(features, count)
-    total = jnp.matmul(window, weights, precision="highest")
+        share = jnp.ones((h, h), features.dtype)
+    shown = _blocks(features * share[..., None], count)
+    visible = _blocks(share[..., None], count)
+    total = jnp.matmul(window, jnp.sum(visible**2, (1, 2), dtype=dtype), precision="highest")
     mixed = window / jnp.maximum(total, 1e-6)[:, None]
-    # Of factors with at least 16 bits (bfloat16 in three passes, on a TPU).
-    grams = jnp.einsum(
-        "bpc,bpd->bcd", blocks, blocks, precision="high", preferred_element_type=dtype
-    )
-    values = jnp.einsum("rb,bcd->rcd", mixed, grams, precision="highest")
+    mean = jnp.zeros((len(window), features.shape[-1]), dtype)
     if config.centered:
-        if share is not None:
-            blocks = blocks * _blocks(share[..., None], count)
-        mean = jnp.matmul(mixed, jnp.sum(blocks, 1, dtype=dtype), precision="highest")
+        sums = jnp.sum(shown * visible, 1, dtype=dtype)
+        mean = jnp.matmul(mixed, sums, precision="highest")
+    if config.cells == 1 or 16 * area > features.shape[-1]:
+        values = _squares(shown, config.cells, dtype) / jnp.maximum(total, 1e-6)[:, None, None]
         values -= mean[:, :, None] * mean[:, None, :]
+    else:
+        inside = _inside(shown, config.cells) - _inside(visible, config.cells) * mean[:, None]
+        inside *= jax.lax.rsqrt(jnp.maximum(total, 1e-6))[:, None, None]
+        values = _squares(inside, None, dtype)
     return values, total / (area * jnp.sum(window, -1))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def _squares(x: Float[Array, "B p C"], cells: int | None, dtype: Any) -> Float[Array, "R C C"]:
+    """Returns the products of a block's features with themselves, summed over those of a cell.
+
+    Its derivative is a product and its transpose, where that of `einsum` is two products.
+    """
+    return _products(x, x, cells, dtype)
+
+
+@_squares.defjvp
+def _squares_derivative(
+    cells: int | None, dtype: Any, primals: tuple[Array], tangents: tuple[Array]
+) -> tuple[Array, Array]:
+    (x,), (change,) = primals, tangents
+    half = _products(change, x, cells, dtype)
+    return _squares(x, cells, dtype), half + half.swapaxes(1, 2)
+
+
+def _products(
+    x: Float[Array, "B p C"], y: Float[Array, "B p C"], cells: int | None, dtype: Any
+) -> Float[Array, "R C C"]:
+    # Of factors with at least 16 bits (bfloat16 in three passes, on a TPU).
+    found = jnp.einsum("bpc,bpd->bcd", x, y, precision="high", preferred_element_type=dtype)
+    if cells is None:
+        return found
+    return jnp.einsum("rb,bcd->rcd", jnp.asarray(_window(cells)), found, precision="highest")
 
 
 def _blocks(image: Float[Array, "h h C"], count: int) -> Float[Array, "B p C"]:
@@ -244,6 +316,19 @@ def _blocks(image: Float[Array, "h h C"], count: int) -> Float[Array, "B p C"]:
     side = h // count
     blocks = image.reshape(count, side, count, side, channels).transpose(0, 2, 1, 3, 4)
     return blocks.reshape(count**2, side**2, channels)
+
+
+def _inside(blocks: Float[Array, "B p C"], cells: int) -> Float[Array, "R q C"]:
+    """Returns the features of each cell's 4 x 4 blocks, times the root of how much these count."""
+    count, (_, area, channels) = 2 * cells, blocks.shape
+    grid = jnp.pad(blocks.reshape(count, count, -1), ((1, 1), (1, 1), (0, 0)))  # beside the edge
+    rows = [grid[2 * row : 2 * row + 4] for row in range(cells)]  # a gather's derivative is slow
+    inside = jnp.stack(
+        [part[:, 2 * column : 2 * column + 4] for part in rows for column in range(cells)]
+    )
+    hat = np.sqrt([0.25, 0.75, 0.75, 0.25])
+    share = jnp.asarray(hat[:, None] * hat, blocks.dtype)[..., None]
+    return (share * inside).reshape(cells**2, 16 * area, channels)
 
 
 def _window(cells: int) -> np.ndarray:
