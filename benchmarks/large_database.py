@@ -56,7 +56,7 @@ def main() -> None:
         photo = np.kron(wanted / 255.0, np.ones((step, step, 1)))
         mask = np.zeros(photo.shape[:2])
         mask[:, : args.size // 2] = 1
-        found = library.nearest(photo, mask)
+        found = library.take(library.nearest(photo, mask))
         done = time.perf_counter()
     virtual = args.count * args.size**2 * 4 / 1e9
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

@@ -137,12 +137,12 @@ def _fista(
 def blend(
     correlations: Correlations,
     database_masked: Correlations,
-    database_complete: Correlations,
+    database_complete: Correlations | None = None,
     *,
     ridge: float = 1e-3,
     cell_weights: tuple[Float[Array, " R"], ...] | None = None,
 ) -> BlendResult:
-    """Returns simplex weights of the database faces and the complete correlations they give.
+    """Returns simplex weights of the database faces, and the complete correlations they give.
 
     Saito et al. 2017, equation 3, with each cell and layer normalised by the photo's energy and
     weighted by how much of it is visible. Differentiable in all correlations and in the cells'
@@ -151,7 +151,7 @@ def blend(
     Args:
         correlations: the photo's, masked.
         database_masked: the database's under the same mask, with a leading axis K.
-        database_complete: the same without a mask.
+        database_complete: the same without a mask, if they are wanted.
         ridge: pulls towards equal weights where faces cannot be told apart, as a share of the
             mean squared distance.
         cell_weights: one array a layer, how much each cell counts besides how much of it is
@@ -180,7 +180,7 @@ def blend(
     weights, iterations = solve_simplex(quadratic, linear)
     return BlendResult(
         weights=weights,
-        correlations=mix(weights, database_complete),
+        correlations=None if database_complete is None else mix(weights, database_complete),
         duality_gap=duality_gap(weights, quadratic, linear),
         iterations=iterations,
     )

@@ -251,14 +251,14 @@ class BlendResult:
 
     Attributes:
         weights: on the simplex: 0 or more, sum 1.
-        correlations: complete ones, blended.
+        correlations: complete ones, blended; None if `blend` was not given any.
         duality_gap: certificate: the objective exceeds its minimum by at most this.
         iterations: of the solver.
         faces: names of the database's faces.
     """
 
     weights: Float[Array, " K"]
-    correlations: Correlations
+    correlations: Correlations | None
     duality_gap: Float[Array, ""]
     iterations: Int[Array, ""]
     faces: tuple[str, ...] = struct.field(pytree_node=False, default=())

@@ -145,11 +145,12 @@ def test_library_finds_the_face_among_many(tmp_path, rng, monkeypatch) -> None:
     assert isinstance(library, Library) and len(library) == 6
     mask = np.zeros((128, 128))
     mask[:, :70] = 1
-    found = library.nearest(0.8 * textures["face3"], mask, count=1)
+    found = library.take(library.nearest(0.8 * textures["face3"], mask, count=1))
     assert found.names == ("face3",) and found.textures.shape == (1, 128, 128, 3)
     remove_face(tmp_path, "face3")
     assert "face3" not in Library(tmp_path, size=128).names
-    assert Library(tmp_path, size=128).nearest(textures["face4"], mask, count=1).names == ("face4",)
+    library = Library(tmp_path, size=128)
+    assert library.take(library.nearest(textures["face4"], mask, count=1)).names == ("face4",)
 
 
 def test_skins_become_faces_and_pictures_are_found(tmp_path, model, rng) -> None:

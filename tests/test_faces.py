@@ -9,7 +9,9 @@ import pytest
 
 from jaxface import InputError, prepare_face
 from jaxface.database import Database, Library
+from jaxface.features.correlations import CorrelationConfig
 from jaxface.mapping import Many, face_mesh
+from jaxface.pipeline.assets import Assets
 from jaxface.pipeline.batched import round_up, stack
 from jaxface.pipeline.chain import _candidates
 from jaxface.rendering.color import luminance, srgb_to_linear
@@ -59,23 +61,28 @@ def test_each_face_has_its_own_part_of_a_large_database() -> None:
         def __init__(self) -> None:
             pass
 
-        def nearest(self, texture: np.ndarray, mask: np.ndarray, **_: int) -> Database:
-            level = round(float(texture.mean()) * 10)
-            textures = np.full((3, 8, 8, 3), level, np.uint8)
-            return Database(textures, textures[..., 0], (f"face {level}",) * 3)
+        def nearest(self, texture: np.ndarray, mask: np.ndarray, **_: int) -> np.ndarray:
+            return np.full(3, round(float(texture.mean()) * 10))
+
+        def take(self, faces: np.ndarray) -> Database:
+            textures = np.full((3, 8, 8, 3), faces[0], np.uint8)
+            return Database(textures, textures[..., 0], tuple(f"face {face}" for face in faces))
+
+    def with_database(database: Database | Library) -> Assets:
+        return Assets(None, None, database, None, None, None, None)
 
     rows = np.array([0.2, 0.7]).reshape(2, 1, 1, 1) * np.ones((2, 8, 8, 3))
     ones = jnp.ones((2, 8, 8))
     partial = srgb_to_linear(rows)
     seen = UnwrapResult(partial, partial, partial, ones, ones, ones, partial)
-    found = _candidates(seen, Large())
+    found = _candidates(seen, with_database(Large()), CorrelationConfig())
     assert [names[0] for names in found.names] == ["face 2", "face 7"]
     run = Many(face_mesh(jax.devices()[:1]))
     weights = np.array([[1.0, 0, 0], [0, 0, 1.0]], np.float32)
     mixed = run(lambda t, w: jnp.tensordot(w, t * 1.0, 1), found.textures, weights)
     np.testing.assert_allclose(np.asarray(mixed)[:, 0, 0, 0], [2, 7])
     small = Database(jnp.ones((3, 8, 8, 3)), jnp.ones((3, 8, 8)), ("a", "b", "c"))
-    shared = _candidates(seen, small)
+    shared = _candidates(seen, with_database(small), CorrelationConfig())
     assert len(shared.names) == 2
     mixed = run(lambda t, w: jnp.tensordot(w, t, 1), shared.textures, weights)
     assert mixed.shape == (2, 8, 8, 3)

@@ -58,6 +58,9 @@ def reconstruct(
     bfloat16: Annotated[
         bool, typer.Option("--bfloat16", help="The network in 16 bits: for GPU and TPU.")
     ] = False,
+    sketch: Annotated[
+        bool, typer.Option("--sketch", help="Faster: see `jaxface database sketch`.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Same seed, same bits.")] = 0,
     batch: Annotated[int, typer.Option(help="Faces computed at once.", min=1)] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Skip what is finished.")] = False,
@@ -95,7 +98,7 @@ def reconstruct(
     if engine == "local":
         work.prepare_jax(device)
     config = work.ReconstructConfig.for_quality(
-        quality, method=method, size=size, alpha=alpha, seed=seed, bfloat16=bfloat16
+        quality, method=method, size=size, alpha=alpha, seed=seed, bfloat16=bfloat16, sketch=sketch
     )
     if person or video:
         from jaxface.cli.person import reconstruct_one_person
@@ -224,6 +227,9 @@ def bench(
     bfloat16: Annotated[
         bool, typer.Option("--bfloat16", help="The network in 16 bits: for GPU and TPU.")
     ] = False,
+    sketch: Annotated[
+        bool, typer.Option("--sketch", help="Faster: see `jaxface database sketch`.")
+    ] = False,
 ) -> None:
     """Measures faces an hour on this machine, and where the time goes."""
     from jaxface.cli import work
@@ -233,7 +239,9 @@ def bench(
     if not all(word.isdecimal() and int(word) for word in sizes):
         raise InputError(f"--batch {batch} is no list of numbers such as 1,8,64.")
     work.prepare_jax(device)
-    config = work.ReconstructConfig.for_quality(quality, size=size, bfloat16=bfloat16)
+    config = work.ReconstructConfig.for_quality(
+        quality, size=size, bfloat16=bfloat16, sketch=sketch
+    )
     measure(config, [int(word) for word in sizes], rounds, output)
 
 

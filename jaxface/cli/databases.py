@@ -1,4 +1,4 @@
-"""`jaxface database`: build, add, remove, info, verify, contact."""
+"""`jaxface database`: build, add, remove, info, verify, sketch, contact."""
 
 from __future__ import annotations
 
@@ -97,6 +97,31 @@ def verify(
 
     count = verify_database(folder or assets.path("database"))
     print(f"All {count} faces are as they should be.")
+
+
+@database_app.command()
+def sketch(
+    folder: Annotated[Path | None, typer.Argument(help="Default: the embedded one.")] = None,
+    size: Annotated[int, typer.Option(help="Texture side: 256, 512, 1024, 2048.")] = 512,
+) -> None:
+    """Keeps the features of every face, 10 MB each, with which `--sketch` blends faster."""
+    from rich.progress import Progress
+
+    from jaxface.cli.work import prepare_jax
+    from jaxface.database import open_database, write_sketches
+    from jaxface.features.weights import load_vgg
+    from jaxface.pipeline import SIDES, ReconstructConfig
+
+    prepare_jax(None)
+    config = ReconstructConfig.for_quality(size=size).correlation
+    faces = open_database(folder, size=size)
+    with Progress() as progress:
+        task = progress.add_task("sketch", total=None)
+        place = write_sketches(
+            *(faces.textures, folder, load_vgg(), config, SIDES),
+            tell=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    print(f"Use it by `jaxface reconstruct --sketch` with textures of {size} texels: {place}.")
 
 
 @database_app.command()

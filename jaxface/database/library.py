@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxface import assets
+from jaxface.database.sketches import StoredSketches
 from jaxface.database.store import LIST, Database, load_database, load_pictures, read_list
 
 THUMBNAIL = 64
@@ -23,14 +25,17 @@ LARGE = 128  # faces
 
 @jax.tree_util.register_static
 class Library:
-    """The faces of a large database. `nearest` returns those that a photo needs.
+    """The faces of a large database. `nearest` finds those that a photo needs, `take` reads them.
 
     Attributes:
         names: of the faces.
         textures: sRGB `[K, T, T, 3]`, memory-mapped.
         heights: `[K, T, T]`, memory-mapped; see `Database`.
         thumbnails: sRGB `[K, 64, 64, 3]`, memory-mapped.
+        sketches: of the faces, where the blend is to do without passes of VGG.
     """
+
+    sketches: StoredSketches | None = None
 
     def __init__(self, folder: str | Path, *, size: int = 512) -> None:
         """Opens a database. Raises `AssetError` if its list or a picture is damaged."""
@@ -68,8 +73,8 @@ class Library:
 
     def nearest(
         self, texture_srgb: np.ndarray, mask: np.ndarray, *, count: int = 64, chunk: int = 256
-    ) -> Database:
-        """Returns the faces whose thumbnails look most like what a photo shows of a face.
+    ) -> np.ndarray:
+        """Returns which faces' thumbnails look most like what a photo shows of a face.
 
         Compared is the logarithm of colour with the mean over the seen taken out, so that
         exposure does not count; a quarter of the difference in tone does.
@@ -96,11 +101,14 @@ class Library:
             faces, tones = parts(np.asarray(self.thumbnails[start : start + chunk]) / 255.0)
             difference = (weight * (faces - detail) ** 2).sum((-3, -2, -1))
             apart[start : start + chunk] = difference + 0.25 * ((tones - tone) ** 2).sum((1, 2, 3))
-        chosen = np.sort(np.argsort(apart, kind="stable")[:count])
+        return np.sort(np.argsort(apart, kind="stable")[:count])
+
+    def take(self, faces: Sequence[int] | np.ndarray) -> Database:
+        """Returns the database of some faces, read from disk."""
         return Database(
-            textures=jnp.asarray(self.textures[chosen]),
-            heights=jnp.asarray(self.heights[chosen]),
-            names=tuple(self.names[index] for index in chosen),
+            textures=jnp.asarray(self.textures[faces]),
+            heights=jnp.asarray(self.heights[faces]),
+            names=tuple(self.names[face] for face in faces),
         )
 
 

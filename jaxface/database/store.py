@@ -28,6 +28,7 @@ from jaxtyping import Array, UInt8
 from jaxface import assets
 from jaxface.errors import AssetError, InputError
 from jaxface.storing import storable
+from jaxface.types import Sketches
 
 LIST, FORMAT, UV = "database.json", 2, "jaxface canonical UV 1"
 HEIGHT_LEVEL = 0.0025  # millimetres
@@ -45,17 +46,20 @@ class Database:
         textures: albedo, sRGB.
         heights: relief, 128 is none and a level is `HEIGHT_LEVEL` millimetres.
         names: of the faces.
+        sketches: of the faces, where the blend is to do without passes of VGG.
     """
 
     textures: UInt8[Array, "K T T 3"]
     heights: UInt8[Array, "K T T"]
     names: tuple[str, ...] = struct.field(pytree_node=False)
+    sketches: Sketches | None = None
 
     def take(self, faces: Sequence[int]) -> Database:
         """Returns the database of some faces."""
         index = jnp.asarray(faces)
         names = tuple(self.names[face] for face in faces)
-        return Database(self.textures[index], self.heights[index], names)
+        sketches = jax.tree.map(lambda leaf: leaf[index], self.sketches)
+        return Database(self.textures[index], self.heights[index], names, sketches)
 
 
 def load_database(path: str | Path | None = None, *, size: int = 512) -> Database:

@@ -1,6 +1,6 @@
 """The stages in order: photo -> landmarks -> fit -> unwrap -> correlate -> blend -> synthesize."""
 
-from jaxface.pipeline.assets import Assets, load_assets
+from jaxface.pipeline.assets import SIDES, Assets, load_assets
 from jaxface.pipeline.batched import prepare_assets, reconstruct_batch
 from jaxface.pipeline.chain import Progress, infer, reconstruct, run_stages
 from jaxface.pipeline.config import ReconstructConfig
@@ -10,6 +10,7 @@ from jaxface.pipeline.stages import bare_skin, skin_free
 from jaxface.pipeline.video import key_frames, reconstruct_video
 
 __all__ = [
+    "SIDES",
     "Assets",
     "Face",
     "Progress",

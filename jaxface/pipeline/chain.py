@@ -12,16 +12,19 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from jaxface.database import Database, Library
+from jaxface.features.correlations import CorrelationConfig
 from jaxface.fitting import with_landmarks68
 from jaxface.mapping import Run, Shared, one
-from jaxface.pipeline.assets import Assets
+from jaxface.pipeline.assets import SIDES, Assets
 from jaxface.pipeline.config import ReconstructConfig
 from jaxface.pipeline.face import Face, in_photo, prepare_face
 from jaxface.pipeline.stages import (
+    SHORTLIST,
     bare_skin,
     blend_face,
     fit_face,
     person,
+    rank_faces,
     skin_free,
     surface,
     unwrap_face,
@@ -32,6 +35,7 @@ from jaxface.types import (
     BlendResult,
     FitResult,
     Reconstruction,
+    Sketches,
     SynthesisResult,
     UnwrapResult,
 )
@@ -137,7 +141,7 @@ def complete(
 
     Args and result as of `run_stages`; the fit is only handed on.
     """
-    candidates = _candidates(seen, assets.database)
+    candidates = _candidates(seen, assets, config.correlation)
     blended, synthesis = _infer(seen, candidates, assets, config, alpha, run, progress)
     maps = run(
         surface,
@@ -171,7 +175,7 @@ def infer(
     Example:
         >>> blended, result = infer(seen, load_assets())  # doctest: +SKIP
     """
-    candidates = _candidates(seen, assets.database)
+    candidates = _candidates(seen, assets, config.correlation)
     blended, result = _infer(seen, candidates, assets, config, None, one, progress)
     return blended.replace(faces=candidates.names[0]), result
 
@@ -182,25 +186,43 @@ class _Candidates:
 
     textures: Any
     heights: Any
+    sketches: Any
     names: list[tuple[str, ...]]
 
 
-def _candidates(seen: UnwrapResult, database: Database | Library) -> _Candidates:
+def _candidates(seen: UnwrapResult, assets: Assets, config: CorrelationConfig) -> _Candidates:
     """Returns all of a small database, of a large one for each face those that look most alike."""
+    database = assets.database
     count = len(seen.partial) if seen.partial.ndim == 4 else None
     if isinstance(database, Database):
-        names = [database.names] * (count or 1)
-        return _Candidates(Shared(database.textures), Shared(database.heights), names)
-    partial, mask = np.asarray(linear_to_srgb(seen.partial)), np.asarray(seen.skin_mask)
-    if count is None:
-        one_face = database.nearest(partial, mask)
-        return _Candidates(one_face.textures, one_face.heights, [one_face.names])
-    nearest = [database.nearest(*row) for row in zip(partial, mask, strict=True)]
-    return _Candidates(
-        textures=np.stack([faces.textures for faces in nearest]),
-        heights=np.stack([faces.heights for faces in nearest]),
-        names=[faces.names for faces in nearest],
+        return _Candidates(
+            textures=Shared(database.textures),
+            heights=Shared(database.heights),
+            sketches=Shared(database.sketches),
+            names=[database.names] * (count or 1),
+        )
+    rows = [seen]
+    if count is not None:
+        rows = [jax.tree.map(lambda leaf, row=row: leaf[row], seen) for row in range(count)]
+    faces = [_nearest(row, database, assets.vgg, config) for row in rows]
+    parts = [(found.textures, found.heights, found.sketches) for found in faces]
+    textures, heights, sketches = (
+        parts[0] if count is None else jax.tree.map(lambda *leaves: np.stack(leaves), *parts)
     )
+    return _Candidates(textures, heights, sketches, [found.names for found in faces])
+
+
+def _nearest(seen: UnwrapResult, library: Library, vgg: Any, config: CorrelationConfig) -> Database:
+    """Returns what is to be blended of a large database: what looks alike, with sketches what also
+    has like correlations."""
+    chosen = library.nearest(np.asarray(linear_to_srgb(seen.partial)), np.asarray(seen.skin_mask))
+    if library.sketches is None:
+        return library.take(chosen)
+    half, full = SIDES
+    apart = rank_faces(seen, library.sketches.take(chosen, half), vgg, config=config)
+    chosen = chosen[np.sort(np.argsort(np.asarray(apart), kind="stable")[:SHORTLIST])]
+    sketches = Sketches(half=None, full=library.sketches.take(chosen, full))
+    return library.take(chosen).replace(sketches=sketches)
 
 
 def _infer(
@@ -215,7 +237,11 @@ def _infer(
     tell = progress or (lambda stage, info: None)
     tell("blend", {"state": "start"})
     vgg = Shared(assets.vgg)
-    blended = run(blend_face, seen, candidates.textures, vgg, config=config.correlation)
+    blended = run(
+        blend_face,
+        *(seen, candidates.textures, vgg, candidates.sketches),
+        config=config.correlation,
+    )
     if progress:
         note = _most_like(np.asarray(blended.weights), candidates.names)
         tell("blend", {"state": "end", "note": note})

@@ -25,6 +25,7 @@ class ReconstructConfig:
         method: `default`, or `paper` for the paper's plain form.
         size: texture side in texels.
         seed: same seed and inputs, same bits on one device.
+        sketch: take the database's features from its sketch; see `jaxface database sketch`.
         fit: settings of the fit.
         unwrap: settings of the unwrapping.
         correlation: what is correlated.
@@ -35,6 +36,7 @@ class ReconstructConfig:
     method: Method = "default"
     size: int = 512
     seed: int = 0
+    sketch: bool = False
     fit: FitConfig = field(default_factory=FitConfig)
     unwrap: UnwrapConfig = field(default_factory=UnwrapConfig)
     correlation: CorrelationConfig = field(default_factory=CorrelationConfig)
@@ -50,6 +52,7 @@ class ReconstructConfig:
         alpha: float | None = None,
         seed: int = 0,
         bfloat16: bool = False,
+        sketch: bool = False,
     ) -> ReconstructConfig:
         """Returns the settings of a quality, with the network in float32 or `bfloat16`.
 
@@ -73,6 +76,7 @@ class ReconstructConfig:
             method=method,  # type: ignore[arg-type]
             size=size,
             seed=seed,
+            sketch=sketch,
             correlation=correlation,
             synthesis=synthesis,
         )

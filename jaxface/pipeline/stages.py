@@ -31,6 +31,8 @@ from jaxface.types import (
     FaceModel,
     FitResult,
     Materials,
+    Sketch,
+    Sketches,
     Textures,
     UnwrapResult,
 )
@@ -96,28 +98,46 @@ def unwrap_face(
 
 @partial(jit, static_argnames="config")
 def blend_face(
-    seen: UnwrapResult, textures: Textures, vgg: Any, *, config: CorrelationConfig
+    seen: UnwrapResult,
+    textures: Textures,
+    vgg: Any,
+    sketches: Sketches | None = None,
+    *,
+    config: CorrelationConfig,
 ) -> BlendResult:
     """Returns the weights of the database's faces.
 
     Correlations are compared at 256 texels a side, whatever the texture's size, with the faces
-    that are nearest at half of that.
+    that are nearest at half of that. With `sketches` no face needs a pass of VGG.
     """
-    kept = seen.skin_mask[..., None]
-    texture = linear_to_srgb(kept * seen.partial + (1 - kept) * seen.low_frequency)
-
-    def at(size: int) -> tuple[Array, Array]:
-        return resize(texture, size), resize(kept, size)[..., 0]
-
     chosen = jnp.arange(len(textures))
     if len(textures) > SHORTLIST:
-        apart = rank_database(*at(BLEND_SIZE // 2), textures, vgg, config)
+        apart = rank_faces(
+            seen, textures if sketches is None else sketches.half, vgg, config=config
+        )
         chosen = jnp.sort(jax.lax.top_k(-apart, SHORTLIST)[1])
-    texture, mask = at(BLEND_SIZE)
+    faces = textures if sketches is None else sketches.full
+    texture, mask = _shown(seen, BLEND_SIZE)
     photo = correlate(texture, mask, vgg, config)
-    masked, complete = correlate_database(textures[chosen], mask, vgg, config)
-    result = blend(photo, masked, complete)
+    faces = jax.tree.map(lambda leaf: leaf[chosen], faces)
+    masked, _ = correlate_database(faces, mask, vgg, config)
+    result = blend(photo, masked)
     return result.replace(weights=jnp.zeros(len(textures)).at[chosen].set(result.weights))
+
+
+@partial(jit, static_argnames="config")
+def rank_faces(
+    seen: UnwrapResult, faces: Textures | Sketch, vgg: Any, *, config: CorrelationConfig
+) -> Float[Array, " K"]:
+    """Returns how far each database face's correlations are from the photo's, at half the size."""
+    return rank_database(*_shown(seen, BLEND_SIZE // 2), faces, vgg, config)
+
+
+def _shown(seen: UnwrapResult, size: int) -> tuple[Float[Array, "S S 3"], Float[Array, "S S"]]:
+    """Returns what is seen, sRGB, the rest without detail, and the mask, at a size."""
+    kept = seen.skin_mask[..., None]
+    texture = linear_to_srgb(kept * seen.partial + (1 - kept) * seen.low_frequency)
+    return resize(texture, size), resize(kept, size)[..., 0]
 
 
 @jit

@@ -1,0 +1,155 @@
+"""Sketches: the database's features in 8 bits give the correlations and weights of its textures."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxface.database import (
+    Database,
+    load_database,
+    open_database,
+    open_sketches,
+    save_database,
+    write_sketches,
+)
+from jaxface.errors import AssetError
+from jaxface.features.correlations import (
+    CorrelationConfig,
+    correlate_database,
+    rank_database,
+    sketch_textures,
+)
+from jaxface.features.weights import load_vgg
+from jaxface.pipeline import SIDES, Assets, ReconstructConfig, load_assets
+from jaxface.pipeline.chain import _candidates
+from jaxface.pipeline.stages import SHORTLIST, blend_face
+from jaxface.rendering.color import srgb_to_linear
+from jaxface.types import BlendResult, Sketches, UnwrapResult
+
+CONFIG, SIZE = CorrelationConfig(layers=("relu1_1", "relu2_1"), cells=2), 32
+
+
+@pytest.fixture(scope="module")
+def textures() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    smooth = np.kron(rng.uniform(60, 200, (5, 8, 8, 3)), np.ones((8, 8, 1)))
+    return np.clip(smooth + 10 * rng.standard_normal(smooth.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def mask() -> jnp.ndarray:
+    return jnp.asarray(np.broadcast_to(np.linspace(1.5, -0.5, SIZE).clip(0, 1), (SIZE, SIZE)))
+
+
+def test_correlations_are_those_of_the_textures(textures, mask) -> None:
+    vgg = load_vgg()
+    sketch = sketch_textures(jnp.asarray(textures), SIZE, vgg, CONFIG)
+    assert [value.shape for value in sketch.values] == [(5, 32, 32, 64), (5, 16, 16, 128)]
+    for found, exact in zip(
+        correlate_database(sketch, mask, vgg, CONFIG),
+        correlate_database(jnp.asarray(textures), mask, vgg, CONFIG),
+        strict=True,
+    ):
+        for value, other in zip(found.values, exact.values, strict=True):
+            assert float(jnp.abs(value - other).max()) < 3e-3 * float(jnp.abs(other).max())
+        np.testing.assert_array_equal(found.support[0], exact.support[0])
+    photo = jnp.asarray(textures[3, ::2, ::2]) / 255.0
+    found, exact = (
+        np.asarray(rank_database(photo, mask, faces, vgg, CONFIG))
+        for faces in (sketch, jnp.asarray(textures))
+    )
+    np.testing.assert_allclose(found, exact, rtol=0.02)
+    assert exact.argmin() == 3
+
+
+def test_they_are_read_as_they_were_written(tmp_path, textures) -> None:
+    faces = [(f"face{index}", face / 255.0, None, None, {}) for index, face in enumerate(textures)]
+    save_database(tmp_path, faces, source="a test")
+    with pytest.raises(AssetError, match="jaxface database sketch"):
+        open_sketches(tmp_path, 64, CONFIG, (16, 32))
+    database, vgg, told = load_database(tmp_path, size=64), load_vgg(), []
+    for _ in range(2):  # the second takes the place of the first
+        write_sketches(
+            *(database.textures, tmp_path, vgg, CONFIG, (16, 32)), lambda *count: told.append(count)
+        )
+    assert told == [(5, 5), (5, 5)]
+    stored = open_sketches(tmp_path, 64, CONFIG, (16, 32))
+    for side in (16, 32):
+        exact = sketch_textures(database.textures, side, vgg, CONFIG)
+        found = stored.take([4, 1], side)
+        for value, other in zip(
+            found.values + found.scales, exact.values + exact.scales, strict=True
+        ):
+            np.testing.assert_allclose(
+                np.asarray(value, float), np.asarray(other, float)[[4, 1]], rtol=1e-5, atol=1
+            )
+    assert sorted(path.name for path in tmp_path.glob("*sketch*")) == ["sketch-64"]
+    with pytest.raises(AssetError, match="other faces or settings"):
+        open_sketches(tmp_path, 64, CorrelationConfig(), (16, 32))
+    save_database(tmp_path, faces[:4], source="a test")
+    with pytest.raises(AssetError, match="other faces or settings"):
+        open_sketches(tmp_path, 64, CONFIG, (16, 32))
+
+
+def test_without_a_sketch_one_sentence_says_how_to_make_it(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("JAXFACE_CACHE", str(tmp_path))
+    with pytest.raises(AssetError, match="jaxface database sketch --size 256") as error:
+        load_assets(ReconstructConfig.for_quality("draft", sketch=True))
+    assert "\n" not in str(error.value)
+
+
+@pytest.fixture(scope="module")
+def seen(database) -> UnwrapResult:
+    """A skin that is a mixture of two of the database's, half of it seen."""
+    pair = np.asarray(database.textures[jnp.array([5, 40])], np.float32).mean(0)
+    texture = srgb_to_linear(jnp.asarray(pair) / 255.0)
+    mask = jnp.asarray(np.broadcast_to(np.arange(256) < 140, (256, 256)), jnp.float32)
+    return UnwrapResult(texture, texture, texture, mask, mask, mask, texture)
+
+
+@pytest.fixture(scope="module")
+def database() -> Database:
+    return load_database(size=256)
+
+
+def apart(found: BlendResult, exact: BlendResult) -> float:
+    return 0.5 * float(jnp.abs(found.weights - exact.weights).sum())
+
+
+@pytest.mark.thorough
+def test_weights_are_within_two_hundredths_of_the_exact_ones(database, seen) -> None:
+    """Of all faces of the default database."""
+    vgg, config = load_vgg(), CorrelationConfig()
+    sides = (sketch_textures(database.textures, side, vgg, config) for side in SIDES)
+    found, exact = (
+        blend_face(seen, database.textures, vgg, sketches, config=config)
+        for sketches in (Sketches(*sides), None)
+    )
+    assert apart(found, exact) < 0.02
+    assert int((exact.weights > 0.05).sum()) > 1
+
+
+@pytest.mark.thorough
+def test_a_large_database_reads_the_sketches_of_those_that_look_alike(
+    tmp_path, monkeypatch, database, seen
+) -> None:
+    """They are chosen as those of a small one are: the weights are the same."""
+    monkeypatch.setattr("jaxface.database.library.LARGE", 4)
+    faces = database.take([*range(0, 26, 2), 5, 40])
+    pictures = zip(faces.names, np.asarray(faces.textures) / 255.0, strict=True)
+    save_database(
+        tmp_path, [(name, picture, None, None, {}) for name, picture in pictures], source="a test"
+    )
+    library, vgg, config = open_database(tmp_path, size=256), load_vgg(), CorrelationConfig()
+    write_sketches(library.textures, tmp_path, vgg, config, SIDES)
+    library.sketches = open_sketches(tmp_path, 256, config, SIDES)
+    assets = Assets(None, None, library, None, vgg, None, None)
+    near = _candidates(seen, assets, config)
+    assert near.textures.shape[0] == SHORTLIST < len(library)
+    found = blend_face(seen, near.textures, vgg, near.sketches, config=config)
+    exact = blend_face(seen, library.take(range(len(library))).textures, vgg, config=config)
+    places = jnp.array([library.names.index(name) for name in near.names[0]])
+    found = found.replace(weights=jnp.zeros(len(library)).at[places].set(found.weights))
+    assert apart(found, exact) < 0.02
