@@ -14,7 +14,7 @@ from jaxface.database import (
     save_database,
     write_sketches,
 )
-from jaxface.errors import AssetError
+from jaxface.errors import AssetError, InputError
 from jaxface.features.correlations import (
     CorrelationConfig,
     correlate_database,
@@ -98,6 +98,8 @@ def test_without_a_sketch_one_sentence_says_how_to_make_it(tmp_path, monkeypatch
     with pytest.raises(AssetError, match="jaxface database sketch --size 256") as error:
         load_assets(ReconstructConfig.for_quality("draft", sketch=True))
     assert "\n" not in str(error.value)
+    with pytest.raises(InputError, match="--sketch"):
+        ReconstructConfig.for_quality("draft", method="paper", sketch=True)
 
 
 @pytest.fixture(scope="module")

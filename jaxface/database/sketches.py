@@ -150,7 +150,6 @@ def _stamp(
         "sides": list(sides),
         "layers": list(config.layers),
         "pooling": config.pooling,
-        "bfloat16": config.bfloat16,
     }
 
 

@@ -56,12 +56,14 @@ class ReconstructConfig:
     ) -> ReconstructConfig:
         """Returns the settings of a quality, with the network in float32 or `bfloat16`.
 
-        Raises `InputError` for a name that does not exist.
+        Raises `InputError` for a name that does not exist, and for what does not go together.
         """
         if quality not in get_args(Quality):
             raise InputError(f"--quality is draft, standard or high, not {quality!r}.")
         if method not in get_args(Method):
             raise InputError(f"--method is default or paper, not {method!r}.")
+        if sketch and method == "paper":
+            raise InputError("--sketch goes with the default method: the paper's has more layers.")
         size = size or SIZES[quality]
         if size not in (256, 512, 1024, 2048):
             raise InputError(f"--size is 256, 512, 1024 or 2048, not {size}.")
