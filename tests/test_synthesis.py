@@ -228,6 +228,18 @@ def test_tone_does_not_drift(problem, result):
     assert np.abs(ratio - 1).max() < 0.04
 
 
+def test_what_hides_the_skin_does_not_colour_what_is_hidden(problem):
+    """The green rim of an occluder, taken for skin at the border of the seen."""
+    low, shown, mask, *faces = problem
+    border = int(mask[0].sum())
+    green = jnp.asarray([0.1, 0.5, 0.2])
+    rim = shown.at[20:30, border - 4 : border].multiply(green)
+    clean, coloured = (compose(low, part, mask, *faces, CONFIG).start for part in (shown, rim))
+    change = jnp.abs(jnp.log(coloured + 1e-3) - jnp.log(clean + 1e-3))
+    assert float(change[24, border - 3].max()) > 1.5
+    assert float(change[:, border + 2 :].max()) < 0.3
+
+
 def test_the_loss_never_rises_within_a_level(result):
     steps = -(-8 // CONFIG.chunk)
     assert np.isfinite(result.losses).all()

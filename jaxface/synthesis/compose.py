@@ -30,6 +30,7 @@ _FINEST = 0.75  # texels: the finest blur that parts two octaves
 _SWEEPS = 40  # at each level of the pyramid
 _SHARPER = 1.7  # by which the contrast of an octave that a photo has blurred is raised at most
 _OUTLIER = 2.5  # deviations beyond which the grain is cut, so that no mole is laid many times
+_OFF = 0.25  # log tone that goes on beyond the seen
 _TWICE = 0.5  # share of the low-frequency albedo's octaves that the database's repeat
 _CALMER = 0.75  # strength of real skin where a face hardly shows it, over that elsewhere
 _COMMON, _BESIDES = 1.4, 0.7  # of fine detail that is no bare skin: an average's, one face's
@@ -295,7 +296,9 @@ def _completed(
     detail = whole[..., None] * detail + (1 - whole[..., None]) * edges
     mirrored = (mirrored * whole)[..., None]
     inferred = mirrored * fine[:, ::-1] + (1 - mirrored) * detail
-    # What the photo is off at the border of the seen goes on beyond it.
-    inferred = inferred + _extend(own - inferred, seen) * whole[..., None]
+    # What the photo is off at the border of the seen goes on beyond it, bounded: more is no tone of
+    # skin but the rim of what hides it.
+    off = jnp.clip(own - inferred, -_OFF, _OFF)
+    inferred = inferred + _extend(off, seen) * whole[..., None]
     log = photo.low + seen[..., None] * own + (1 - seen[..., None]) * inferred
     return jnp.clip(jnp.exp(log) - _EPSILON, 0.0, 1.0)
