@@ -12,11 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 
 from jaxface.errors import AssetError
 from jaxface.features import weights
 from jaxface.features.correlations import (
     CorrelationConfig,
+    _layer,
     correlate,
     correlate_database,
     correlation_distance,
@@ -149,6 +151,31 @@ def test_cells_see_only_their_place(vgg):
     change = jnp.abs(first - second).max((1, 2)) / jnp.abs(first).max()
     assert change[0] > 0.01
     assert change[3] < 1e-4  # float32 sums; a cell that saw the change would move by per cents
+
+
+@pytest.mark.parametrize("channels", [16, 64])  # more features in a cell than that, or fewer
+def test_cells_are_weighted_covariances(channels: int) -> None:
+    """As defined: each feature weighs what it shows, squared, times its block's hats."""
+    rng = np.random.default_rng(0)
+    features, share = rng.normal(size=(8, 8, channels)), rng.random((8, 8))
+    config = CorrelationConfig(layers=("relu1_1",), cells=2)
+    hats = np.maximum(1 - np.abs(np.array([[0.5], [1.5]]) - (np.arange(4) + 0.5) / 2), 0)
+    hats = hats.repeat(2, 1)  # of 8 rows; two in a block
+    flat = features.reshape(64, channels)
+    with jax.enable_x64(True):
+        given = jnp.asarray(features), jnp.asarray(share)
+        found, support = _layer(*given, config)
+        for cell in range(4):
+            area = np.outer(hats[cell // 2], hats[cell % 2])
+            weight = (area * share**2).ravel()
+            exact = np.cov(flat.T, aweights=weight, ddof=0)
+            np.testing.assert_allclose(found[cell], exact, atol=1e-12)
+            np.testing.assert_allclose(support[cell], weight.sum() / area.sum())
+
+        def energy(*given: jax.Array) -> jax.Array:
+            return jnp.sum(_layer(*map(jnp.asarray, given), config)[0] ** 2)
+
+        check_grads(energy, given, 1, rtol=1e-6)
 
 
 def test_hidden_texels_do_not_count(vgg):

@@ -24,6 +24,7 @@ from jaxface import assets
 from jaxface.database.store import LIST, read_list
 from jaxface.errors import AssetError
 from jaxface.features.correlations import CorrelationConfig, sketch_textures
+from jaxface.features.vgg import layer_stride
 from jaxface.features.weights import cache_folder
 from jaxface.precision import jit
 from jaxface.types import Sketch
@@ -115,7 +116,8 @@ def write_sketches(
     folder = _place(path, size)
     work = folder.with_name(f".{folder.name}-{os.getpid()}")
     try:
-        work.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(work, ignore_errors=True)  # what a killed run of the same number left
+        work.mkdir(parents=True)
         for start in range(0, len(textures), _AT_ONCE):
             part = jnp.asarray(textures[start : start + _AT_ONCE])
             for side in sides:
@@ -155,6 +157,6 @@ def _stamp(
 
 def _shapes(side: int, config: CorrelationConfig) -> list[tuple[int, ...]]:
     """Returns the shapes of the layers' features at a side."""
-    strides = [2 ** (int(name[4]) - 1) for name in config.layers]
+    strides = [layer_stride(name) for name in config.layers]
     channels = [min(64 * stride, 512) for stride in strides]
     return [(side // s, side // s, c) for s, c in zip(strides, channels, strict=True)]
