@@ -11,6 +11,7 @@ GPU PyTorch runs compiled, too, with TF32. Nothing else should run on the machin
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import time
 from collections.abc import Callable
@@ -30,6 +31,8 @@ from jaxface.synthesis.objective import loss
 from jaxface.types import Correlations
 
 CORRELATION, CONFIG = CorrelationConfig(), SynthesisConfig()
+_FAR = CONFIG.far()
+_PAIRS = (0, 5), (3, 9), (10, 2)  # faces: the start's, the target's
 _LEAST = 64  # texels a side: cells of the deepest layer
 _LAYERS = (2, 2, 3, 2)  # convolutions of the blocks up to relu4_1 and the content layer
 
@@ -37,11 +40,11 @@ _LAYERS = (2, 2, 3, 2)  # convolutions of the blocks up to relu4_1 and the conte
 class Problem:
     """A database face, half of it free, that is to get another face's correlations."""
 
-    def __init__(self, size: int, vgg: Any) -> None:
+    def __init__(self, size: int, vgg: Any, pair: tuple[int, int] = _PAIRS[0]) -> None:
         faces = load_database(size=size).textures
         self.size, self.vgg = size, vgg
-        self.start = jnp.asarray(faces[0], jnp.float32) / 255.0
-        self.other = jnp.asarray(faces[5], jnp.float32) / 255.0
+        self.start = jnp.asarray(faces[pair[0]], jnp.float32) / 255.0
+        self.other = jnp.asarray(faces[pair[1]], jnp.float32) / 255.0
         self.free = (jnp.arange(size) > size // 2).astype(jnp.float32)[None, :, None]
         self.free = jnp.broadcast_to(self.free, (size, size, 1))
         self.target = self.correlations(size)
@@ -51,9 +54,9 @@ class Problem:
         image = ours.resize(self.other, side)
         return jax.jit(lambda x: correlate(x, jnp.ones(x.shape[:2]), self.vgg, CORRELATION))(image)
 
-    def level(self, side: int, change: jax.Array) -> tuple[Any, Any]:
+    def level(self, side: int, variable: jax.Array) -> tuple[Any, Any]:
         return ours._begin(
-            *(self.start, self.free, change, self.correlations(side), self.vgg),
+            *(self.start, self.free, variable, self.correlations(side), self.vgg),
             jnp.asarray(CONFIG.alpha),
             side=side, correlation=CORRELATION, config=CONFIG,
         )  # fmt: skip
@@ -61,9 +64,7 @@ class Problem:
     def ours(self) -> Callable[[jax.Array], tuple[jax.Array, jax.Array]]:
         """Returns value and gradient of our loss at full size."""
         level, _ = self.level(self.size, jnp.zeros((8, 8, 3)))
-        value = jax.jit(
-            jax.value_and_grad(lambda x: loss(x, level, self.vgg, CORRELATION, CONFIG))
-        )
+        value = jax.jit(jax.value_and_grad(lambda x: loss(x, level, self.vgg, CORRELATION, CONFIG)))
         return lambda x: jax.block_until_ready(value(x))
 
 
@@ -168,9 +169,11 @@ def one_evaluation(size: int, vgg: Any, device: str, rounds: int) -> dict[str, f
     )
 
 
-def to_equal_loss(size: int, vgg: Any, device: str, evaluations: int) -> dict[str, float]:
+def to_equal_loss(
+    size: int, pair: tuple[int, int], vgg: Any, device: str, evaluations: int
+) -> dict[str, float]:
     """Returns the loss that PyTorch's L-BFGS reaches, and the seconds that it and ours take."""
-    problem = Problem(size, vgg)
+    problem = Problem(size, vgg, pair)
     theirs = Torch(problem, device)
     x = torch.zeros((size, size, 3), device=device, requires_grad=True)
     best, count = [float("inf")], 0
@@ -194,20 +197,20 @@ def to_equal_loss(size: int, vgg: Any, device: str, evaluations: int) -> dict[st
     taken = time.perf_counter() - start
 
     def run(limit: float) -> tuple[float, float, int]:
-        change, number = jnp.zeros((8, 8, 3)), 0
+        variable, number = jnp.zeros((8, 8, 3)), 0
         begin = time.perf_counter()
-        for share, steps in CONFIG.levels:
+        for share, steps in _FAR.levels:
             if size * share < _LEAST:
                 continue
-            level, state = problem.level(int(size * share), change)
+            level, state = problem.level(int(size * share), variable)
             last = share == 1.0
             for _ in range(10 * evaluations if last else steps):
-                state = ours._advance(level, state, vgg, correlation=CORRELATION, config=CONFIG)
+                state = ours._advance(level, state, vgg, correlation=CORRELATION, config=_FAR)
                 number += 1
                 if last and float(state.best_loss) <= limit:
                     break
-            change = ours._projected(state.best, level.free, config=CONFIG)
-        jax.block_until_ready(change)
+            variable = state.best
+        jax.block_until_ready(variable)
         return time.perf_counter() - begin, float(state.best_loss), number
 
     run(float("inf"))  # compiles
@@ -233,10 +236,10 @@ def main() -> None:
         row = one_evaluation(size, vgg, device, args.rounds)
         ratio = row["ours"] / row["pytorch"]
         print(f"| {size} | {row['ours']:.3f} | {row['pytorch']:.3f} | {ratio:.2f} |", flush=True)
-    for size in args.equal:
-        row = to_equal_loss(size, vgg, device, args.evaluations)
+    for size, pair in itertools.product(args.equal, _PAIRS):
+        row = to_equal_loss(size, pair, vgg, device, args.evaluations)
         print(
-            f"{size}: PyTorch reaches {row['loss']:.5f} in {row['pytorch']:.1f} s and "
+            f"{size}, faces {pair}: PyTorch reaches {row['loss']:.5f} in {row['pytorch']:.1f} s and "
             f"{row['evaluations']} evaluations, ours {row['our loss']:.5f} in {row['ours']:.1f} s "
             f"and {row['our steps']} steps: ratio {row['ours'] / row['pytorch']:.2f}",
             flush=True,

@@ -10,9 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxface.features.correlations import CorrelationConfig, correlate, correlation_distance
+from jaxface.database import load_database
+from jaxface.features.correlations import (
+    CorrelationConfig,
+    correlate,
+    correlation_distance,
+    resize,
+)
 from jaxface.features.weights import load_vgg
-from jaxface.rendering.color import linear_to_srgb
+from jaxface.rendering.color import linear_to_srgb, srgb_to_linear
 from jaxface.synthesis import (
     SynthesisConfig,
     blended_correlations,
@@ -23,6 +29,7 @@ from jaxface.synthesis import (
     soft_mask,
     synthesize,
 )
+from jaxface.synthesis.objective import smoothed
 
 SIZE = 64
 CORRELATION = CorrelationConfig(layers=("relu1_1", "relu2_1", "relu3_1"))
@@ -244,6 +251,36 @@ def test_the_loss_never_rises_within_a_level(result):
     steps = -(-8 // CONFIG.chunk)
     assert np.isfinite(result.losses).all()
     assert (np.diff(result.losses[-steps:]) <= 0).all()
+
+
+@pytest.mark.parametrize("side", [16, 15])
+def test_the_preconditioner_damps_a_wave_by_its_frequency(side):
+    at = np.arange(side) / side
+    wave = np.cos(2 * np.pi * (3 * at[:, None] + 4 * at + 0.1))[..., None].repeat(3, -1)
+    found = smoothed(jnp.asarray(wave, jnp.float32), 1.25)
+    np.testing.assert_allclose(found, wave * (1 + 25) ** -0.625, atol=1e-6)
+    flat = smoothed(jnp.ones((side, side, 3)), 1.25)
+    np.testing.assert_allclose(flat, 1.0, atol=1e-6)
+
+
+def test_from_far_the_preconditioner_spares_steps(vgg):
+    """One face of the database is to get another's correlations."""
+    one, other = (
+        resize(face / 255.0, SIZE) for face in load_database(size=128).textures[jnp.array([0, 5])]
+    )
+    everywhere, low = jnp.ones((SIZE, SIZE)), srgb_to_linear(one)
+
+    def least(smooth: float) -> float:
+        config = replace(CONFIG, levels=((1.0, 8),), smooth=smooth, tone=96.0)
+        found = synthesize(
+            *(low, low, 0 * everywhere, 255 * one[None], jnp.ones(1), vgg),
+            correlation=CORRELATION,
+            config=config,
+            target=lambda side: correlate(other, everywhere, vgg, CORRELATION),
+        )
+        return float(found.losses[-1])
+
+    assert least(1.25) < 0.9 * least(0.0)
 
 
 def test_same_inputs_same_bits(problem, result, vgg):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 
@@ -12,6 +12,9 @@ class SynthesisConfig:
 
     Attributes:
         levels: (side as a share of T, steps), coarse to fine.
+        smooth: exponent of the preconditioner: steps are taken on a texture whose frequencies f,
+            periods a side, are multiplied by (1 + f^2)^(-smooth / 2). 0 is best from a start that
+            is near, as the composed one.
         alpha: weight of the correlation term against the content term.
         content_layer: VGG-16 layer of the content term.
         feather: width of the transition at the border of the seen.
@@ -31,7 +34,8 @@ class SynthesisConfig:
             them found as a constant; through all if None.
     """
 
-    levels: tuple[tuple[float, int], ...] = ((0.25, 16), (0.5, 16), (1.0, 8))
+    levels: tuple[tuple[float, int], ...] = ((0.25, 8), (0.5, 8), (1.0, 4))
+    smooth: float = 0.0
     alpha: float = 3.0
     content_layer: str = "relu3_1"
     feather: float = 3.0
@@ -52,9 +56,15 @@ class SynthesisConfig:
         """Returns the settings of `draft`, `standard` or `high`."""
         steps = {
             "draft": ((0.5, 8), (1.0, 4)),
-            "standard": ((0.25, 16), (0.5, 16), (1.0, 8)),
-            "high": ((0.125, 16), (0.25, 24), (0.5, 24), (1.0, 4)),
+            "standard": ((0.25, 8), (0.5, 8), (1.0, 4)),
+            "high": ((0.125, 8), (0.25, 8), (0.5, 8), (1.0, 4)),
         }[quality]
         if method == "paper":
-            return cls(levels=steps, alpha=10.0, content_layer="relu4_1", method="paper")
-        return cls(levels=steps)
+            return cls(steps, alpha=10.0, content_layer="relu4_1", method="paper").far()
+        return cls(steps)
+
+    def far(self) -> SynthesisConfig:
+        """Returns the settings for a start that is far from what is wanted, as a smooth one is:
+        twice the steps, with a preconditioner."""
+        levels = tuple((share, 2 * steps) for share, steps in self.levels)
+        return replace(self, levels=levels, smooth=0.6)

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
 
@@ -45,11 +46,26 @@ class Level:
     alpha: Float[Array, ""]
 
 
+def smoothed(image: Float[Array, "S S 3"], exponent: float) -> Float[Array, "S S 3"]:
+    """Returns an image whose frequencies f, periods a side, are multiplied by (1 + f^2)^(-e / 2).
+
+    A texture's power falls with frequency, so a step that does not costs its coarse detail many.
+    """
+    side = image.shape[0]
+    square = np.square(np.fft.fftfreq(side, 1 / side))
+    square = square[:, None] + square[: side // 2 + 1]
+    gain = jnp.asarray((1 + square[..., None]) ** (-exponent / 2), image.dtype)
+    frequencies = gain * jnp.fft.rfft2(image, axes=(0, 1))
+    return jnp.fft.irfft2(frequencies, (side, side), axes=(0, 1))
+
+
 def projected(
-    change: Float[Array, "S S 3"], free: Float[Array, "S S 1"], config: SynthesisConfig
+    variable: Float[Array, "S S 3"], free: Float[Array, "S S 1"], config: SynthesisConfig
 ) -> Float[Array, "S S 3"]:
-    """Returns the change of the free texels alone, without its tone."""
-    change = change * free
+    """Returns the change that a variable stands for: of the free texels alone, without its tone."""
+    if config.smooth:
+        variable = smoothed(variable, config.smooth)
+    change = variable * free
     if config.method == "paper":
         return change
     sigma = 2 * config.tone * change.shape[0] / 512.0
@@ -57,14 +73,14 @@ def projected(
 
 
 def loss(
-    change: Float[Array, "S S 3"],
+    variable: Float[Array, "S S 3"],
     level: Level,
     vgg: Mapping[str, Any],
     correlation: CorrelationConfig,
     config: SynthesisConfig,
 ) -> Float[Array, ""]:
     """Returns how far features are from the content's and correlations from their target."""
-    texture = level.start + projected(change, level.free, config)
+    texture = level.start + projected(variable, level.free, config)
     features = correlation.features(vgg, texture, config.content_layer)
     kept, now = (x.astype(texture.dtype) for x in (level.content, features[config.content_layer]))
     content = jnp.mean((now - kept) ** 2) / (jnp.mean(kept**2) + 1e-12)
@@ -74,7 +90,7 @@ def loss(
 
 @partial(jit, static_argnames=("correlation", "config"))
 def differentiable(
-    change: Float[Array, "S S 3"],
+    variable: Float[Array, "S S 3"],
     level: Level,
     vgg: Mapping[str, Any],
     *,
@@ -109,4 +125,4 @@ def differentiable(
         )
 
     level = level.replace(free=jax.lax.stop_gradient(level.free))
-    return implicit(slope, solve, jax.lax.stop_gradient(change), (level, vgg))
+    return implicit(slope, solve, jax.lax.stop_gradient(variable), (level, vgg))

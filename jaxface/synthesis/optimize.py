@@ -59,8 +59,7 @@ def synthesize(
     """Returns the complete texture, linear RGB, and the loss after every chunk of steps.
 
     Minimises content + alpha * correlation distance over the texels that the photo does not show,
-    by L-BFGS (Liu and Nocedal 1989) on a pyramid; what is learned at one level is added to the
-    start of the next.
+    by L-BFGS (Liu and Nocedal 1989) on a pyramid; where one level ends the next one starts.
 
     Args:
         low_frequency: complete albedo without detail, linear.
@@ -94,7 +93,7 @@ def synthesize(
     """
     size = low_frequency.shape[-2]
     weight = jnp.asarray(config.alpha if alpha is None else alpha, low_frequency.dtype)
-    start, free, change, faces, shares = run(
+    start, free, variable, faces, shares = run(
         _prepare,
         *(low_frequency, partial_linear, mask, textures, weights, fixed, footprint, skin),
         config=config,
@@ -116,7 +115,7 @@ def synthesize(
         else:
             wanted = target(side)
         settings = {"correlation": correlation, "config": config}
-        known = start, free, change, wanted, vgg, Shared(weight)
+        known = start, free, variable, wanted, vgg, Shared(weight)
         level, state = run(_begin, *known, side=side, **settings)
         backward = 0 if implicit else steps if config.unroll is None else config.unroll
         # A loop of the host: XLA's own makes the same step more than twice as slow on the CPU.
@@ -131,10 +130,10 @@ def synthesize(
             if callback is not None:
                 callback(state.best_loss, (done + step * share**2) / total)
         done += steps * share**2
-        change = run(_projected, state.best, level.free, config=config)
+        variable = state.best
     if implicit:  # of the finest level alone: what the coarser ones found is its start
-        change = run(differentiable, state.best, level, vgg, **settings)
-        change = run(_projected, change, level.free, config=config)
+        variable = run(differentiable, variable, level, vgg, **settings)
+    change = run(_projected, variable, level.free, config=config)
     return run(_finish, start, change, losses)
 
 
@@ -216,7 +215,7 @@ class _State:
 def _begin(
     start: Array,
     free: Array,
-    change: Array,
+    variable: Array,
     target: Correlations,
     vgg: Any,
     alpha: Array,
@@ -226,21 +225,21 @@ def _begin(
     config: SynthesisConfig,
 ) -> tuple[Level, _State]:
     start, free = resize(start, side), resize(free, side)
-    change = jax.image.resize(change, (side, side, 3), "linear")
+    variable = jax.image.resize(variable, (side, side, 3), "linear")
     layer = (config.content_layer,)
     content = replace(correlation, layers=layer).features(vgg, start)[config.content_layer]
     level = Level(start, free, content, target, alpha)
     zero = jnp.zeros(())
     # Optax divides by the first step's difference from here before it ignores the quotient; a
     # difference of zero would make the derivative NaN.
-    memory = optax.scale_by_lbfgs(config.memory).init(change)
+    memory = optax.scale_by_lbfgs(config.memory).init(variable)
     state = _State(
-        x=change,
-        best=change,
+        x=variable,
+        best=variable,
         best_loss=zero + jnp.inf,
-        direction=jnp.zeros_like(change),
+        direction=jnp.zeros_like(variable),
         step=zero + 1.0,
-        memory=memory._replace(params=change - 1.0),
+        memory=memory._replace(params=variable - 1.0),
     )
     return level, state
 
