@@ -15,6 +15,7 @@ import itertools
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -31,7 +32,7 @@ from jaxface.synthesis.objective import loss
 from jaxface.types import Correlations
 
 CORRELATION, CONFIG = CorrelationConfig(), SynthesisConfig()
-_FAR = CONFIG.far()
+_FAR = replace(CONFIG, levels=((0.25, 16), (0.5, 16), (1.0, 8)), smooth=0.6)
 _PAIRS = (0, 5), (3, 9), (10, 2)  # faces: the start's, the target's
 _LEAST = 64  # texels a side: cells of the deepest layer
 _LAYERS = (2, 2, 3, 2)  # convolutions of the blocks up to relu4_1 and the content layer

@@ -29,7 +29,7 @@ from jaxface.pipeline import (
     skin_free,
 )
 from jaxface.rendering.color import linear_to_srgb, srgb_to_linear
-from jaxface.synthesis import SynthesisConfig, blur, soft_mask, synthesize
+from jaxface.synthesis import blur, soft_mask, synthesize
 from jaxface.types import BlendResult, Correlations, FitResult, SynthesisResult, UnwrapResult
 from jaxface.unwrapping import explain_albedo, unwrap
 
@@ -210,10 +210,9 @@ def uniform_average(case: Case) -> np.ndarray:
 
 def direct(case: Case) -> np.ndarray:
     """Returns a synthesis for the photo's own masked correlations, without any database; as the
-    default in all but its steps."""
+    default in all else."""
     smooth = jnp.round(255 * linear_to_srgb(case.seen.low_frequency)).astype(jnp.uint8)[None]
-    far = case.config.synthesis.far()
-    return synthesize_for(case, own_target(case), textures=smooth, weights=jnp.ones(1), config=far)
+    return synthesize_for(case, own_target(case), textures=smooth, weights=jnp.ones(1))
 
 
 def synthesize_for(
@@ -222,7 +221,6 @@ def synthesize_for(
     *,
     textures: Any = None,
     weights: Any = None,
-    config: SynthesisConfig | None = None,
 ) -> np.ndarray:
     """Returns our synthesis with another target or another database.
 
@@ -231,7 +229,6 @@ def synthesize_for(
         target: correlations by side; the blended ones if missing.
         textures: the database's, sRGB 0..255.
         weights: of them; our simplex weights if missing.
-        config: settings; the case's if missing.
     """
     result = synthesize(
         case.seen.low_frequency,
@@ -244,7 +241,7 @@ def synthesize_for(
         fixed=skin_free(case.assets.model, case.assets.texels),
         skin=bare_skin(case.assets.model, case.assets.texels),
         correlation=case.config.correlation,
-        config=case.config.synthesis if config is None else config,
+        config=case.config.synthesis,
         target=target,
     )
     return np.asarray(result.texture)
