@@ -13,8 +13,8 @@ class SynthesisConfig:
     Attributes:
         levels: (side as a share of T, steps), coarse to fine.
         smooth: exponent of the preconditioner: steps are taken on a texture whose frequencies f,
-            periods a side, are multiplied by (1 + f^2)^(-smooth / 2). 0 is best from a start that
-            is near, as the composed one; from far, 0.6 lowers the loss sooner.
+            periods a side, are multiplied by (1 + f^2)^(-smooth / 2). From a start that is near,
+            as the composed one, 0 is as good or better; from far, 0.6 lowers the loss sooner.
         alpha: weight of the correlation term against the content term.
         content_layer: VGG-16 layer of the content term.
         feather: width of the transition at the border of the seen.
