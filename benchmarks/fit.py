@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import optax
 
 import jaxface
+from jaxface.cli.work import prepare_jax
 from jaxface.fitting import FitConfig, load_noise
 from jaxface.fitting.crop import make_crop
 from jaxface.fitting.derivative import Objective
@@ -86,6 +87,7 @@ def main() -> None:
     parser.add_argument("photos", nargs="*", default=PHOTOS)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
+    prepare_jax(None)
     model, networks, noise, config = load_model(), load_networks(), load_noise(), FitConfig()
     print("| photo | fit steps | fit ms | error | Adam ms | error | equal at step | ratio |")
     for path in given.photos:
