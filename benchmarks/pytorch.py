@@ -52,8 +52,7 @@ class Problem:
 
     def correlations(self, side: int) -> Correlations:
         """Returns the target at a side."""
-        image = ours.resize(self.other, side)
-        return jax.jit(lambda x: correlate(x, jnp.ones(x.shape[:2]), self.vgg, CORRELATION))(image)
+        return _complete(ours.resize(self.other, side), self.vgg)
 
     def level(self, side: int, variable: jax.Array) -> tuple[Any, Any]:
         return ours._begin(
@@ -67,6 +66,11 @@ class Problem:
         level, _ = self.level(self.size, jnp.zeros((8, 8, 3)))
         value = jax.jit(jax.value_and_grad(lambda x: loss(x, level, self.vgg, CORRELATION, CONFIG)))
         return lambda x: jax.block_until_ready(value(x))
+
+
+@jax.jit
+def _complete(image: jax.Array, vgg: Any) -> Correlations:
+    return correlate(image, jnp.ones(image.shape[:2]), vgg, CORRELATION)
 
 
 class Torch:
@@ -240,9 +244,10 @@ def main() -> None:
     for size, pair in itertools.product(args.equal, _PAIRS):
         row = to_equal_loss(size, pair, vgg, device, args.evaluations)
         print(
-            f"{size}, faces {pair}: PyTorch reaches {row['loss']:.5f} in {row['pytorch']:.1f} s and "
-            f"{row['evaluations']} evaluations, ours {row['our loss']:.5f} in {row['ours']:.1f} s "
-            f"and {row['our steps']} steps: ratio {row['ours'] / row['pytorch']:.2f}",
+            f"{size}, faces {pair}: PyTorch reaches {row['loss']:.5f} in {row['pytorch']:.1f} s "
+            f"and {row['evaluations']} evaluations, ours {row['our loss']:.5f} in "
+            f"{row['ours']:.1f} s and {row['our steps']} steps: "
+            f"ratio {row['ours'] / row['pytorch']:.2f}",
             flush=True,
         )
 

@@ -116,6 +116,23 @@ print(jax.config.jax_compilation_cache_dir)
     assert kept.parent == tmp_path / "programs" and cache == kept / "jax"
 
 
+def test_the_command_line_gives_lapack_one_thread() -> None:
+    """SciPy's, which JAX calls, and wherever it is loaded: looked at after JAX has used it."""
+    code = """
+import jax.numpy as jnp
+from jaxface.cli.work import prepare_jax
+from threadpoolctl import threadpool_info
+prepare_jax("cpu")
+jnp.linalg.cholesky(jnp.eye(3)).block_until_ready()
+print(*(one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"OPENBLAS_NUM_THREADS": "2"},
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert set(done.stdout.split()) == {"1"}
+
+
 @pytest.mark.parametrize("kind", ["nested", "another package's"])
 def test_functions_that_their_names_do_not_tell_are_jitted_alone(kind: str) -> None:
     def nested(x: jax.Array) -> jax.Array:
