@@ -33,7 +33,7 @@ from jaxface.programs import keep_programs
 
 
 def prepare_jax(device: str | None) -> None:
-    """Chooses the device and keeps compilations in the user's cache between starts."""
+    """Chooses the device, gives LAPACK one thread, keeps compilations in the user's cache."""
     # JAX takes LAPACK from SciPy, whose threads and XLA's get in each other's way: on two cores the
     # fit took 1.7 times as long.
     threadpool_limits(1, user_api="blas")
