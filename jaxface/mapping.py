@@ -14,18 +14,16 @@ from typing import Any
 
 import jax
 import numpy as np
-from flax import struct
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxface.precision import jit
-from jaxface.storing import storable
+from jaxface.pytrees import pytree
 
 FACES = "faces"
 Run = Callable[..., Any]
 
 
-@storable
-@struct.dataclass
+@pytree
 class Shared:
     """An argument that all faces share.
 

@@ -6,24 +6,15 @@ E expression and M albedo modes, L landmarks, K database faces, R regions, C cha
 
 from __future__ import annotations
 
-from typing import Any
-
-from flax import struct
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
-from jaxface.storing import storable
+from jaxface.pytrees import pytree, static
 
 Textures = UInt8[Array, "K T T 3"] | Float[Array, "K T T 3"]
 """Of database faces, sRGB 0..255: as stored, or floating point where it is differentiated."""
 
 
-def _static() -> Any:
-    """Returns a field that is aux data of the pytree (one dataclass field each, never shared)."""
-    return struct.field(pytree_node=False)
-
-
-@storable
-@struct.dataclass
+@pytree
 class FaceModel:
     """A linear 3D morphable model in the canonical UV.
 
@@ -68,15 +59,14 @@ class FaceModel:
     landmark_barycentrics: Float[Array, "L 3"]
     albedo_mean: Float[Array, "A A 3"]
     albedo_basis: Float[Array, "M A A 3"]
-    region_names: tuple[str, ...] = _static()
-    expression_names: tuple[str, ...] = _static()
-    identity_names: tuple[str, ...] = _static()
-    albedo_names: tuple[str, ...] = _static()
-    name: str = struct.field(pytree_node=False, default="default")
+    region_names: tuple[str, ...] = static()
+    expression_names: tuple[str, ...] = static()
+    identity_names: tuple[str, ...] = static()
+    albedo_names: tuple[str, ...] = static()
+    name: str = static(default="default")
 
 
-@storable
-@struct.dataclass
+@pytree
 class Camera:
     """A pinhole camera, OpenCV axes (x right, y down, z forward).
 
@@ -96,8 +86,7 @@ class Camera:
     principal: Float[Array, "2"]
 
 
-@storable
-@struct.dataclass
+@pytree
 class Lighting:
     """Real spherical harmonics of the incoming radiance, bands 0 to 2, in camera space.
 
@@ -108,8 +97,7 @@ class Lighting:
     coefficients: Float[Array, "9 3"]
 
 
-@storable
-@struct.dataclass
+@pytree
 class FaceParameters:
     """Everything that the fit estimates for one photo.
 
@@ -128,8 +116,7 @@ class FaceParameters:
     lighting: Lighting
 
 
-@storable
-@struct.dataclass
+@pytree
 class Detection:
     """One face found in a photo.
 
@@ -148,8 +135,7 @@ class Detection:
     blendshapes: Float[Array, "52"]
 
 
-@storable
-@struct.dataclass
+@pytree
 class FitResult:
     """A fitted face and how far to believe it.
 
@@ -173,8 +159,7 @@ class FitResult:
     iterations: Int[Array, ""]
 
 
-@storable
-@struct.dataclass
+@pytree
 class UnwrapResult:
     """What the photo shows of the face, in the canonical UV. All colours are linear RGB.
 
@@ -184,7 +169,7 @@ class UnwrapResult:
         partial: radiance over shading, less the gloss; 0 where nothing is seen.
         visibility: how well a texel is seen, 0..1.
         skin_mask: how much of that is skin, 0..1.
-        footprint: width of a texel in pixels of the photo: below 1 the photo is coarser. The
+        pixels_per_texel: width of a texel in pixels of the photo: below 1 the photo is coarser. The
             noisier the photo, the less its finest pixels tell, and the smaller it is.
         low_frequency: complete smooth albedo.
     """
@@ -194,12 +179,11 @@ class UnwrapResult:
     partial: Float[Array, "T T 3"]
     visibility: Float[Array, "T T"]
     skin_mask: Float[Array, "T T"]
-    footprint: Float[Array, "T T"]
+    pixels_per_texel: Float[Array, "T T"]
     low_frequency: Float[Array, "T T 3"]
 
 
-@storable
-@struct.dataclass
+@pytree
 class Correlations:
     """Masked feature correlations (Gram matrices).
 
@@ -211,11 +195,10 @@ class Correlations:
 
     values: tuple[Float[Array, "R C C"], ...]
     support: tuple[Float[Array, " R"], ...]
-    layers: tuple[str, ...] = _static()
+    layers: tuple[str, ...] = static()
 
 
-@storable
-@struct.dataclass
+@pytree
 class Sketch:
     """VGG-16's features of database faces at one size, in 8 bits: `values * scales`.
 
@@ -227,11 +210,10 @@ class Sketch:
 
     values: tuple[UInt8[Array, "K h w C"], ...]
     scales: tuple[Float[Array, "K C"], ...]
-    layers: tuple[str, ...] = _static()
+    layers: tuple[str, ...] = static()
 
 
-@storable
-@struct.dataclass
+@pytree
 class Sketches:
     """A database's sketches at the sizes at which faces are compared.
 
@@ -244,8 +226,7 @@ class Sketches:
     full: Sketch
 
 
-@storable
-@struct.dataclass
+@pytree
 class BlendResult:
     """Which database faces, together, are most like the photo's face.
 
@@ -261,11 +242,10 @@ class BlendResult:
     correlations: Correlations | None
     duality_gap: Float[Array, ""]
     iterations: Int[Array, ""]
-    faces: tuple[str, ...] = struct.field(pytree_node=False, default=())
+    faces: tuple[str, ...] = static(default=())
 
 
-@storable
-@struct.dataclass
+@pytree
 class SynthesisResult:
     """The complete texture.
 
@@ -278,8 +258,7 @@ class SynthesisResult:
     losses: Float[Array, " N"]
 
 
-@storable
-@struct.dataclass
+@pytree
 class Materials:
     """What light needs to know of the surface, in the canonical UV.
 
@@ -296,8 +275,7 @@ class Materials:
     specular: Float[Array, "T T"]
 
 
-@storable
-@struct.dataclass
+@pytree
 class Reconstruction:
     """One photo's result: every stage's output.
 
@@ -316,8 +294,7 @@ class Reconstruction:
     materials: Materials
 
 
-@storable
-@struct.dataclass
+@pytree
 class PersonReconstruction:
     """The result of several photos of one person.
 
@@ -329,11 +306,10 @@ class PersonReconstruction:
 
     result: Reconstruction
     fits: tuple[FitResult, ...]
-    best: int = struct.field(pytree_node=False, default=0)
+    best: int = static(default=0)
 
 
-@storable
-@struct.dataclass
+@pytree
 class Track:
     """A known face in the N frames of a video.
 

@@ -118,7 +118,7 @@ def halves() -> tuple[jax.Array, UnwrapResult]:
         partial=gain * truth * masks[..., None],
         visibility=masks,
         skin_mask=masks,
-        footprint=jnp.stack([jnp.full((SIZE, SIZE), 1.0), jnp.full((SIZE, SIZE), 0.5)]),
+        pixels_per_texel=jnp.stack([jnp.full((SIZE, SIZE), 1.0), jnp.full((SIZE, SIZE), 0.5)]),
         low_frequency=gain * 0.35 * shading,
     )
     return truth, seen

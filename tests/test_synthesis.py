@@ -359,8 +359,10 @@ def test_octaves_that_the_photo_lacks_are_filled(problem):
     coarse = jnp.full_like(mask, 0.15)
     known = np.asarray(soft_mask(mask, CONFIG.feather * SIZE / 512)) > 0.999
 
-    def detail(footprint):
-        texture = compose(low, smooth, mask, textures, weights, CONFIG, None, footprint).start
+    def detail(pixels_per_texel):
+        texture = compose(
+            low, smooth, mask, textures, weights, CONFIG, None, pixels_per_texel
+        ).start
         return float(jnp.abs(jnp.log(texture / plain))[known].mean())
 
     assert detail(fine) < 1e-4

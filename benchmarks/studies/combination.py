@@ -25,7 +25,7 @@ for number in range(args.faces):
     seen, assets = case.seen, case.assets
     composed = compose(
         *(seen.low_frequency, seen.partial, seen.skin_mask, assets.database.textures, one),
-        *(case.config.synthesis, skin_free(assets.model, assets.texels), seen.footprint),
+        *(case.config.synthesis, skin_free(assets.model, assets.texels), seen.pixels_per_texel),
         bare_skin(assets.model, assets.texels),
     )
     face = 255.0 * linear_to_srgb(composed.completions[:1])

@@ -22,12 +22,11 @@ import imageio.v3 as iio
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 from jaxtyping import Array, UInt8
 
 from jaxface import assets
 from jaxface.errors import AssetError, InputError
-from jaxface.storing import storable
+from jaxface.pytrees import pytree, static
 from jaxface.types import Sketches
 
 LIST, FORMAT, UV = "database.json", 2, "jaxface canonical UV 1"
@@ -37,8 +36,7 @@ _SPECULAR_SIZE = 256
 Face = tuple[str, np.ndarray, np.ndarray | None, np.ndarray | None, dict[str, Any]]
 
 
-@storable
-@struct.dataclass
+@pytree
 class Database:
     """Complete textures of K faces in the canonical UV, and their names.
 
@@ -51,7 +49,7 @@ class Database:
 
     textures: UInt8[Array, "K T T 3"]
     heights: UInt8[Array, "K T T"]
-    names: tuple[str, ...] = struct.field(pytree_node=False)
+    names: tuple[str, ...] = static()
     sketches: Sketches | None = None
 
     def take(self, faces: Sequence[int]) -> Database:

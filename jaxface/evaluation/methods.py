@@ -237,7 +237,7 @@ def synthesize_for(
         case.assets.database.textures if textures is None else textures,
         case.ours[0].weights if weights is None else weights,
         case.assets.vgg,
-        footprint=case.seen.footprint,
+        pixels_per_texel=case.seen.pixels_per_texel,
         fixed=skin_free(case.assets.model, case.assets.texels),
         skin=bare_skin(case.assets.model, case.assets.texels),
         correlation=case.config.correlation,

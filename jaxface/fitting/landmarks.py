@@ -28,8 +28,8 @@ from jaxface.fitting.unknowns import (
     project_point,
     rotation_of,
 )
+from jaxface.pytrees import pytree
 from jaxface.rendering.normals import length, normalize
-from jaxface.storing import storable
 from jaxface.types import FaceModel
 
 OUTER_ITERATIONS = 3
@@ -39,8 +39,7 @@ _START_DISTANCE = 1.3
 _START_ROUNDS = 4
 
 
-@storable
-@struct.dataclass
+@pytree
 class LandmarkNoise:
     """The detector's error, detected minus true, by yaw. Units: 0.063 m x focal / distance.
 

@@ -27,6 +27,7 @@ from jaxface.fitting.unknowns import (
     project_point,
     rotation_of,
 )
+from jaxface.pytrees import static
 from jaxface.rendering.color import linear_to_srgb, srgb_to_linear
 from jaxface.rendering.lighting import irradiance_basis, shade, uniform
 from jaxface.rendering.normals import length, normalize
@@ -166,7 +167,7 @@ class PixelTerm:
     samples: Samples
     weight: Float[Array, " N"]
     frame: Frame
-    sigma: float = struct.field(pytree_node=False)
+    sigma: float = static()
 
     def system(self, x: Float[Array, " P"], layout: Layout) -> System:
         """Returns the pixels' part of value, gradient and matrix."""
@@ -267,8 +268,8 @@ class PixelTerms:
     model: FaceModel
     basis: Float[Array, "S V 3"]
     layout: Layout
-    weight: float = struct.field(pytree_node=False)
-    sigma: float = struct.field(pytree_node=False)
+    weight: float = static()
+    sigma: float = static()
 
     def on(self, picture: Float[Array, "S S 4"]) -> PixelTerms:
         """Returns the terms with another picture, such as a level of the pyramid."""

@@ -25,17 +25,15 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxface.storing import storable
+from jaxface.pytrees import pytree
 
 ACTIVE_SET_PASSES = 3
 _MAX_DAMPING = 1e8
 
 
-@storable
-@struct.dataclass
+@pytree
 class System:
     """The objective's value, gradient and Gauss-Newton matrix at a point.
 
@@ -53,8 +51,7 @@ class System:
         return jax.tree.map(jnp.add, self, other)
 
 
-@storable
-@struct.dataclass
+@pytree
 class State:
     """Where the solver stands.
 

@@ -16,6 +16,7 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from jaxface.fitting.solver import System
+from jaxface.pytrees import static
 from jaxface.rendering.camera import axis_angle, rotation_matrix
 from jaxface.types import Camera, FaceModel
 
@@ -31,9 +32,9 @@ DISTANCES = (0.4, 4.0)
 class Layout:
     """Sizes of the parts of the flat vector: pose, identity, expression, then the rest."""
 
-    identity: int = struct.field(pytree_node=False)
-    expression: int = struct.field(pytree_node=False)
-    extra: int = struct.field(pytree_node=False)
+    identity: int = static()
+    expression: int = static()
+    extra: int = static()
 
     @property
     def shape(self) -> slice:

@@ -7,15 +7,13 @@ from functools import lru_cache
 from typing import Any
 
 import jax
-from flax import struct
 from jaxtyping import Array, Shaped
 
 from jaxface import assets
-from jaxface.storing import storable
+from jaxface.pytrees import pytree, static
 
 
-@storable
-@struct.dataclass
+@pytree
 class Network:
     """A converted network.
 
@@ -25,15 +23,14 @@ class Network:
     """
 
     weights: dict[str, Shaped[Array, "..."]]
-    graph: str = struct.field(pytree_node=False)
+    graph: str = static()
 
     def header(self) -> dict[str, Any]:
         """Returns the operations as `jaxface.landmarks.graph.run` takes them."""
         return json.loads(self.graph)
 
 
-@storable
-@struct.dataclass
+@pytree
 class Networks:
     """MediaPipe's networks.
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 from functools import partial
 
 import jax.numpy as jnp
-from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxface.precision import jit
+from jaxface.pytrees import pytree
 from jaxface.rendering.rasterize import rasterize, triangle_ids
-from jaxface.storing import storable
 from jaxface.types import FaceModel
 
 
-@storable
-@struct.dataclass
+@pytree
 class TexelMap:
     """Which point of the surface each texel is.
 

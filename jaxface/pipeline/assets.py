@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import jax.numpy as jnp
-from flax import struct
 from jaxtyping import Array, Int
 
 from jaxface.database import Database, Library, open_database, open_sketches
@@ -16,15 +15,14 @@ from jaxface.morphable.model import load_model
 from jaxface.morphable.texels import TexelMap, texel_map
 from jaxface.pipeline.config import ReconstructConfig
 from jaxface.pipeline.stages import BLEND_SIZE
-from jaxface.storing import storable
+from jaxface.pytrees import pytree
 from jaxface.synthesis import seam_pairs
 from jaxface.types import FaceModel, Sketches
 
 SIDES = BLEND_SIZE // 2, BLEND_SIZE
 
 
-@storable
-@struct.dataclass
+@pytree
 class Assets:
     """What the stages need besides the photo, as pytrees.
 

@@ -259,7 +259,7 @@ def _infer(
         candidates.textures,
         blended.weights,
         vgg,
-        footprint=seen.footprint,
+        pixels_per_texel=seen.pixels_per_texel,
         fixed=Shared(skin_free(assets.model, assets.texels)),
         skin=Shared(bare_skin(assets.model, assets.texels)),
         correlation=config.correlation,

@@ -8,15 +8,14 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 from jaxtyping import Array, Float
 
 from jaxface.errors import InputError
 from jaxface.landmarks.detector import pad_photo
 from jaxface.landmarks.mesh import ENLARGE
 from jaxface.precision import jit
+from jaxface.pytrees import pytree
 from jaxface.rendering.color import linear_to_srgb, luminance, srgb_to_linear
-from jaxface.storing import storable
 from jaxface.types import FitResult
 from jaxface.unwrapping.exposure import SKIN
 
@@ -25,8 +24,7 @@ HEAD, WORKING_SIZES = 1.7, (512, 1024)
 _GREY = 2 / 255  # mean spread of the channels up to which a photo has no colours
 
 
-@storable
-@struct.dataclass
+@pytree
 class Face:
     """The square of a photo around a face, at a standard size, so that compilations are few.
 

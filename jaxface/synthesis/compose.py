@@ -122,7 +122,7 @@ def compose(
     weights: Float[Array, " K"],
     config: SynthesisConfig = SynthesisConfig(),
     fixed: Float[Array, "T T"] | None = None,
-    footprint: Float[Array, "T T"] | None = None,
+    pixels_per_texel: Float[Array, "T T"] | None = None,
     skin: Float[Array, "T T"] | None = None,
 ) -> Composition:
     """Returns the texture composed of what is known, with each of the likeliest database faces.
@@ -135,7 +135,7 @@ def compose(
     mouth) are whole already and are only sharpened. Differentiable except in the choice of the
     faces of greatest weight and of the places that give the finest detail.
     """
-    photo = _read(low_frequency, partial_linear, mask, fixed, footprint, skin, config)
+    photo = _read(low_frequency, partial_linear, mask, fixed, pixels_per_texel, skin, config)
     average, index, shares = _average(textures, weights, config.experts)
     completed = jax.checkpoint(partial(_completed, config=config))
 
@@ -188,7 +188,7 @@ def _read(
     partial_linear: Float[Array, "T T 3"],
     mask: Float[Array, "T T"],
     fixed: Float[Array, "T T"] | None,
-    footprint: Float[Array, "T T"] | None,
+    pixels_per_texel: Float[Array, "T T"] | None,
     skin: Float[Array, "T T"] | None,
     config: SynthesisConfig,
 ) -> _Photo:
@@ -203,8 +203,8 @@ def _read(
     weight = seen[..., None] + 1e-4
     fine = own - blur(own * weight, tone) / blur(weight, tone)
     width = 0.0 * seen
-    if footprint is not None:
-        width = config.photo_blur / jnp.maximum(footprint, 0.05)
+    if pixels_per_texel is not None:
+        width = config.photo_blur / jnp.maximum(pixels_per_texel, 0.05)
     shown = transfer(width, _sigmas(tone))
     sharper = [jnp.minimum(1 / jnp.maximum(part, 1e-3), _SHARPER) for part in shown]
     said = bands(low, whole, _sigmas(tone))

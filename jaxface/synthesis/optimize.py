@@ -46,7 +46,7 @@ def synthesize(
     weights: Float[Array, " K"],
     vgg: Mapping[str, Any] | Shared,
     *,
-    footprint: Float[Array, "T T"] | None = None,
+    pixels_per_texel: Float[Array, "T T"] | None = None,
     fixed: Float[Array, "T T"] | Shared | None = None,
     skin: Float[Array, "T T"] | Shared | None = None,
     correlation: CorrelationConfig = CorrelationConfig(),
@@ -68,7 +68,8 @@ def synthesize(
         textures: the database, sRGB 0..255 (floating point where it is to be differentiated).
         weights: on the simplex, from `blend`.
         vgg: weights of VGG-16.
-        footprint: width of a texel in pixels of the photo; missing, the photo is fine enough.
+        pixels_per_texel: width of a texel in pixels of the photo; missing, the photo is fine
+            enough.
         fixed: 1 where a part is no skin (eyes, mouth) and stays as composed.
         skin: 1 where skin is bare, over which the person's grain is continued; all that is not
             `fixed` if missing.
@@ -95,7 +96,7 @@ def synthesize(
     weight = jnp.asarray(config.alpha if alpha is None else alpha, low_frequency.dtype)
     start, free, variable, faces, shares = run(
         _prepare,
-        *(low_frequency, partial_linear, mask, textures, weights, fixed, footprint, skin),
+        *(low_frequency, partial_linear, mask, textures, weights, fixed, pixels_per_texel, skin),
         config=config,
     )
     total = sum(steps * share**2 for share, steps in config.levels)
@@ -145,7 +146,7 @@ def _prepare(
     textures: Array,
     weights: Array,
     fixed: Array | None,
-    footprint: Array | None,
+    pixels_per_texel: Array | None,
     skin: Array | None,
     *,
     config: SynthesisConfig,
@@ -158,7 +159,7 @@ def _prepare(
         faces = textures[index]
     else:
         known = low_frequency, partial_linear, mask
-        found = compose(*known, textures, weights, config, fixed, footprint, skin)
+        found = compose(*known, textures, weights, config, fixed, pixels_per_texel, skin)
         start, seen, shares = found.start, found.seen, found.shares
         faces = 255.0 * linear_to_srgb(found.completions)
     free = 1.0 - seen if fixed is None else (1.0 - seen) * (1.0 - fixed)

@@ -68,7 +68,7 @@ def paint_iris(
     seen_albedo: Float[Array, "T T 3"],
     visibility: Float[Array, "T T"],
     angle: Float[Array, "T T"],
-    footprint: Float[Array, ""],
+    pixels_per_texel: Float[Array, ""],
 ) -> Float[Array, "T T 3"]:
     """Returns the albedo with irises of the most probable colour.
 
@@ -80,10 +80,10 @@ def paint_iris(
         seen_albedo: radiance over shading.
         visibility: 0..1.
         angle: around the eyeball's axis, degrees; 180 outside the eyes.
-        footprint: pixels of the photo per texel, on the face.
+        pixels_per_texel: pixels of the photo per texel, on the face.
     """
     iris = _between(angle, _PUPIL + 3, _IRIS - 2)
-    colour = jnp.exp(_iris_colour(seen_albedo, visibility, angle, footprint))
+    colour = jnp.exp(_iris_colour(seen_albedo, visibility, angle, pixels_per_texel))
     light = jnp.log(jnp.maximum(luminance(albedo), 5e-3))
     pattern = iris * jnp.clip(light - small_median(light, iris), -0.4, 0.4)
     limb = 1.0 - 0.6 * _ramp(angle, _IRIS - 5, _IRIS)
@@ -98,7 +98,7 @@ def _iris_colour(
     seen_albedo: Float[Array, "T T 3"],
     visibility: Float[Array, "T T"],
     angle: Float[Array, "T T"],
-    footprint: Float[Array, ""],
+    pixels_per_texel: Float[Array, ""],
 ) -> Float[Array, "3"]:
     """Returns the posterior mean of the logarithm.
 
@@ -116,7 +116,7 @@ def _iris_colour(
     shade, known = jnp.clip(jnp.mean(gain), -1.5, 0.5), jnp.log(jnp.asarray(_COLOURS))
     seen = seen - shade - 0.5 * (gain - jnp.mean(gain))
 
-    across = jnp.sqrt(jnp.sum(ring) + 1e-9) * footprint
+    across = jnp.sqrt(jnp.sum(ring) + 1e-9) * pixels_per_texel
     trust = jnp.clip(across / _KNOWN, 0.0, 1.0) * (jnp.sum(ring) > 0)
     off = seen - known
     lighter = jnp.mean(off, -1)

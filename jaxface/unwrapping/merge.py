@@ -36,7 +36,7 @@ def merge_unwrapped(seen: UnwrapResult) -> tuple[UnwrapResult, Float[Array, "N 3
     """
     size = seen.skin_mask.shape[-1]
     mask = seen.skin_mask
-    trust = mask * jnp.clip(seen.footprint, 0.05, 1.0) ** 2
+    trust = mask * jnp.clip(seen.pixels_per_texel, 0.05, 1.0) ** 2
     level = jnp.log(jnp.maximum(seen.partial, 0.0) + _EPSILON)
     gains = _gains(level, mask)
     level = level - gains[:, None, None]
@@ -57,7 +57,7 @@ def merge_unwrapped(seen: UnwrapResult) -> tuple[UnwrapResult, Float[Array, "N 3
         partial=partial,
         visibility=jnp.max(seen.visibility, 0),
         skin_mask=jnp.max(mask, 0),
-        footprint=_mean(seen.footprint[..., None], fine + 1e-12)[..., 0],
+        pixels_per_texel=_mean(seen.pixels_per_texel[..., None], fine + 1e-12)[..., 0],
         low_frequency=jnp.clip(jnp.exp(low) - _EPSILON, 0.0, 1.0),
     )
     return result, jnp.exp(gains)

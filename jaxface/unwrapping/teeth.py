@@ -16,7 +16,7 @@ def whiten_teeth(
     seen_albedo: Float[Array, "T T 3"],
     visibility: Float[Array, "T T"],
     teeth: Float[Array, "T T"],
-    footprint: Float[Array, ""],
+    pixels_per_texel: Float[Array, ""],
 ) -> Float[Array, "T T 3"]:
     """Returns the albedo with teeth that are whiter and a little brighter if the photo's are.
 
@@ -28,7 +28,7 @@ def whiten_teeth(
         seen_albedo: radiance over shading.
         visibility: 0..1.
         teeth: 1 on the teeth's charts, gums included.
-        footprint: pixels of the photo per texel, on the face.
+        pixels_per_texel: pixels of the photo per texel, on the face.
     """
     red, green = albedo[..., 0], albedo[..., 1]
     crown = teeth * jnp.clip((green / jnp.maximum(red, 1e-3) - 0.6) / 0.2, 0.0, 1.0)
@@ -37,7 +37,7 @@ def whiten_teeth(
     change = _brightest(seen_albedo, seen) - own
     level, white = jnp.mean(change), jnp.mean(own) - own
     whiter = jnp.clip((change[2] - level) / jnp.maximum(white[2], 1e-2), 0.0, _WHITER)
-    across = jnp.sqrt(jnp.sum(seen) + 1e-9) * footprint
+    across = jnp.sqrt(jnp.sum(seen) + 1e-9) * pixels_per_texel
     trust = jnp.clip(across / _ENOUGH, 0.0, 1.0) * (jnp.sum(seen) > 0)
     gain = jnp.exp(trust * (jnp.clip(level, 0.0, _BRIGHTER) + whiter * white))
     return albedo * (1.0 + crown[..., None] * (gain - 1.0))

@@ -118,7 +118,7 @@ def unwrap(
     photo_srgb, noise = denoise(photo_srgb)
     levels = 1 + max(0, math.ceil(math.log2(max(height, width) / size)))
     radiance = sample_pyramid(
-        srgb_to_linear(photo_srgb), view.xy, view.footprint, levels=min(levels, 5)
+        srgb_to_linear(photo_srgb), view.xy, view.pixels_per_texel, levels=min(levels, 5)
     )
 
     inside = jnp.all((view.xy > 1) & (view.xy < jnp.array([width - 1, height - 1])), axis=-1)
@@ -127,7 +127,7 @@ def unwrap(
     visibility = seen * smoothstep((view.facing - low) / (high - low))
     person = jnp.ones_like(visibility)
     if person_mask is not None:
-        person = _person(person_mask, view.xy, jnp.mean(view.footprint * charts))
+        person = _person(person_mask, view.xy, jnp.mean(view.pixels_per_texel * charts))
 
     albedo = albedo_texture(model, parameters.albedo, size)
     shading = jnp.maximum(shade(view.normals, parameters.lighting), _EPSILON)
@@ -199,7 +199,7 @@ def unwrap(
         partial=jnp.where((visibility > 0)[..., None], unlit, 0.0),
         visibility=visibility,
         skin_mask=mask,
-        footprint=view.footprint / (1.0 + noise / _HIDES),
+        pixels_per_texel=view.pixels_per_texel / (1.0 + noise / _HIDES),
         low_frequency=low_frequency,
     )
 
@@ -220,11 +220,11 @@ def _open_skin(
 
 
 def _person(
-    probability: Float[Array, "H W"], xy: Float[Array, "T T 2"], footprint: Float[Array, ""]
+    probability: Float[Array, "H W"], xy: Float[Array, "T T 2"], pixels_per_texel: Float[Array, ""]
 ) -> Float[Array, "T T"]:
     """Returns whether a texel lies on the person, the least of five places a little apart, since
     the mask's border is soft and the fit's contour is off by a pixel or two."""
-    radius = 3.0 * footprint
+    radius = 3.0 * pixels_per_texel
     least = jnp.ones(xy.shape[:2])
     for dx, dy in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)):
         place = xy + radius * jnp.array([dx, dy])
@@ -272,15 +272,15 @@ def _with_eyes_and_teeth(
     def shown(where: Array, facing: float) -> tuple[Array, Array]:
         """What of it the photo shows, and the mean width of its texels in pixels."""
         seen = (view.unoccluded & (view.facing > facing) & where).astype(jnp.float32)
-        return seen, jnp.sum(view.footprint * seen) / jnp.maximum(jnp.sum(seen), 1.0)
+        return seen, jnp.sum(view.pixels_per_texel * seen) / jnp.maximum(jnp.sum(seen), 1.0)
 
     angle = angle_of_texels(model, texels)
     eyes = angle < 180.0
-    seen, footprint = shown(eyes, 0.5)
-    painted = paint_iris(albedo, seen_albedo, seen, angle, footprint)
+    seen, pixels_per_texel = shown(eyes, 0.5)
+    painted = paint_iris(albedo, seen_albedo, seen, angle, pixels_per_texel)
     skin = jnp.where(eyes[..., None], painted, skin)
     if "teeth" not in model.region_names:
         return skin
     teeth = (texels.region_ids == model.region_names.index("teeth")) & texels.mask
-    seen, footprint = shown(teeth, 0.2)
-    return whiten_teeth(skin, seen_albedo, seen, teeth.astype(jnp.float32), footprint)
+    seen, pixels_per_texel = shown(teeth, 0.2)
+    return whiten_teeth(skin, seen_albedo, seen, teeth.astype(jnp.float32), pixels_per_texel)

@@ -21,7 +21,7 @@ class Projection:
     xy: Float[Array, "T T 2"]
     normals: Float[Array, "T T 3"]
     facing: Float[Array, "T T"]
-    footprint: Float[Array, "T T"]
+    pixels_per_texel: Float[Array, "T T"]
     unoccluded: Bool[Array, "T T"]
 
 
@@ -80,8 +80,8 @@ def project_texels(
 
     size = triangle_ids.shape[0]
     ratio = _area(xy[triangles]) / jnp.maximum(_area(uvs[uv_triangles] * size), 1e-6)
-    footprint = jnp.sqrt(ratio + 1e-9)[jnp.maximum(triangle_ids, 0)]
-    return Projection(texel_xy, normal, facing, footprint, unoccluded)
+    pixels_per_texel = jnp.sqrt(ratio + 1e-9)[jnp.maximum(triangle_ids, 0)]
+    return Projection(texel_xy, normal, facing, pixels_per_texel, unoccluded)
 
 
 def _area(corners: Float[Array, "F 3 2"]) -> Float[Array, " F"]:
