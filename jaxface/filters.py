@@ -83,13 +83,32 @@ def geodesic_reconstruction(
 def weighted_median(
     values: Float[Array, "T S"], weights: Float[Array, "T S"], stride: int = 1
 ) -> Float[Array, ""]:
-    """Returns the weighted median of every `stride`-th row and column; 0 if all weights are 0."""
+    """Returns the weighted median of every `stride`-th row and column; 0 if all weights are 0.
+
+    The least value v with sum(weights where values <= v) >= sum(weights) / 2, by bisection over the
+    floating-point numbers in their order: one step a bit, many times faster than a sort on a CPU.
+    The derivative is that of the value found.
+    """
     values, weights = values[::stride, ::stride].ravel(), weights[::stride, ::stride].ravel()
-    order = jnp.argsort(values)
-    total = jnp.cumsum(weights[order])
-    place = jnp.searchsorted(total, 0.5 * total[-1])
-    found = values[order][jnp.minimum(place, values.shape[0] - 1)]
-    return jnp.where(total[-1] > 0, found, 0.0)
+    weights = jax.lax.stop_gradient(weights)
+    half = 0.5 * jnp.sum(weights)
+    bits = jnp.finfo(values.dtype).bits
+    kind = jnp.dtype(f"int{bits}")
+    limits = jnp.iinfo(kind)
+    # Read as integers, negative numbers run backwards.
+    rank = jax.lax.bitcast_convert_type(values, kind)
+    rank = jnp.where(rank < 0, rank ^ limits.max, rank)
+
+    def step(_: Array, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = bounds
+        middle = (low & high) + ((low ^ high) >> 1)
+        enough = jnp.sum(jnp.where(rank <= middle, weights, 0.0)) >= half
+        return jnp.where(enough, low, middle + 1), jnp.where(enough, middle, high)
+
+    start = jnp.asarray(limits.min, kind), jnp.asarray(limits.max, kind)
+    low, _ = jax.lax.fori_loop(0, bits, step, start)
+    found = values[jnp.argmax((rank == low) & (weights > 0))]
+    return jnp.where(half > 0, found, 0.0)
 
 
 def linear_ramp(

@@ -6,56 +6,66 @@ Elsewhere the relief is the database face's that gave the texture its detail.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
-
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
-from jaxface.database.store import HEIGHT_LEVEL
-from jaxface.morphable.texels import TexelMap
+from jaxface.filters import log_encode, masked_blur
 from jaxface.precision import jit
+from jaxface.pytrees import pytree
 from jaxface.rendering.normals import length, normalize
-from jaxface.synthesis import blur, soft_mask
-from jaxface.types import FaceModel, Materials
+from jaxface.synthesis import soft_mask
+from jaxface.types import HEIGHT_LEVEL_MM, FaceModel, Materials, TexelMap
 from jaxface.unwrapping.eyes import angle_of_texels
 
-# Roughness (GGX, its square root) and reflectance as glTF's factor on 0.04, by region: skin
-# reflects 0.028 at normal incidence; nose, forehead and lips are oily or wet (Weyrich et al.,
-# Analysis of Human Faces using a Measurement-Based Skin Reflectance Model, SIGGRAPH 2006).
-_ROUGHNESS = {
+# Tables by the model's regions; regions that are not named have the value given beside the table.
+ROUGHNESS = {
     "skin": 0.52, "nose": 0.42, "lips": 0.36, "lids": 0.5, "brows": 0.6, "ears": 0.55,
     "scalp": 0.6, "neck": 0.58, "eyes": 0.1, "teeth": 0.25, "tongue": 0.35, "inner_mouth": 0.4,
 }  # fmt: skip
-_SPECULAR = {"skin": 0.7, "scalp": 0.45, "brows": 0.4, "eyes": 1.0, "teeth": 1.0, "sockets": 0.3}
-# How far fine darkness is depth: hair and lashes are dark without being deep.
-_RELIEF = {"skin": 1.0, "nose": 1.0, "lips": 0.8, "lids": 0.5, "brows": 0.25, "ears": 0.5,
-           "scalp": 0.25, "neck": 0.5}  # fmt: skip
-# The model's eyeballs are spheres of 16.9 mm, a cornea is about one of 7.8 mm: how far it stands
-# out, millimetres, and up to which angle around the axis.
-_CORNEA, _LIMBUS = 0.84, 24.5
+ROUGHNESS_ELSEWHERE = 0.55
+"""GGX roughness as glTF stores it: the square root of alpha. Nose and forehead are oily, lips and
+eyes wet (Weyrich et al., *Analysis of Human Faces using a Measurement-Based Skin Reflectance
+Model*, SIGGRAPH 2006)."""
+SPECULAR = {"skin": 0.7, "scalp": 0.45, "brows": 0.4, "eyes": 1.0, "teeth": 1.0, "sockets": 0.3}
+SPECULAR_ELSEWHERE = 0.7
+"""glTF's factor on a reflectance of 0.04 at normal incidence: skin reflects 0.028."""
+RELIEF_OF_DARKNESS = {
+    "skin": 1.0, "nose": 1.0, "lips": 0.8, "lids": 0.5, "brows": 0.25, "ears": 0.5, "scalp": 0.25,
+    "neck": 0.5,
+}  # fmt: skip
+"""How much of fine darkness is depth: hair and lashes are dark without being deep; 0 elsewhere."""
+RELIEF_OF_DATABASE = dict.fromkeys(RELIEF_OF_DARKNESS, 1.0)
+"""Where a database face's relief is used: on skin alone; 0 elsewhere."""
+
+CORNEA_MM, LIMBUS_DEGREES = 0.84, 24.5
+"""How far a cornea stands out, and up to which angle around the eye's axis: the model's eyeballs
+are spheres of 16.9 mm, a cornea is about one of 7.8 mm."""
+SEEN_FEATHER = 4.0  # texels of 512: over which the photo's relief turns into the database's
+REGION_SIGMA = 1 / 100  # of the texture's side: of the transition between two regions
+CAVITY_ROUGHNESS, CAVITY_SHADOW = 0.2, 0.6  # what the bottom of a pore adds, and takes off specular
+MIN_TEXEL_MM = 0.02  # texels of slivers would have slopes without bound
 
 
-@dataclass(frozen=True)
+@pytree
 class MaterialsConfig:
-    """Settings of `materials`. Lengths are texels of a 512 x 512 texture.
+    """Settings of `materials`. Lengths are texels of a 512 x 512 texture unless in millimetres.
 
     Attributes:
-        depth: millimetres of height for one unit of log luminance.
+        depth_mm: height for one unit of log luminance.
         fine: blur that takes the photo's noise away.
         coarse: what is coarser than this is tone, not relief.
-        deepest: bound on the height, millimetres.
+        deepest_mm: bound on the height.
         relief: factor on a database face's height.
     """
 
-    depth: float = 1.0
+    depth_mm: float = 1.0
     fine: float = 0.5
     coarse: float = 3.0
-    deepest: float = 0.2
+    deepest_mm: float = 0.2
     relief: float = 2.0
 
 
-@partial(jit, static_argnames="config")
+@jit
 def materials(
     texture_linear: Float[Array, "T T 3"],
     mask: Float[Array, "T T"],
@@ -65,40 +75,52 @@ def materials(
     *,
     config: MaterialsConfig = MaterialsConfig(),
 ) -> Materials:
-    """Returns the maps of a complete texture.
+    """Returns height, normals, roughness and specular of a complete texture.
 
-    Differentiable in the texture.
+    The height is that of `height_of_albedo` where the photo is seen, and the database face's
+    elsewhere; its negative part over `deepest_mm`, the cavity, makes skin rougher and less
+    specular. Differentiable in the texture.
 
     Args:
-        texture_linear: complete albedo.
-        mask: what of it the photo shows.
+        texture_linear: complete albedo, linear RGB.
+        mask: what of it the photo shows, 0..1.
         relief: height of the database face of greatest weight, as in `Database.heights`.
         model: for the size of texels on the face.
         texels: of the texture's size.
-        config: static settings.
+        config: settings.
+
+    Source: roughness and reflectance of skin after Weyrich et al. (SIGGRAPH 2006).
+
+    Example:
+        >>> from jaxface.morphable.files import load_model
+        >>> from jaxface.morphable.texels import texel_map
+        >>> model, grey = load_model(), jnp.full((32, 32, 3), 0.3)
+        >>> flat = jnp.full((32, 32), 128, jnp.uint8)
+        >>> materials(grey, jnp.ones((32, 32)), flat, model, texel_map(model, 32)).normal.shape
+        (32, 32, 3)
     """
-    seen = soft_mask(mask, 4.0 * mask.shape[0] / 512)
-    own = height_of_albedo(texture_linear, model, texels, config)
-    known = (relief.astype(jnp.float32) - 128.0) * HEIGHT_LEVEL
-    known = config.relief * known
-    height = seen * own + (1.0 - seen) * known * _by_region(_SKIN_ONLY, 0.0, model, texels)
-    cavity = jnp.clip(-height / config.deepest, 0.0, 1.0)
+    seen = soft_mask(mask, SEEN_FEATHER * mask.shape[0] / 512)
+    of_photo = height_of_albedo(texture_linear, model, texels, config)
+    of_database = config.relief * (relief.astype(jnp.float32) - 128.0) * HEIGHT_LEVEL_MM
+    of_database = of_database * _by_region(RELIEF_OF_DATABASE, 0.0, model, texels)
+    height = seen * of_photo + (1.0 - seen) * of_database
+    cavity = jnp.clip(-height / config.deepest_mm, 0.0, 1.0)
     height = height + _cornea(model, texels)
-    roughness = _by_region(_ROUGHNESS, 0.55, model, texels)
-    specular = _by_region(_SPECULAR, 0.7, model, texels)
+    roughness = _by_region(ROUGHNESS, ROUGHNESS_ELSEWHERE, model, texels)
+    specular = _by_region(SPECULAR, SPECULAR_ELSEWHERE, model, texels)
     return Materials(
         height=height,
         normal=normals_of_height(height, model, texels),
-        roughness=jnp.clip(roughness + 0.2 * cavity, 0.05, 1.0),
-        specular=jnp.clip(specular * (1.0 - 0.6 * cavity), 0.0, 1.0),
+        roughness=jnp.clip(roughness + CAVITY_ROUGHNESS * cavity, 0.05, 1.0),
+        specular=jnp.clip(specular * (1.0 - CAVITY_SHADOW * cavity), 0.0, 1.0),
     )
 
 
 def _cornea(model: FaceModel, texels: TexelMap) -> Float[Array, "T T"]:
     """Returns the height of the corneas over the eyeballs, millimetres: windows are mirrored in
     them, not in the white."""
-    share = jnp.clip(angle_of_texels(model, texels) / _LIMBUS, 0.0, 1.0)
-    return _CORNEA * (1.0 - share**2) ** 2
+    radius = jnp.clip(angle_of_texels(model, texels) / LIMBUS_DEGREES, 0.0, 1.0)
+    return CORNEA_MM * (1.0 - radius**2) ** 2
 
 
 def height_of_albedo(
@@ -107,17 +129,27 @@ def height_of_albedo(
     texels: TexelMap,
     config: MaterialsConfig = MaterialsConfig(),
 ) -> Float[Array, "T T"]:
-    """Returns the height that fine darkness stands for, millimetres. Differentiable."""
+    """Returns the height that fine darkness stands for, millimetres.
+
+    With b the band of log luminance between the blurs `fine` and `coarse`, it is
+    deepest_mm tanh(depth_mm b / deepest_mm): pores and lines catch little light. Differentiable.
+
+    Args:
+        texture_linear: complete albedo, linear RGB.
+        model: the face model.
+        texels: of the texture's size.
+        config: settings.
+    """
     scale = texture_linear.shape[0] / 512.0
-    level = jnp.log(jnp.mean(texture_linear, -1, keepdims=True) + 2e-3)
-    inside = texels.mask[..., None].astype(jnp.float32)
+    level = log_encode(jnp.mean(texture_linear, -1, keepdims=True))
+    charts = texels.mask.astype(jnp.float32)
 
-    def mean(sigma: float) -> Array:  # on the charts alone: what lies beside them is no relief
-        return blur(level * inside, sigma) / jnp.maximum(blur(inside, sigma), 1e-3)
+    def mean(sigma: float | Array) -> Array:  # on the charts alone: gaps beside them are no relief
+        return masked_blur(level, charts, sigma * scale, floor=1e-3)[..., 0]
 
-    band = (mean(config.fine * scale) - mean(config.coarse * scale))[..., 0] * inside[..., 0]
-    height = config.deepest * jnp.tanh(config.depth * band / config.deepest)
-    return height * _by_region(_RELIEF, 0.0, model, texels)
+    band = (mean(config.fine) - mean(config.coarse)) * charts
+    height = config.deepest_mm * jnp.tanh(config.depth_mm * band / config.deepest_mm)
+    return height * _by_region(RELIEF_OF_DARKNESS, 0.0, model, texels)
 
 
 def normals_of_height(
@@ -127,6 +159,11 @@ def normals_of_height(
 
     With P the surface, the slope along u is dh/du / |dP/du|, so that a bump is as steep on the
     face wherever it lies in the square.
+
+    Args:
+        height_mm: millimetres above the mesh.
+        model: for the size of texels on the face.
+        texels: of the height's size.
     """
     along_u, along_v = texel_sizes(model, texels)
     inside = texels.mask
@@ -141,7 +178,8 @@ def normals_of_height(
 def texel_sizes(
     model: FaceModel, texels: TexelMap
 ) -> tuple[Float[Array, "T T"], Float[Array, "T T"]]:
-    """Returns how many millimetres of the mean face a texel spans along u and along v."""
+    """Returns how many millimetres of the mean face a texel spans along u and along v: |dP/du| / T
+    and |dP/dv| / T, with P the surface, of each texel's triangle."""
     size = texels.triangle_ids.shape[0]
     corners = model.mean[model.triangles]
     uvs = model.uvs[model.uv_triangles]
@@ -154,26 +192,19 @@ def texel_sizes(
     triangle = jnp.maximum(texels.triangle_ids, 0)
 
     def spanned(per: Array) -> Array:
-        return jnp.maximum(length(per) * 1e3 / size, 0.02)[triangle]
+        return jnp.maximum(length(per) * 1e3 / size, MIN_TEXEL_MM)[triangle]
 
     return spanned(per_u), spanned(per_v)
 
 
-_SKIN_ONLY = dict.fromkeys(("skin", "nose", "lips", "lids", "brows", "ears", "scalp", "neck"), 1.0)
-
-
 def _by_region(
-    table: dict[str, float], other: float, model: FaceModel, texels: TexelMap
+    table: dict[str, float], elsewhere: float, model: FaceModel, texels: TexelMap
 ) -> Float[Array, "T T"]:
     """Returns a value by region, softened across their borders (not between charts)."""
-    values = jnp.asarray([table.get(name, other) for name in model.region_names])
-    value = values[texels.region_ids][..., None]
-    inside = texels.mask[..., None].astype(jnp.float32)
-    sigma = value.shape[0] / 100
-    smooth = blur(value * inside, sigma) / jnp.maximum(blur(inside, sigma), 1e-3)
+    values = jnp.asarray([table.get(name, elsewhere) for name in model.region_names])
+    value = values[texels.region_ids]
+    charts = texels.mask.astype(jnp.float32)
+    smooth = masked_blur(value[..., None], charts, REGION_SIGMA * len(value), floor=1e-3)[..., 0]
     # Eyes and teeth are charts of their own: their value reaches to the border.
-    hard = jnp.isin(
-        texels.region_ids,
-        jnp.asarray([i for i, n in enumerate(model.region_names) if n in ("eyes", "teeth")]),
-    )
-    return jnp.where(hard, value[..., 0], smooth[..., 0])
+    separate = jnp.asarray([name in ("eyes", "teeth") for name in model.region_names])
+    return jnp.where(separate[texels.region_ids], value, smooth)

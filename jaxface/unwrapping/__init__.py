@@ -1,7 +1,26 @@
-"""Stage 3: the photo in the face's texture."""
+"""Stage 4: the photo in the face's texture."""
 
+from jaxface.unwrapping.config import (
+    ExposureConfig,
+    HighlightConfig,
+    NoiseConfig,
+    ShadowConfig,
+    SkinMaskConfig,
+    UnwrapConfig,
+)
 from jaxface.unwrapping.exposure import balance_light, explain_albedo
 from jaxface.unwrapping.merge import merge_unwrapped
-from jaxface.unwrapping.unwrap import UnwrapConfig, unwrap
+from jaxface.unwrapping.unwrap import unwrap
 
-__all__ = ["UnwrapConfig", "balance_light", "explain_albedo", "merge_unwrapped", "unwrap"]
+__all__ = [
+    "ExposureConfig",
+    "HighlightConfig",
+    "NoiseConfig",
+    "ShadowConfig",
+    "SkinMaskConfig",
+    "UnwrapConfig",
+    "balance_light",
+    "explain_albedo",
+    "merge_unwrapped",
+    "unwrap",
+]

@@ -1,55 +1,32 @@
-"""Skin against light: what of a photo's colours belongs to which."""
+"""The light's level and the albedo coefficients: which of a photo's colours are the skin's own."""
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
+from jaxface.filters import LOG_OFFSET
 from jaxface.morphable.albedo import albedo_at
 from jaxface.precision import jit
 from jaxface.rendering.camera import rotation_matrix
 from jaxface.rendering.lighting import shade
 from jaxface.rendering.normals import vertex_normals
 from jaxface.types import FaceModel, FitResult, Lighting, UnwrapResult
+from jaxface.unwrapping.config import ExposureConfig
 
-# Logarithms of linear RGB. A camera exposes a face so that white in its place would be nearly
-# white, and balances the light to neutral; skin differs far more between people.
-_LIGHT, _LIGHT_LEVEL, _LIGHT_COLOUR = -0.1, 0.3, 0.1
 SKIN = (-0.85, -1.50, -1.90)
-_SKIN_LEVEL, _SKIN_COLOUR = 0.6, 0.25
-# Of a texel off the albedo model, and how many texels of it are one independent observation.
-_ALBEDO_SIGMA, _CORRELATED = 0.1, 3000.0
+"""Mean natural logarithm of skin's linear RGB albedo."""
 
 
 @jit
-def explain_albedo(fit: FitResult, seen: UnwrapResult, model: FaceModel) -> FitResult:
-    """Returns the fit with the most probable albedo coefficients given the seen skin alone.
+def balance_light(
+    fit: FitResult, model: FaceModel, *, config: ExposureConfig = ExposureConfig()
+) -> FitResult:
+    """Returns the fit with its lighting scaled per channel to the most probable level.
 
-    The fit itself sees all pixels of the face: a fringe or glasses bend its albedo, and that
-    would show where the skin mask leaves a gap. Ridge regression, prior N(0, 1). Differentiable.
-
-    Args:
-        fit: a fitted face.
-        seen: its unwrapped photo.
-        model: its face model.
-    """
-    size = model.albedo_mean.shape[0]
-    weight = jnp.clip(2 * jax.image.resize(seen.skin_mask, (size, size), "linear") - 1, 0.0, 1.0)
-    goal = jax.image.resize(seen.partial, (size, size, 3), "linear")
-    rest = jnp.log(jnp.maximum(goal, 2e-3)) - model.albedo_mean
-    weight = weight[..., None] / (_ALBEDO_SIGMA**2 * _CORRELATED)
-    normal = jnp.einsum("mxyc,nxyc->mn", model.albedo_basis * weight, model.albedo_basis)
-    right = jnp.einsum("mxyc,xyc->m", model.albedo_basis, weight * rest)
-    albedo = jnp.linalg.solve(normal + jnp.eye(len(right)), right)
-    return fit.replace(parameters=fit.parameters.replace(albedo=albedo))
-
-
-@jit
-def balance_light(fit: FitResult, model: FaceModel) -> FitResult:
-    """Returns the fit with its light scaled per channel to the most plausible level.
-
-    With the photo's r = light + skin fixed (logarithms, split into level and colour, each with a
-    normal prior), the most probable light is
+    The mean log radiance of the skin, r = light + skin, stays fixed. Split into level and colour,
+    with normal priors on both, the posterior mean of the log light is
 
         (light_0 / sigma_light^2 + (r - skin_0) / sigma_skin^2) / (sigma_light^-2 + sigma_skin^-2).
 
@@ -59,6 +36,7 @@ def balance_light(fit: FitResult, model: FaceModel) -> FitResult:
     Args:
         fit: a fitted face.
         model: its face model.
+        config: the priors.
     """
     parameters = fit.parameters
     normals = vertex_normals(fit.vertices, model.triangles)
@@ -74,16 +52,72 @@ def balance_light(fit: FitResult, model: FaceModel) -> FitResult:
     def mean(logarithm):
         return jnp.sum(weight * logarithm, 0) / jnp.maximum(jnp.sum(weight), 1e-6)
 
-    light, total = mean(jnp.log(shading)), mean(jnp.log(shading * albedo))
-    surplus = total - jnp.asarray(SKIN)
-    level = _posterior(_LIGHT, _LIGHT_LEVEL, surplus.mean(), _SKIN_LEVEL)
-    colour = _posterior(0.0, _LIGHT_COLOUR, surplus - surplus.mean(), _SKIN_COLOUR)
+    light, radiance = mean(jnp.log(shading)), mean(jnp.log(shading * albedo))
+    rest = radiance - jnp.asarray(SKIN)
+    level = _posterior(
+        config.light_level, config.light_level_sigma, rest.mean(), config.skin_level_sigma
+    )
+    colour = _posterior(
+        0.0, config.light_colour_sigma, rest - rest.mean(), config.skin_colour_sigma
+    )
     gain = jnp.exp(level + colour - light)
     lighting = Lighting(coefficients=parameters.lighting.coefficients * gain)
     return fit.replace(parameters=parameters.replace(lighting=lighting))
 
 
-def _posterior(first, first_sigma: float, second, second_sigma: float):
+@jit
+def explain_albedo(
+    fit: FitResult,
+    seen: UnwrapResult,
+    model: FaceModel,
+    *,
+    config: ExposureConfig = ExposureConfig(),
+) -> FitResult:
+    """Returns the fit with the most probable albedo coefficients given the seen skin alone.
+
+    The fit itself sees all pixels of the face: a fringe or glasses bend its albedo, and that
+    would show where the skin mask leaves a gap. See `albedo_coefficients`. Differentiable.
+
+    Args:
+        fit: a fitted face.
+        seen: its unwrapped photo.
+        model: its face model.
+        config: `albedo_sigma` and `texels_per_observation` are used.
+    """
+    albedo = albedo_coefficients(seen.partial, seen.skin_mask, model, config)
+    return fit.replace(parameters=fit.parameters.replace(albedo=albedo))
+
+
+def albedo_coefficients(
+    partial: Float[Array, "T T 3"],
+    skin_mask: Float[Array, "T T"],
+    model: FaceModel,
+    config: ExposureConfig,
+) -> Float[Array, " M"]:
+    """Returns the coefficients c that minimise
+
+        |c|^2 + sum_texels w |log partial - mean - basis c|^2 / (sigma^2 n),
+
+    with w the skin mask without its soft border, sigma the deviation of a texel around the model
+    and n the number of texels that make one observation. Differentiable.
+
+    Args:
+        partial: albedo of the seen, linear RGB.
+        skin_mask: 0..1.
+        model: of the albedo.
+        config: sigma and n.
+    """
+    size = model.albedo_mean.shape[0]
+    inner = jnp.clip(2 * jax.image.resize(skin_mask, (size, size), "linear") - 1, 0.0, 1.0)
+    partial = jax.image.resize(partial, (size, size, 3), "linear")
+    rest = jnp.log(jnp.maximum(partial, LOG_OFFSET)) - model.albedo_mean
+    weight = inner[..., None] / (config.albedo_sigma**2 * config.texels_per_observation)
+    normal = jnp.einsum("mxyc,nxyc->mn", model.albedo_basis * weight, model.albedo_basis)
+    right = jnp.einsum("mxyc,xyc->m", model.albedo_basis, weight * rest)
+    return jnp.linalg.solve(normal + jnp.eye(len(right)), right)
+
+
+def _posterior(first, first_sigma, second, second_sigma):
     """Returns the precision-weighted mean of two estimates."""
     a, b = first_sigma**-2, second_sigma**-2
     return (a * first + b * second) / (a + b)

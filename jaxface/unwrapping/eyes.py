@@ -1,4 +1,4 @@
-"""The eyes' texture: the model's own white, and an iris of the colour that the photo tells of."""
+"""The eyes' texture: the model's own white, and an iris of the most probable colour."""
 
 from __future__ import annotations
 
@@ -6,19 +6,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jaxface.morphable.texels import TexelMap
+from jaxface.filters import smoothstep
 from jaxface.rendering.color import luminance
 from jaxface.rendering.normals import length
-from jaxface.types import FaceModel
-from jaxface.unwrapping.membrane import scatter_vertices
-from jaxface.unwrapping.skin import bluest_quarter, median_colour, small_median, smoothstep
+from jaxface.types import FaceModel, TexelMap
+from jaxface.unwrapping.membrane import vertices_to_texels
+from jaxface.unwrapping.statistics import bluest_quarter, median_colour, part_median
 
-_PUPIL, _IRIS, _WHITE = 7.0, 20.5, 28.0  # degrees around the eyeball's axis
-_BLACK = 0.002
+PUPIL, IRIS, WHITE = 7.0, 20.5, 28.0  # degrees around the eyeball's axis
+PUPIL_ALBEDO = 0.002
 
-# Irises, linear RGB, chosen by eye: dark brown, brown, hazel, green, grey, blue; and about how many
-# people have them. Eyes lie on this line: the less melanin, the lighter and the bluer.
-_COLOURS = (
+IRIS_COLOURS = (
     (0.030, 0.014, 0.009),
     (0.090, 0.045, 0.022),
     (0.170, 0.120, 0.055),
@@ -26,10 +24,20 @@ _COLOURS = (
     (0.220, 0.250, 0.260),
     (0.170, 0.240, 0.330),
 )
-_SHARES = (0.35, 0.30, 0.12, 0.06, 0.08, 0.09)
-_SCLERA = (0.55, 0.48, 0.44)
-_HUE, _LEVEL = 0.25, 0.6  # standard deviations of the logarithm of what a photo shows
-_KNOWN = 6.0  # pixels across of an iris that is well seen
+"""Albedo of irises, linear RGB, chosen by eye: dark brown, brown, hazel, green, grey, blue. Eyes
+lie on this line: the less melanin, the lighter and the bluer."""
+IRIS_PRIOR = (0.35, 0.30, 0.12, 0.06, 0.08, 0.09)
+"""About what fraction of people has each."""
+SCLERA = (0.55, 0.48, 0.44)
+"""Albedo of the white of the eye, linear RGB."""
+HUE_SIGMA, LEVEL_SIGMA = 0.25, 0.6  # standard deviations of the log colour that a photo shows
+SHADE_BOUNDS = (-1.5, 0.5)  # natural logarithms: of the shade of the lids over the eye
+MAX_LEVEL = 1.5  # natural logarithm: of an iris off the nearest of the colours
+SCLERA_HUE = 0.5  # fraction of the white's hue that is light: lids hide in what counts as white
+IRIS_SHARE = 0.5  # fraction of a difference in level that is the iris; the rest is shade
+SEEN_PIXELS = 6.0  # width in the photo from which an iris' colour is believed
+MAX_PATTERN = 0.4  # natural logarithm: of light and dark in the iris
+LIMBAL_DARKENING = 0.6
 
 
 def axis_angle_of_eyes(
@@ -59,16 +67,16 @@ def angle_of_texels(model: FaceModel, texels: TexelMap) -> Float[Array, "T T"]:
         return jnp.full(texels.triangle_ids.shape, 180.0)
     eyes = model.vertex_region == model.region_names.index("eyes")
     angle = axis_angle_of_eyes(model.mean, eyes)[:, None]
-    angle = scatter_vertices(angle, texels.vertex_ids, texels.barycentrics)[..., 0]
-    return jnp.where((angle < 179.0) & (texels.triangle_ids >= 0), angle, 180.0)
+    angle = vertices_to_texels(angle, texels)[..., 0]
+    return jnp.where((angle < 179.0) & texels.mask, angle, 180.0)
 
 
 def paint_iris(
     albedo: Float[Array, "T T 3"],
     seen_albedo: Float[Array, "T T 3"],
     visibility: Float[Array, "T T"],
-    angle: Float[Array, "T T"],
     pixels_per_texel: Float[Array, ""],
+    angle: Float[Array, "T T"],
 ) -> Float[Array, "T T 3"]:
     """Returns the albedo with irises of the most probable colour.
 
@@ -76,66 +84,72 @@ def paint_iris(
     the colour is one for both eyes, with the model's pattern of light and dark. Differentiable.
 
     Args:
-        albedo: the model's own.
-        seen_albedo: radiance over shading.
+        albedo: the model's own, linear RGB.
+        seen_albedo: radiance over shading, linear RGB.
         visibility: 0..1.
+        pixels_per_texel: mean width of a seen texel, pixels of the photo.
         angle: around the eyeball's axis, degrees; 180 outside the eyes.
-        pixels_per_texel: pixels of the photo per texel, on the face.
     """
-    iris = _between(angle, _PUPIL + 3, _IRIS - 2)
-    colour = jnp.exp(_iris_colour(seen_albedo, visibility, angle, pixels_per_texel))
-    light = jnp.log(jnp.maximum(luminance(albedo), 5e-3))
-    pattern = iris * jnp.clip(light - small_median(light, iris), -0.4, 0.4)
-    limb = 1.0 - 0.6 * _ramp(angle, _IRIS - 5, _IRIS)
+    iris = _between(angle, PUPIL + 3, IRIS - 2)
+    colour = jnp.exp(iris_log_colour(seen_albedo, visibility, pixels_per_texel, angle))
+    level = jnp.log(jnp.maximum(luminance(albedo), 5e-3))
+    pattern = iris * jnp.clip(level - part_median(level, iris), -MAX_PATTERN, MAX_PATTERN)
+    limb = 1.0 - LIMBAL_DARKENING * smoothstep(angle, IRIS - 5, IRIS)
     painted = colour * (limb * jnp.exp(pattern))[..., None]
-    white = median_colour(albedo, _between(angle, _WHITE, _WHITE + 8))
-    painted = _mix(jnp.full(3, _BLACK), painted, _ramp(angle, _PUPIL - 1, _PUPIL + 1.5))
-    painted = _mix(painted, white, _ramp(angle, _IRIS - 2.5, _IRIS + 4.5))
-    return _mix(painted, albedo, _ramp(angle, _WHITE, _WHITE + 6))
+    white = median_colour(albedo, _between(angle, WHITE, WHITE + 8))
+    pupil = jnp.full(3, PUPIL_ALBEDO)
+    painted = _mix(pupil, painted, smoothstep(angle, PUPIL - 1, PUPIL + 1.5))
+    painted = _mix(painted, white, smoothstep(angle, IRIS - 2.5, IRIS + 4.5))
+    return _mix(painted, albedo, smoothstep(angle, WHITE, WHITE + 6))
 
 
-def _iris_colour(
+def iris_log_colour(
     seen_albedo: Float[Array, "T T 3"],
     visibility: Float[Array, "T T"],
-    angle: Float[Array, "T T"],
     pixels_per_texel: Float[Array, ""],
+    angle: Float[Array, "T T"],
 ) -> Float[Array, "3"]:
-    """Returns the posterior mean of the logarithm.
+    """Returns the posterior mean of the irises' log albedo, over `IRIS_COLOURS` with `IRIS_PRIOR`.
 
-    Reflections are bright, so that the darker half of the ring counts. The white of the eye lies
-    in the same shade and the same light: what it lacks is made up for, half of its hue, as lids
-    hide in what counts as white.
+    With d the seen colour less a known one, split into level and hue, the log likelihood is
+    -trust (|hue|^2 / sigma_hue^2 + level^2 / (2 sigma_level^2)) / 2. Reflections are bright, so
+    that the darker half of the ring counts. The white of the eye lies in the same shade and the
+    same light: what it lacks of `SCLERA` is added, of its hue `SCLERA_HUE`.
+
+    Args:
+        seen_albedo: radiance over shading, linear RGB.
+        visibility: 0..1.
+        pixels_per_texel: mean width of a seen texel, pixels of the photo.
+        angle: around the eyeball's axis, degrees; 180 outside the eyes.
     """
-    ring = _between(angle, _PUPIL + 3, _IRIS - 2) * visibility
+    ring = _between(angle, PUPIL + 3, IRIS - 2) * visibility
     level = luminance(seen_albedo)
-    dark = ring * (level <= small_median(level, ring))
-    ball = bluest_quarter(seen_albedo, _between(angle, _IRIS + 4, 2 * _IRIS) * visibility)
+    dark = ring * (level <= part_median(level, ring))
+    ball = bluest_quarter(seen_albedo, _between(angle, IRIS + 4, 2 * IRIS) * visibility)
     white = jnp.maximum(median_colour(seen_albedo, ball), 5e-3)
-    gain = jnp.log(white) - jnp.log(jnp.asarray(_SCLERA))
+    gain = jnp.log(white) - jnp.log(jnp.asarray(SCLERA))
+    shade = jnp.clip(jnp.mean(gain), *SHADE_BOUNDS)
     seen = jnp.log(jnp.maximum(median_colour(seen_albedo, dark), 1e-3))
-    shade, known = jnp.clip(jnp.mean(gain), -1.5, 0.5), jnp.log(jnp.asarray(_COLOURS))
-    seen = seen - shade - 0.5 * (gain - jnp.mean(gain))
+    seen = seen - shade - SCLERA_HUE * (gain - jnp.mean(gain))
 
-    across = jnp.sqrt(jnp.sum(ring) + 1e-9) * pixels_per_texel
-    trust = jnp.clip(across / _KNOWN, 0.0, 1.0) * (jnp.sum(ring) > 0)
+    width = jnp.sqrt(jnp.sum(ring) + 1e-9) * pixels_per_texel
+    trust = jnp.clip(width / SEEN_PIXELS, 0.0, 1.0) * (jnp.sum(ring) > 0)
+    known = jnp.log(jnp.asarray(IRIS_COLOURS))
     off = seen - known
     lighter = jnp.mean(off, -1)
     hue = jnp.sum((off - lighter[:, None]) ** 2, -1)
-    cost = 0.5 * (hue / _HUE**2 + lighter**2 / (2 * _LEVEL**2))
-    share = jax.nn.softmax(jnp.log(jnp.asarray(_SHARES)) - trust * cost)
-    # Half of a difference in level is the iris, half the shade that it lies in.
-    return share @ (known + 0.5 * trust * jnp.clip(lighter, -1.5, 1.5)[:, None])
+    cost = 0.5 * (hue / HUE_SIGMA**2 + lighter**2 / (2 * LEVEL_SIGMA**2))
+    posterior = jax.nn.softmax(jnp.log(jnp.asarray(IRIS_PRIOR)) - trust * cost)
+    level_change = IRIS_SHARE * trust * jnp.clip(lighter, -MAX_LEVEL, MAX_LEVEL)
+    return posterior @ (known + level_change[:, None])
 
 
 def _between(angle: Float[Array, "T T"], low: float, high: float) -> Float[Array, "T T"]:
+    """Returns 1 on the ring between two angles, degrees."""
     return ((angle > low) & (angle < high)).astype(jnp.float32)
 
 
-def _ramp(angle: Float[Array, "T T"], low: float, high: float) -> Float[Array, "T T"]:
-    return smoothstep((angle - low) / (high - low))
-
-
 def _mix(
-    inner: Float[Array, "*M 3"], outer: Float[Array, "*N 3"], share: Float[Array, "T T"]
+    inner: Float[Array, "*M 3"], outer: Float[Array, "*N 3"], weight: Float[Array, "T T"]
 ) -> Float[Array, "T T 3"]:
-    return inner + share[..., None] * (outer - inner)
+    return inner + weight[..., None] * (outer - inner)

@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxface.types import FaceModel, TexelMap
+
 
 def gather_texels(
     values: Float[Array, "T T C"],
@@ -32,13 +34,13 @@ def gather_texels(
         barycentrics: of the texel in its triangle.
         vertex_count: V.
     """
-    share = (weights[..., None] * barycentrics).reshape(-1, 3)
+    corner_weights = (weights[..., None] * barycentrics).reshape(-1, 3)
     corners = vertex_ids.reshape(-1, 3)
     flat = values.reshape(-1, values.shape[-1])
     rows = jnp.concatenate([flat, jnp.ones_like(flat[:, :1])], axis=1)
     total = jnp.zeros((vertex_count, rows.shape[1]), rows.dtype)
     for corner in range(3):
-        total = total.at[corners[:, corner]].add(share[:, corner, None] * rows)
+        total = total.at[corners[:, corner]].add(corner_weights[:, corner, None] * rows)
     weight = total[:, -1]
     return total[:, :-1] / jnp.maximum(weight, 1e-6)[:, None], weight
 
@@ -50,23 +52,41 @@ def scatter_vertices(
     return jnp.einsum("tuk,tukc->tuc", barycentrics, field[vertex_ids])
 
 
+def texels_to_vertices(
+    values: Float[Array, "T T C"],
+    weights: Float[Array, "T T"],
+    model: FaceModel,
+    texels: TexelMap,
+) -> tuple[Float[Array, "V C"], Float[Array, " V"]]:
+    """Returns `gather_texels` with weights of about 1 where all texels around a vertex weigh 1."""
+    count, size = model.mean.shape[0], weights.shape[0]
+    corners = texels.vertex_ids, texels.barycentrics
+    values, weights = gather_texels(values, weights, *corners, count)
+    return values, weights / (size**2 / count)
+
+
+def vertices_to_texels(field: Float[Array, "V C"], texels: TexelMap) -> Float[Array, "T T C"]:
+    """Returns a vertex field at every texel of a map."""
+    return scatter_vertices(field, texels.vertex_ids, texels.barycentrics)
+
+
 def with_mirror(
     values: Float[Array, "V C"],
     weights: Float[Array, " V"],
     mirror: Int[Array, " V"],
-    share: float,
+    mirror_weight: float | Float[Array, ""],
 ) -> tuple[Float[Array, "V C"], Float[Array, " V"]]:
-    """Returns values and weights with a share of the other side's.
+    """Returns the weighted means of values and their mirror images, and the summed weights.
 
     Args:
         values: per vertex.
         weights: not negative.
         mirror: the vertex on the other side.
-        share: weight of what the mirrored vertex shows.
+        mirror_weight: of what the mirrored vertex shows, against 1 for what is seen itself.
     """
-    both = weights + share * weights[mirror]
+    both = weights + mirror_weight * weights[mirror]
     total = weights[:, None] * values
-    return (total + share * total[mirror]) / jnp.maximum(both, 1e-6)[:, None], both
+    return (total + mirror_weight * total[mirror]) / jnp.maximum(both, 1e-6)[:, None], both
 
 
 def membrane(
@@ -74,8 +94,8 @@ def membrane(
     weights: Float[Array, " V"],
     triangles: Int[Array, "F 3"],
     *,
-    reach: float,
-    pull: float = 1e-4,
+    reach: float | Float[Array, ""],
+    pull: float | Float[Array, ""] = 1e-4,
     steps: int = 80,
 ) -> Float[Array, "V C"]:
     """Returns the smooth field through weighted values at vertices (conjugate gradients).

@@ -6,24 +6,26 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxface.filters import blur, log_decode, log_encode, masked_blur
 from jaxface.precision import jit
 from jaxface.types import UnwrapResult
-from jaxface.unwrapping.skin import blur
 
-_EPSILON = 2e-3
-_TONE, _WIDE = 1 / 40, 1 / 20  # sides: what is coarser is tone; over what the whole tone is mixed
-_SHARPEST = 6.0  # power of the confidence: fine detail is nearly one photo's, as means are blurred
-_EVEN = 1e-3  # share of all texels up to which an overlap says little of two photos' tones
+TONE_SIGMA = 1 / 40  # of the texture's side: what is coarser is tone, and is averaged
+LOW_SIGMA = 1 / 20  # of the texture's side: over which low-frequency albedos fade into each other
+SHARPEST = 6.0  # power of the trust: more takes detail from one photo, less averages and blurs it
+MIN_PIXELS = 0.05  # per texel: photos that are coarser than this are trusted alike
+SMALL_OVERLAP = 1e-3  # fraction of all texels up to which an overlap says little of two gains
+UNSEEN_TRUST = 1e-6, 1e-4, 1e-12  # of tone, low-frequency albedo, detail: against division by zero
 
 
 @jit
 def merge_unwrapped(seen: UnwrapResult) -> tuple[UnwrapResult, Float[Array, "N 3"]]:
     """Returns what several photos of one person show together, and a gain of each photo's light.
 
-    Each photo counts by how well it sees a texel: its skin mask times the pixels that it has for
-    it. The photos' tones are brought to one level (least squares over what two of them see), which
-    says by which gains their lights are brighter than they were thought to be. Tone is averaged;
-    detail is the sharpest photo's. Differentiable.
+    A photo's trust at a texel is its skin mask times the square of the pixels that it has for it.
+    The photos' log albedos are brought to one level: the gains g minimise
+    sum_ij sum_texels w_i w_j (a_i - g_i - a_j + g_j)^2. Tone, coarser than `TONE_SIGMA`, is the
+    trusted mean; detail is the most trusted photo's. Differentiable.
 
     Args:
         seen: of each photo, stacked along a leading axis.
@@ -36,48 +38,45 @@ def merge_unwrapped(seen: UnwrapResult) -> tuple[UnwrapResult, Float[Array, "N 3
     """
     size = seen.skin_mask.shape[-1]
     mask = seen.skin_mask
-    trust = mask * jnp.clip(seen.pixels_per_texel, 0.05, 1.0) ** 2
-    level = jnp.log(jnp.maximum(seen.partial, 0.0) + _EPSILON)
-    gains = _gains(level, mask)
-    level = level - gains[:, None, None]
+    trust = mask * jnp.clip(seen.pixels_per_texel, MIN_PIXELS, 1.0) ** 2
+    tone_trust, low_trust, detail_trust = UNSEEN_TRUST
+    log_albedo = log_encode(jnp.maximum(seen.partial, 0.0))
+    gains = _log_gains(log_albedo, mask)
+    log_albedo = log_albedo - gains[:, None, None]
 
-    tone = jax.vmap(lambda x, w: _blurred(x, w, _TONE * size))(level, mask)
-    near = jax.vmap(lambda w: blur(w[..., None], _TONE * size))(trust) + 1e-6
-    fine = trust[..., None] ** _SHARPEST + 1e-12 * (mask > 0)[..., None]
-    merged = _mean(tone, near * (mask > 0)[..., None]) + _mean(level - tone, fine)
-    wide = jax.vmap(lambda w: blur(w[..., None], _WIDE * size))(trust) + 1e-4
-    low = _mean(jnp.log(seen.low_frequency + _EPSILON) - gains[:, None, None], wide)
+    tone = jax.vmap(lambda x, w: masked_blur(x, w, TONE_SIGMA * size, floor=1e-12))(
+        log_albedo, mask
+    )
+    near = jax.vmap(lambda w: blur(w[..., None], TONE_SIGMA * size))(trust) + tone_trust
+    fine = trust[..., None] ** SHARPEST + detail_trust * (mask > 0)[..., None]
+    merged = _mean(tone, near * (mask > 0)[..., None]) + _mean(log_albedo - tone, fine)
+    wide = jax.vmap(lambda w: blur(w[..., None], LOW_SIGMA * size))(trust) + low_trust
+    low = _mean(log_encode(seen.low_frequency) - gains[:, None, None], wide)
 
-    known = jnp.max(mask, 0)[..., None] > 0
-    partial = jnp.where(known, jnp.clip(jnp.exp(merged) - _EPSILON, 0.0, 1.0), 0.0)
-    shading = _mean(seen.shading, fine + 1e-12)
+    observed = jnp.max(mask, 0)[..., None] > 0
+    partial = jnp.where(observed, log_decode(merged), 0.0)
+    shading = _mean(seen.shading, fine + detail_trust)
     result = UnwrapResult(
         radiance=partial * shading,
         shading=shading,
         partial=partial,
         visibility=jnp.max(seen.visibility, 0),
         skin_mask=jnp.max(mask, 0),
-        pixels_per_texel=_mean(seen.pixels_per_texel[..., None], fine + 1e-12)[..., 0],
-        low_frequency=jnp.clip(jnp.exp(low) - _EPSILON, 0.0, 1.0),
+        pixels_per_texel=_mean(seen.pixels_per_texel[..., None], fine + detail_trust)[..., 0],
+        low_frequency=log_decode(low),
     )
     return result, jnp.exp(gains)
 
 
-def _gains(level: Float[Array, "N T T 3"], mask: Float[Array, "N T T"]) -> Float[Array, "N 3"]:
+def _log_gains(
+    log_albedo: Float[Array, "N T T 3"], mask: Float[Array, "N T T"]
+) -> Float[Array, "N 3"]:
     """Returns by how much each photo's log albedo lies above the person's, mean zero."""
-    count = len(level)
+    count = len(log_albedo)
     overlap = jnp.einsum("ixy,jxy->ij", mask, mask) / mask[0].size
-    sums = jnp.einsum("ixy,jxy,ixyc->ijc", mask, mask, level) / mask[0].size
-    matrix = jnp.diag(overlap.sum(1)) - overlap + _EVEN * jnp.eye(count)
+    sums = jnp.einsum("ixy,jxy,ixyc->ijc", mask, mask, log_albedo) / mask[0].size
+    matrix = jnp.diag(overlap.sum(1)) - overlap + SMALL_OVERLAP * jnp.eye(count)
     return jnp.linalg.solve(matrix, jnp.sum(sums - jnp.swapaxes(sums, 0, 1), 1))
-
-
-def _blurred(
-    image: Float[Array, "T T 3"], weights: Float[Array, "T T"], sigma: float
-) -> Float[Array, "T T 3"]:
-    """Returns the Gaussian mean of the weighted texels, however little they weigh."""
-    weights = weights[..., None]
-    return blur(image * weights, sigma) / jnp.maximum(blur(weights, sigma), 1e-12)
 
 
 def _mean(

@@ -7,72 +7,88 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-_LEVELS = 4  # octaves that are cleaned; in coarser ones noise has averaged out
-_WINDOW = 2  # pixels: radius over which an octave's power is measured
-_CLEAN = 0.004  # below, noise is the last bit's and the skin's own colour, and stays
-_CERTAIN = 1.5  # times the noise's power that an octave must have before anything is kept
-_DARK, _BRIGHT = 0.06, 0.94  # beyond, noise is clipped
+from jaxface.unwrapping.config import NoiseConfig
+
+OCTAVES = 4  # that are cleaned; in coarser ones noise has averaged out
+POWER_RADIUS = 2  # samples over which a band's power is measured; more blurs the decision
+UNCLIPPED = (0.06, 0.94)  # sRGB; beyond, noise is clipped, and its deviation too small
+SAMPLING = 3  # rows and columns from one that is measured to the next: a median needs no more
+MAD_TO_SIGMA = 1 / 0.6745  # of a normal distribution
 _SPLINE = np.array([1.0, 4.0, 6.0, 4.0, 1.0]) / 16.0
-_FINEST = np.array([1.0, -2.0, 1.0]) / np.sqrt(6.0)  # white noise keeps its strength
+_FINEST = np.array([1.0, -2.0, 1.0]) / np.sqrt(6.0)  # of unit norm: white noise keeps its strength
 # Rows: luminance and two orthonormal opponent colours; white noise stays white.
 _OPPONENT = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3.0], [2.0], [6.0]])
 
 
-def noise_level(srgb: Float[Array, "H W 3"]) -> Float[Array, ""]:
+def noise_level(
+    srgb: Float[Array, "H W 3"], config: NoiseConfig = NoiseConfig()
+) -> Float[Array, ""]:
     """Returns the standard deviation of the noise in each channel, 0..1 sRGB; 0 for a clean photo.
 
-    Measured on opponent colours at the finest octave, where skin and most things show hardly any
-    but a sensor's three channels differ: the median absolute deviation (the filter is that of
-    Immerkaer, *Fast noise variance estimation*, 1996). A photo whose colours were smoothed, as by
-    JPEG's subsampling, counts as clean, whatever its grain: no detail is lost by mistake. No
-    gradient passes.
+    The median absolute deviation of two opponent colours under the filter of Immerkaer (*Fast noise
+    variance estimation*, 1996): at the finest octave skin and most things show hardly any colour,
+    but a sensor's three channels differ. A photo whose colours were smoothed, as by JPEG's
+    subsampling, counts as clean, whatever its grain: no detail is lost by mistake. No gradient
+    passes.
+
+    Args:
+        srgb: 0..1.
+        config: `floor` is used.
     """
     srgb = jax.lax.stop_gradient(srgb)
     colour = srgb @ jnp.asarray(_OPPONENT[1:].T, srgb.dtype)
     detail = _filtered(_filtered(colour, _FINEST, 0), _FINEST, 1)
-    legible = jnp.all((srgb > _DARK) & (srgb < _BRIGHT), -1)
-    inner = jnp.where(legible[..., None], jnp.abs(detail), jnp.nan)[::3, ::3]
-    level = jnp.nan_to_num(jnp.nanmedian(inner) / 0.6745)
-    return jnp.sqrt(jnp.maximum(level**2 - _CLEAN**2, 0.0))
+    unclipped = jnp.all((srgb > UNCLIPPED[0]) & (srgb < UNCLIPPED[1]), -1)
+    detail = jnp.where(unclipped[..., None], jnp.abs(detail), jnp.nan)[::SAMPLING, ::SAMPLING]
+    level = jnp.nan_to_num(jnp.nanmedian(detail) * MAD_TO_SIGMA)
+    return jnp.sqrt(jnp.maximum(level**2 - config.floor**2, 0.0))
 
 
-def denoise(srgb: Float[Array, "H W 3"]) -> tuple[Float[Array, "H W 3"], Float[Array, ""]]:
-    """Returns the photo with its noise taken off, and how strong that was, 0..1 sRGB.
+def denoise(
+    srgb: Float[Array, "H W 3"], config: NoiseConfig = NoiseConfig()
+) -> tuple[Float[Array, "H W 3"], Float[Array, ""]]:
+    """Returns the photo without its noise, and the noise's standard deviation, 0..1 sRGB.
 
-    Each octave of luminance and opponent colours (undecimated B-spline wavelets, Starck et al.,
-    *The undecimated wavelet decomposition*, 2007) keeps what share of its local power noise does
-    not explain (Wiener). A photo without noise stays as it is. Differentiable in the photo; which
-    share is kept is taken as constant.
+    Wiener shrinkage of luminance and opponent colours: a wavelet band d of noise power n^2 becomes
+    d max(0, 1 - oversubtraction n^2 / mean(d^2)), the mean over its neighbourhood (undecimated
+    B-spline wavelets, Starck et al., *The undecimated wavelet decomposition*, 2007). A photo
+    without noise stays as it is. Differentiable in the photo, with the factor as a constant.
 
     Args:
         srgb: 0..1.
+        config: settings.
     """
-    level = noise_level(srgb)
+    level = noise_level(srgb, config)
     # Most photos are clean, and on a CPU the wavelets take a second.
-    return jax.lax.cond(level > 0, _shrunk, lambda photo, _: photo, srgb, level), level
+    shrunk = jax.lax.cond(
+        level > 0, _wiener, lambda photo, *_: photo, srgb, level, config.oversubtraction
+    )
+    return shrunk, level
 
 
-def _shrunk(srgb: Float[Array, "H W 3"], level: Float[Array, ""]) -> Float[Array, "H W 3"]:
-    """Returns the photo less the share of its octaves that noise of that level explains."""
+def _wiener(
+    srgb: Float[Array, "H W 3"], level: Float[Array, ""], oversubtraction: Float[Array, ""]
+) -> Float[Array, "H W 3"]:
+    """Returns the photo under the Wiener factor of each band."""
     to_opponent = jnp.asarray(_OPPONENT, srgb.dtype)
     coarse, clean = srgb @ to_opponent.T, jnp.zeros_like(srgb)
-    for octave in range(_LEVELS):
+    for octave in range(OCTAVES):
         smooth = coarse
         for axis in (0, 1):
             smooth = _filtered(smooth, _SPLINE, axis, 2**octave)
         detail = coarse - smooth
         power = jax.lax.stop_gradient(detail) ** 2
         for axis in (0, 1):
-            window = np.ones(2 * _WINDOW + 1) / (2 * _WINDOW + 1)
+            window = np.ones(2 * POWER_RADIUS + 1) / (2 * POWER_RADIUS + 1)
             power = _filtered(power, window, axis, 2**octave)
         noise = (_strength(octave) * level) ** 2
-        kept = jnp.clip(1.0 - _CERTAIN * noise / jnp.maximum(power, 1e-12), 0.0, 1.0)
-        clean, coarse = clean + kept * detail, smooth
+        factor = jnp.clip(1.0 - oversubtraction * noise / jnp.maximum(power, 1e-12), 0.0, 1.0)
+        clean, coarse = clean + factor * detail, smooth
     return (clean + coarse) @ to_opponent
 
 
 def _strength(octave: int) -> float:
-    """Returns the standard deviation of an octave of white noise of strength 1."""
+    """Returns the standard deviation of white noise of deviation 1 in a band."""
 
     def kernel(count: int) -> np.ndarray:
         total = np.ones(1)

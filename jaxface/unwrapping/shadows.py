@@ -1,4 +1,4 @@
-"""Cast shadows: where the head stands in its own light, and the photo is dark on that side."""
+"""Shadows that the head casts on itself: hidden from the lamp, and dark in the photo."""
 
 from __future__ import annotations
 
@@ -6,61 +6,44 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxface.morphable.texels import TexelMap
+from jaxface.filters import dilate, linear_ramp, masked_blur, opening
 from jaxface.rendering.camera import to_camera
 from jaxface.rendering.lighting import shade
 from jaxface.rendering.normals import normalize
-from jaxface.types import Camera, FaceModel, FitResult
-from jaxface.unwrapping.skin import blur_within, grow, shrink
-from jaxface.unwrapping.visibility import Projection, project_texels
+from jaxface.types import Camera, FaceModel, FitResult, Lighting, TexelMap
+from jaxface.unwrapping.config import ShadowConfig
+from jaxface.unwrapping.visible import project_texels
 
-_WINDOW = 256  # side of the lamp's depth buffer, pixels
-_FAR = 10.0  # metres from the lamp to the face
-_TOLERANCE = 3e-3  # metres
-_SPREAD = 0.3  # radians off the harmonics' direction where the lamp may stand
-_DIRECTED = (
-    0.7,
-    1.1,
-)  # a lamp's light over all light: from none that casts shadows to one that does
-_DARKER = (0.03, 0.10)  # log ratios below the skin around, between which a shadow is certain
-_AROUND = 1 / 16  # width of the skin around, of the texture's side
+LAMP_WINDOW = 256  # side of the lamp's depth buffer, pixels: 1 to 2 mm on the face
+LAMP_DISTANCE = 10.0  # metres from the face: rays that are nearly parallel
+LAMP_FACING = 0.1  # cosine below which a texel turns away from the lamp: shading, not shadow
+SURROUND = 1 / 16  # of the texture's side: width of the skin around
+SPECK = 1 / 256  # of the texture's side: a crease where the fit is a little off is no shadow
+Y1 = 0.48860251190  # of the linear spherical harmonics
 
 
-def cast_shadows(
-    fit: FitResult,
-    model: FaceModel,
-    texels: TexelMap,
-    view: Projection,
-    log_level: Float[Array, "T T"],
-    seen: Float[Array, "T T"],
+def hidden_from_lamp(
+    fit: FitResult, model: FaceModel, texels: TexelMap, config: ShadowConfig = ShadowConfig()
 ) -> Float[Array, "T T"]:
-    """Returns how sure it is that a texel lies in a shadow which the head casts on itself, 0..1.
+    """Returns 1 on texels that the head hides from a lamp near the light's dominant direction.
 
-    The harmonics know no shadows, but their linear band tells where a lamp would stand and how
-    strong it is. In shadow is what the head hides from a lamp near there, and what is darker than
-    the skin around and than its mirror image, which the lamp reaches. So shadows that fall on both
-    sides alike, as those of a lamp right above, are not found: creases and stubble look the same.
-    Under soft light there is none. No gradient passes.
+    The linear band of the harmonics points to the lamp. Depth tests are made from there and from
+    four directions around it, of which one that is hidden is enough. No gradient passes.
 
     Args:
         fit: the fitted face.
         model: the face model of the fit.
         texels: of the model.
-        view: of the texels, from the photo.
-        log_level: logarithm of the photo over what the fit makes of it.
-        seen: weight of the texels that the photo shows.
+        config: `lamp_spread` and `depth_tolerance` are used.
     """
-    fit, view, log_level, seen = jax.lax.stop_gradient((fit, view, log_level, seen))
-    parameters = fit.parameters
-    size = texels.triangle_ids.shape[0]
-    band = jnp.mean(parameters.lighting.coefficients, -1)[jnp.array([3, 1, 2])]
-    centre = normalize(band)
-    points = to_camera(fit.vertices, parameters.camera)
+    fit = jax.lax.stop_gradient(fit)
+    centre = normalize(_linear_band(fit.parameters.lighting))
+    points = to_camera(fit.vertices, fit.parameters.camera)
     points = points - jnp.mean(points, 0)
     lamp_view = Camera(
         rotation=jnp.zeros(3),
-        translation=jnp.array([0.0, 0.0, _FAR]),
-        focal=jnp.asarray(_FAR),
+        translation=jnp.array([0.0, 0.0, LAMP_DISTANCE]),
+        focal=jnp.asarray(LAMP_DISTANCE),
         principal=jnp.zeros(2),
     )
 
@@ -69,31 +52,59 @@ def cast_shadows(
         lit = project_texels(
             points @ _frame(direction).T,
             lamp_view,
-            model.triangles,
-            model.uvs,
-            model.uv_triangles,
-            texels.triangle_ids,
-            texels.vertex_ids,
-            texels.barycentrics,
-            window=_WINDOW,
-            tolerance=_TOLERANCE,
+            model,
+            texels,
+            window=LAMP_WINDOW,
+            tolerance=config.depth_tolerance,
         )
-        return 1.0 * (~lit.unoccluded & (lit.facing > 0.1))
+        return 1.0 * (~lit.unoccluded & (lit.facing > LAMP_FACING))
 
-    turns = _SPREAD * jnp.array([[0.0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]])
-    possible = grow(jnp.max(jax.lax.map(hidden, turns), 0), max(1, size // 256))
+    turns = config.lamp_spread * jnp.array([[0.0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]])
+    size = texels.mask.shape[0]
+    return dilate(jnp.max(jax.lax.map(hidden, turns), 0), max(1, round(SPECK * size)))
 
-    # A lamp that gives a surface facing it irradiance pi E has a linear band of pi E Y_1.
-    lamp = jnp.linalg.norm(band) / (jnp.pi * 0.48860251190)
-    level = jnp.mean(shade(view.normals, parameters.lighting), -1)
-    level = jnp.sum(level * seen) / jnp.maximum(jnp.sum(seen), 1e-6)
-    directed = _ramp(lamp / jnp.maximum(level, 1e-3), *_DIRECTED)
-    lit = seen * (1 - possible)
-    off = log_level - blur_within(log_level[..., None], lit, _AROUND * size)[..., 0]
+
+def cast_shadows(
+    log_level: Float[Array, "T T"],
+    seen: Float[Array, "T T"],
+    hidden: Float[Array, "T T"],
+    normals: Float[Array, "T T 3"],
+    lighting: Lighting,
+    config: ShadowConfig = ShadowConfig(),
+) -> Float[Array, "T T"]:
+    """Returns the certainty that a texel lies in a shadow which the head casts on itself, 0..1.
+
+    It is the product of three: the lamp's part of the irradiance E, from the harmonics' linear band
+    of pi E Y_1; what is hidden from the lamp; and how much darker the texel is than the skin around
+    and than its mirror image, which the lamp reaches. So shadows that fall on both sides alike, as
+    those of a lamp right above, are not found: creases and stubble look the same. Under soft light
+    there is none. No gradient passes.
+
+    Args:
+        log_level: natural logarithm of the photo over the rendered fit.
+        seen: weight of the texels that the photo shows.
+        hidden: from `hidden_from_lamp`.
+        normals: of the texels, camera space.
+        lighting: of the fit.
+        config: `directed` and `darker` are used.
+    """
+    given = log_level, seen, hidden, normals, lighting
+    log_level, seen, hidden, normals, lighting = jax.lax.stop_gradient(given)
+    size = log_level.shape[0]
+    lamp = jnp.linalg.norm(_linear_band(lighting)) / (jnp.pi * Y1)
+    total = jnp.mean(shade(normals, lighting), -1)
+    total = jnp.sum(total * seen) / jnp.maximum(jnp.sum(seen), 1e-6)
+    directed = linear_ramp(lamp / jnp.maximum(total, 1e-3), *config.directed)
+    lit = seen * (1 - hidden)
+    off = log_level - masked_blur(log_level[..., None], lit, SURROUND * size)[..., 0]
     darker = jnp.minimum(-off, off[:, ::-1] - off) * lit[:, ::-1]
-    shadow = directed * possible * _ramp(darker, *_DARKER)
-    speck = max(1, size // 256)  # a crease where the fit is a little off is no shadow
-    return grow(shrink(shadow, speck), speck)
+    shadow = directed * hidden * linear_ramp(darker, *config.darker)
+    return opening(shadow, max(1, round(SPECK * size)))
+
+
+def _linear_band(lighting: Lighting) -> Float[Array, "3"]:
+    """Returns the coefficients of x, y and z, the mean over the channels."""
+    return jnp.mean(lighting.coefficients, -1)[jnp.array([3, 1, 2])]
 
 
 def _frame(direction: Float[Array, "3"]) -> Float[Array, "3 3"]:
@@ -102,7 +113,3 @@ def _frame(direction: Float[Array, "3"]) -> Float[Array, "3 3"]:
     steep = jnp.abs(forward[1]) > 0.9
     right = normalize(jnp.cross(jnp.where(steep, jnp.eye(3)[0], jnp.eye(3)[1]), forward))
     return jnp.stack([right, jnp.cross(forward, right), forward])
-
-
-def _ramp(x: Array, low: float, high: float) -> Array:
-    return jnp.clip((x - low) / (high - low), 0.0, 1.0)

@@ -7,75 +7,92 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxface.unwrapping.skin import blur, blur_within, flood, grow, shrink
+from jaxface.filters import blur, closing, dilate, geodesic_reconstruction, masked_blur
+from jaxface.unwrapping.config import SkinMaskConfig
 
-_LENGTH = 1 / 10  # of the texture's side: how far a line runs straight, at least
-_POINTS = 9  # along that length, where it must be dark
-_DIRECTIONS = 12
-_WIDTH = 1 / 64  # of the texture's side: no wider
-_DEPTH = 0.28  # log ratio to the skin on both sides
-_GREY = 0.92  # of green's depth that red's has: 0.6 to 0.75 in folds of skin, 1 before hair
+# Lengths are fractions of the texture's side.
+LENGTH = 1 / 10  # of the segment along which a strand is dark; shorter ones are moles and pores
+SEGMENT_POINTS = 9  # at which it is looked at
+DIRECTIONS = 12  # of segments in half a turn
+WIDTH = 1 / 64  # of the closing: wider dark things are shadows
+BEND = 1 / 256  # by which a strand may leave the straight segment
+FILL_SIGMA = 1 / 40  # of the mean that stands in for texels that are not seen
+HUE_SIGMA = 1 / 64  # over which the hue of a strand is averaged
+HALO = 1 / 128  # rejected on both sides of a strand
+REACH = 1 / 8  # over which a strand is followed from where it was found
+SHOWN = 0.3  # least visibility
+FOLLOWED = 0.4  # fraction of the depth at which a strand that was found goes on
 
 
-def dark_lines(
+def strand_mask(
     log_ratio: Float[Array, "T T 3"],
     usable: Float[Array, "T T"],
     open_skin: Float[Array, "T T"],
-    room: Float[Array, "T T"],
+    reachable: Float[Array, "T T"],
+    config: SkinMaskConfig = SkinMaskConfig(),
 ) -> Float[Array, "T T"]:
-    """Returns 1 on lines that are too dark, long and grey for the skin's own, and close beside.
+    """Returns 1 on strands of hair and rims of glasses and close beside them, 0 elsewhere.
 
-    The black top hat (closing less value) is how much darker a texel is than what lies on both
-    sides of it; a line is where it stays high along a segment in one of twelve directions. Folds
-    and wrinkles are such lines as well, but light that bounces in skin is red: there red darkens
-    less than green. Before hair and frames both darken alike. Lines are found on open skin and
-    followed from there across brows and lids. No gradient passes.
+    The black top-hat (closing less value) is a texel's depth below what lies on both sides of it.
+    A strand is where the opening of the depth by some segment exceeds `strand_depth`. Folds and
+    wrinkles pass that test too, but interreflected light is red, so that there red is less deep
+    than green; before hair and frames both are equally deep. Strands are detected on open skin and
+    followed across brows and lids by geodesic reconstruction. No gradient passes.
 
     Args:
-        log_ratio: logarithm of the photo over what the fit makes of it.
+        log_ratio: natural logarithm of the photo over the rendered fit.
         usable: weight of the texels that the photo shows.
         open_skin: 1 on skin away from brows, lids and lips, which have dark lines of their own.
-        room: 1 where a line may go on.
+        reachable: 1 where a strand may go on.
+        config: `strand_depth` and `strand_neutrality` are used.
     """
+    log_ratio, usable = jax.lax.stop_gradient((log_ratio, usable))
     size = log_ratio.shape[0]
-    shown = (usable > 0.3)[..., None] * 1.0
-    around = blur_within(log_ratio, shown[..., 0], size / 40)
-    level = jnp.moveaxis(jnp.where(shown > 0, log_ratio, around), -1, 0)
-    radius = max(1, round(_WIDTH * size / 2))
+    shown = (usable > SHOWN) * 1.0
+    filled = jnp.where(
+        shown[..., None] > 0, log_ratio, masked_blur(log_ratio, shown, FILL_SIGMA * size)
+    )
+    radius = max(1, round(WIDTH * size / 2))
     red, green, blue = (
-        jax.vmap(lambda c: shrink(grow(c, radius), radius) - c)(level) * shown[..., 0]
+        jax.vmap(lambda c: closing(c, radius) - c)(jnp.moveaxis(filled, -1, 0)) * shown
     )
     depth = (red + green + blue) / 3
-    near = grow(depth, max(1, round(size / 256)))  # lines bend
-    lines = jnp.max(jax.lax.map(lambda turn: _along(near, turn), _segments(size)), 0)
-    lines = (jnp.minimum(lines, depth) > _DEPTH) * open_skin
+    bent = dilate(depth, max(1, round(BEND * size)))
+    opened = jnp.max(jax.lax.map(lambda s: _segment_opening(bent, s), _segments(size)), 0)
+    lines = (jnp.minimum(opened, depth) > config.strand_depth) * open_skin
     red, green = jnp.moveaxis(
-        blur(jnp.stack([red, green], -1) * lines[..., None], size / 64), -1, 0
+        blur(jnp.stack([red, green], -1) * lines[..., None], HUE_SIGMA * size), -1, 0
     )
-    seeds = lines * (red > _GREY * green)
-    found = flood(seeds, (depth > 0.4 * _DEPTH) * room, size // 8)
-    return grow(found, max(1, round(size / 128)))
+    markers = lines * (red > config.strand_neutrality * green)
+    strands = geodesic_reconstruction(
+        markers, (depth > FOLLOWED * config.strand_depth) * reachable, round(REACH * size)
+    )
+    return dilate(strands, max(1, round(HALO * size)))
 
 
 def _segments(size: int) -> Int[Array, "D P 2"]:
     """Returns the points of a segment in each direction, rows and columns off its middle."""
-    angles = np.arange(_DIRECTIONS) * np.pi / _DIRECTIONS
-    along = np.linspace(-0.5, 0.5, _POINTS) * _LENGTH * size
+    angles = np.arange(DIRECTIONS) * np.pi / DIRECTIONS
+    along = np.linspace(-0.5, 0.5, SEGMENT_POINTS) * LENGTH * size
     places = along[None, :, None] * np.stack([np.sin(angles), np.cos(angles)], -1)[:, None]
     return jnp.asarray(np.round(places), jnp.int32)
 
 
-def _along(depth: Float[Array, "T T"], segment: Int[Array, "P 2"]) -> Float[Array, "T T"]:
+def _segment_opening(depth: Float[Array, "T T"], segment: Int[Array, "P 2"]) -> Float[Array, "T T"]:
     """Returns the opening by a segment: the depth that all of some segment through a texel has."""
 
     def shifted(image, offset):
         return jnp.roll(image, offset, (0, 1))
 
-    least = jnp.full_like(depth, jnp.inf)
-    least = jax.lax.fori_loop(
-        0, _POINTS, lambda k, m: jnp.minimum(m, shifted(depth, segment[k])), least
+    eroded = jax.lax.fori_loop(
+        0,
+        SEGMENT_POINTS,
+        lambda k, least: jnp.minimum(least, shifted(depth, segment[k])),
+        jnp.full_like(depth, jnp.inf),
     )
-    most = jnp.zeros_like(depth)
     return jax.lax.fori_loop(
-        0, _POINTS, lambda k, m: jnp.maximum(m, shifted(least, -segment[k])), most
+        0,
+        SEGMENT_POINTS,
+        lambda k, most: jnp.maximum(most, shifted(eroded, -segment[k])),
+        jnp.zeros_like(depth),
     )

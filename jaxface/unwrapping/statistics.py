@@ -1,0 +1,30 @@
+"""Robust statistics of the colours of a small part: an iris, a row of teeth."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxface.filters import weighted_median
+
+
+def part_median(values: Float[Array, "T S"], weights: Float[Array, "T S"]) -> Float[Array, ""]:
+    """Returns the weighted median of a small part, of about 256 x 256 texels of the texture."""
+    return weighted_median(values, weights, max(1, len(values) // 256))
+
+
+def median_colour(
+    colours: Float[Array, "T S 3"], weights: Float[Array, "T S"]
+) -> Float[Array, "3"]:
+    """Returns the weighted median of each channel; see `part_median`."""
+    return jnp.stack([part_median(colours[..., channel], weights) for channel in range(3)])
+
+
+def bluest_quarter(
+    colours: Float[Array, "T S 3"], weights: Float[Array, "T S"]
+) -> Float[Array, "T S"]:
+    """Returns the weights of the quarter with the most blue: of eyes or teeth, the whitest."""
+    blue = colours[..., 2]
+    for _ in range(2):
+        weights = weights * (blue >= part_median(blue, weights))
+    return weights
