@@ -1,4 +1,4 @@
-"""Convex combination of database faces whose correlations are nearest to the photo's.
+"""Stage 5: the convex combination of database faces whose correlations are nearest to a photo's.
 
 Saito et al. 2017, section 4.2: minimise over the simplex the squared distance of the masked
 correlations. That is a quadratic programme in K unknowns, solved here by accelerated projected
@@ -6,8 +6,6 @@ gradient with restart; its duality gap certifies the result.
 """
 
 from __future__ import annotations
-
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -52,9 +50,9 @@ def _projection_derivative(primals: tuple[Array], tangents: tuple[Array]) -> tup
 def duality_gap(
     weights: Float[Array, " K"], quadratic: Float[Array, "K K"], linear: Float[Array, " K"]
 ) -> Float[Array, ""]:
-    """Returns how far `weights` can be from the minimum of w.Qw/2 - l.w over the simplex.
+    """Returns the Frank-Wolfe gap of w.Qw/2 - l.w over the simplex: w.g - min(g) with g = Qw - l.
 
-    The objective at `weights` exceeds the minimum by at most this (Frank-Wolfe's gap).
+    The objective at `weights` exceeds its minimum by at most that.
     """
     gradient = quadratic @ weights - linear
     return weights @ gradient - jnp.min(gradient)
@@ -84,8 +82,9 @@ def solve_simplex(
         >>> weights.tolist()
         [0.5, 0.5]
     """
-    fixed_quadratic, fixed_linear = jax.lax.stop_gradient((quadratic, linear))
-    weights, iterations = _fista(fixed_quadratic, fixed_linear, tolerance, max_iterations)
+    weights, iterations = _fista(
+        *jax.lax.stop_gradient((quadratic, linear)), tolerance, max_iterations
+    )
     return implicit(_slope, _solve_active, weights, (quadratic, linear)), iterations
 
 
@@ -97,11 +96,11 @@ def _solve_active(right: Array, weights: Array, problem: tuple[Array, Array]) ->
     """Returns y of the optimality system [Q 1; 1 0] [y; m] = [right; 0] on the active set."""
     active = weights > 1e-7
     size = len(weights)
-    # Faces that cannot be told apart make it singular.
-    least = 10 * jnp.finfo(weights.dtype).eps * jnp.max(jnp.abs(problem[0])) + 1e-30
+    # Equal faces make the system singular.
+    damping = 10 * jnp.finfo(weights.dtype).eps * jnp.max(jnp.abs(problem[0])) + 1e-30
     quadratic = jnp.where(active[:, None] & active, problem[0], jnp.eye(size))
     system = jnp.zeros((size + 1, size + 1), weights.dtype)
-    system = system.at[:size, :size].set(quadratic + least * jnp.eye(size))
+    system = system.at[:size, :size].set(quadratic + damping * jnp.eye(size))
     system = system.at[:size, size].set(active).at[size, :size].set(active)
     right = jnp.append(jnp.where(active, right, 0.0), 0.0)
     return jnp.where(active, jnp.linalg.solve(system, right)[:size], 0.0)
@@ -115,47 +114,51 @@ def _fista(
     scale = jnp.maximum(jnp.max(jnp.abs(quadratic)), jnp.max(jnp.abs(linear))) + 1e-30
 
     def step(state: tuple) -> tuple:
-        weights, ahead, momentum, _, count = state
-        new = project_simplex(ahead - (quadratic @ ahead - linear) / lipschitz)
-        restart = jnp.vdot(ahead - new, new - weights) > 0
-        grown = (1 + jnp.sqrt(1 + 4 * momentum**2)) / 2
-        ahead = jnp.where(restart, new, new + (momentum - 1) / grown * (new - weights))
-        momentum = jnp.where(restart, 1.0, grown)
-        return new, ahead, momentum, duality_gap(new, quadratic, linear), count + 1
+        weights, extrapolated, momentum, _, count = state
+        gradient = quadratic @ extrapolated - linear
+        new = project_simplex(extrapolated - gradient / lipschitz)
+        restart = jnp.vdot(extrapolated - new, new - weights) > 0
+        next_momentum = (1 + jnp.sqrt(1 + 4 * momentum**2)) / 2
+        accelerated = new + (momentum - 1) / next_momentum * (new - weights)
+        extrapolated = jnp.where(restart, new, accelerated)
+        momentum = jnp.where(restart, 1.0, next_momentum)
+        return new, extrapolated, momentum, duality_gap(new, quadratic, linear), count + 1
 
     def unfinished(state: tuple) -> Array:
         return (state[3] > tolerance * scale) & (state[4] < max_iterations)
 
     start = jnp.full((size,), 1.0 / size, linear.dtype)
-    one = jnp.ones((), linear.dtype)
-    state = (start, start, one, duality_gap(start, quadratic, linear), jnp.zeros((), jnp.int32))
+    momentum = jnp.ones((), linear.dtype)
+    gap = duality_gap(start, quadratic, linear)
+    state = (start, start, momentum, gap, jnp.zeros((), jnp.int32))
     weights, _, _, _, count = jax.lax.while_loop(unfinished, step, state)
     return weights, count
 
 
-@partial(jit, static_argnames="ridge")
+@jit
 def blend(
     correlations: Correlations,
     database_masked: Correlations,
     database_complete: Correlations | None = None,
     *,
-    ridge: float = 1e-3,
+    ridge: float | Float[Array, ""] = 1e-3,
     cell_weights: tuple[Float[Array, " R"], ...] | None = None,
 ) -> BlendResult:
     """Returns simplex weights of the database faces, and the complete correlations they give.
 
-    Saito et al. 2017, equation 3, with each cell and layer normalised by the photo's energy and
-    weighted by how much of it is visible. Differentiable in all correlations and in the cells'
-    weights (active set).
+    The w on the simplex that minimise sum_cells s |sum_k w_k C_k - C|^2 + ridge |w|^2, with the
+    photo's masked correlations C, the faces' C_k, and the scales s of `cell_scales`, by which each
+    visible cell of a layer counts alike (Saito et al. 2017, equation 3, which has no scales).
+    Differentiable in all correlations, the cells' weights and the ridge (active set).
 
     Args:
         correlations: the photo's, masked.
         database_masked: the database's under the same mask, with a leading axis K.
         database_complete: the same without a mask, if they are wanted.
-        ridge: pulls towards equal weights where faces cannot be told apart, as a share of the
-            mean squared distance.
-        cell_weights: one array a layer, how much each cell counts besides how much of it is
-            visible, any scale; all alike if missing.
+        ridge: fraction of the mean squared distance. Larger pulls faces that are alike towards
+            equal weights.
+        cell_weights: factor on the scale of each cell, one array a layer, any scale; ones if
+            missing.
 
     Example:
         >>> one = Correlations((jnp.eye(2)[None],), (jnp.ones(1),), ("relu1_1",))
@@ -171,9 +174,9 @@ def blend(
     for value, faces, scale in zip(
         correlations.values, database_masked.values, scales, strict=True
     ):
-        apart = (faces - value) * jnp.sqrt(scale + 1e-20)[:, None, None]
-        flat = apart.reshape(count, -1)
-        quadratic += flat @ flat.T
+        difference = (faces - value) * jnp.sqrt(scale + 1e-20)[:, None, None]
+        difference = difference.reshape(count, -1)
+        quadratic += difference @ difference.T
     quadratic /= jnp.mean(jnp.diagonal(quadratic)) + 1e-20
     quadratic += ridge * jnp.eye(count)
     linear = jnp.zeros(count)
@@ -183,6 +186,7 @@ def blend(
         correlations=None if database_complete is None else mix(weights, database_complete),
         duality_gap=duality_gap(weights, quadratic, linear),
         iterations=iterations,
+        faces=jnp.arange(count),
     )
 
 

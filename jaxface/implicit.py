@@ -1,4 +1,8 @@
-"""The derivative of an optimum: the implicit function theorem, for every solver alike."""
+"""The derivative of an optimum: the implicit function theorem, for every solver alike.
+
+In place of `jax.lax.custom_root`, which gives the same derivatives but traces the linearised solve
+even if nothing is differentiated: 16 s of CPU time in place of 3 s for the fit.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ Solver = Callable[[Array, Array, Any], Array]
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def implicit(optimality: Optimality, solve: Solver, optimum: Array, parameters: Any) -> Array:
-    """Returns the optimum as it is, with the derivative that F(x, p) = 0 gives it.
+    """Returns the optimum x unchanged, with the derivative that F(x, p) = 0 gives it.
 
     dx = -(dF/dx)^-1 (dF/dp) dp: exact where F vanishes, whatever steps led there, in memory that
     does not depend on their number. Nothing is evaluated when nothing is differentiated. Forward

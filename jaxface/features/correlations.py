@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,31 +12,40 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxface.features.vgg import receptive_support, vgg_features
-from jaxface.types import Correlations, Sketch, Textures
+from jaxface.pytrees import pytree, static
+from jaxface.types import Correlations, FeatureCache, Textures
 
 
-@dataclass(frozen=True)
+@pytree
 class CorrelationConfig:
-    """What is correlated.
+    """What is correlated. A pytree without leaves: all of it decides a program's structure.
 
     Attributes:
         layers: VGG-16 layers.
         cells: soft cells along each side of the UV square; 1 is the whole face at once.
-        centered: take the mean out (covariances), so that tone and shading do not count.
+        centered: subtract the mean (covariances), so that tone and shading do not count.
         pooling: of VGG-16, "max" or "average".
         bfloat16: VGG-16 in bfloat16, for accelerators; sums are float32.
+        blend_side: texels a side at which the photo and database faces are compared, whatever the
+            texture's size; they are ranked at half of that.
     """
 
-    layers: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
-    cells: int = 4
-    centered: bool = True
-    pooling: str = "max"
-    bfloat16: bool = False
+    layers: tuple[str, ...] = static(default=("relu1_1", "relu2_1", "relu3_1", "relu4_1"))
+    cells: int = static(default=4)
+    centered: bool = static(default=True)
+    pooling: str = static(default="max")
+    bfloat16: bool = static(default=False)
+    blend_side: int = static(default=256)
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Texels a side at which database faces are ranked, and at which the best are blended."""
+        return self.blend_side // 2, self.blend_side
 
     def features(
         self, vgg: Mapping[str, Any], image_srgb: Float[Array, "H W 3"], *more: str
     ) -> dict[str, Float[Array, "h w C"]]:
-        """Returns what is correlated of an image 0..1, and `more` layers."""
+        """Returns the features of an image (0..1) in the correlated layers and in `more`."""
         layers = tuple(dict.fromkeys((*self.layers, *more)))
         return vgg_features(vgg, image_srgb, layers, pooling=self.pooling, bfloat16=self.bfloat16)
 
@@ -56,10 +64,10 @@ def correlate(
 ) -> Correlations:
     """Returns the masked correlations of a texture, an estimate of the complete ones.
 
-    Every feature counts with the square of the visible share of its receptive field, and the sums
-    are divided by the sum of those weights, so that a fully visible texture gives plain Gram
-    matrices over the number of features (Gatys et al. 2015, equation 3; Saito et al. 2017,
-    section 4.1, for partial ones). Differentiable in the texture and the weights of the network.
+    sum_p v_p^2 f_p f_p' / sum_p v_p^2 over positions p, with the features f and the visible
+    fraction v of their receptive fields: a fully visible texture gives plain Gram matrices over the
+    number of positions (Gatys et al. 2015, equation 3; Saito et al. 2017, section 4.1, for partial
+    ones). Differentiable in the texture and the weights of the network.
 
     Args:
         texture_srgb: 0..1; anything plausible where the mask is 0. T must be a multiple of
@@ -86,7 +94,7 @@ def correlate_features(
     mask: Float[Array, "T T"] | None,
     config: CorrelationConfig,
 ) -> Correlations:
-    """Returns the masked correlations of features that are already there; see `correlate`.
+    """Returns the masked correlations of given features; see `correlate`.
 
     A `mask` of None means that everything is visible.
     """
@@ -100,7 +108,7 @@ def correlate_features(
 
 
 def correlate_database(
-    textures: Textures | Sketch,
+    textures: Textures | FeatureCache,
     mask: Float[Array, "S S"],
     vgg: Mapping[str, Any],
     config: CorrelationConfig = CorrelationConfig(),
@@ -113,14 +121,14 @@ def correlate_database(
 
     Args:
         textures: sRGB, 0..255, resized to the mask's size if they are of another; or their
-            sketch at that size, which needs no pass of VGG and has no derivative.
+            cached features at that size, which need no pass of VGG and have no derivative.
         mask: what the photo shows, 0..1.
         vgg: weights, `jaxface.features.weights.load_vgg()`.
         config: the one used for the photo.
     """
 
     @jax.checkpoint
-    def one(texture: Array | Sketch) -> tuple[Correlations, Correlations]:
+    def one(texture: Array | FeatureCache) -> tuple[Correlations, Correlations]:
         features = _features(texture, mask.shape[0], vgg, config)
         return correlate_features(features, mask, config), correlate_features(
             features, None, config
@@ -132,25 +140,25 @@ def correlate_database(
 def rank_database(
     texture_srgb: Float[Array, "S S 3"],
     mask: Float[Array, "S S"],
-    textures: Textures | Sketch,
+    textures: Textures | FeatureCache,
     vgg: Mapping[str, Any],
     config: CorrelationConfig = CorrelationConfig(),
 ) -> Float[Array, " K"]:
     """Returns the squared distance of each face's masked correlations to those of a texture.
 
-    For choosing which faces are worth a closer look: nothing of a face is kept. No derivative.
+    For choosing candidates: only the distance of a face stays in memory. No derivative.
 
     Args:
         texture_srgb: 0..1.
-        mask: what of it is known.
-        textures: sRGB, 0..255, resized to the texture's size; or their sketch at that size.
+        mask: 1 where it is known, 0 where it is not.
+        textures: sRGB, 0..255, resized to the texture's size; or their cached features at it.
         vgg: weights, `jaxface.features.weights.load_vgg()`.
         config: layers, cells, centring.
     """
     texture_srgb, mask = jax.lax.stop_gradient((texture_srgb, mask))
     photo = correlate(texture_srgb, mask, vgg, config)
 
-    def one(texture: Array | Sketch) -> Array:
+    def one(texture: Array | FeatureCache) -> Array:
         features = _features(texture, mask.shape[0], vgg, config)
         face = correlate_features(features, mask, config)
         total = jnp.zeros(())
@@ -161,15 +169,15 @@ def rank_database(
     return jax.lax.map(one, textures)
 
 
-def sketch_textures(
+def cache_features(
     textures: Textures,
     size: int,
     vgg: Mapping[str, Any],
     config: CorrelationConfig = CorrelationConfig(),
-) -> Sketch:
-    """Returns the features of database faces in 8 bits, a scale for each face and channel.
+) -> FeatureCache:
+    """Returns the features of database faces, quantised to 8 bits by face and channel.
 
-    A mask counts after VGG, so they serve every photo. No derivative.
+    A mask is applied after VGG, so they serve every photo. No derivative.
 
     Args:
         textures: sRGB, 0..255; resized.
@@ -188,24 +196,25 @@ def sketch_textures(
         return tuple(level.astype(jnp.uint8) for level in levels), scales
 
     values, scales = jax.lax.map(one, textures)
-    return Sketch(values, scales, config.layers)
+    return FeatureCache(values, scales, config.layers)
 
 
 def _features(
-    face: Array | Sketch, size: int, vgg: Mapping[str, Any], config: CorrelationConfig
+    face: Array | FeatureCache, size: int, vgg: Mapping[str, Any], config: CorrelationConfig
 ) -> dict[str, Float[Array, "h w C"]]:
-    """Returns the features of one database face, of its texture or of its sketch."""
-    if not isinstance(face, Sketch):
+    """Returns the features of one database face, from its texture or from its cached features."""
+    if not isinstance(face, FeatureCache):
         return config.features(vgg, resize(face / 255.0, size))
     rows = zip(face.layers, face.values, face.scales, strict=True)
     return {name: value * scale for name, value, scale in rows}
 
 
 def cell_scales(correlations: Correlations) -> tuple[Float[Array, " R"], ...]:
-    """Returns by what squared distances count in each layer: every visible cell alike.
+    """Returns the weight of each cell's squared distance in each layer, by which visible cells are
+    equal: s / (e + mean(e) / 20) / sum(s).
 
-    One over the cell's energy (plus a twentieth of the layer's mean, so that flat cells do not
-    dominate), weighted by how much of the cell is visible.
+    s is the visible fraction of a cell and e the squared norm of its correlations; the layer's mean
+    keeps flat cells from dominating.
     """
     scales = []
     for value, support in zip(correlations.values, correlations.support, strict=True):
@@ -222,36 +231,36 @@ def resize(image: Float[Array, "T T C"], size: int) -> Float[Array, "S S C"]:
     return jax.image.resize(image, (size, size, *image.shape[2:]), "linear", antialias=True)
 
 
-def correlation_distance(
-    correlations: Correlations, target: Correlations, *, relative: bool = True
-) -> Float[Array, ""]:
-    """Returns the squared distance of correlations: the mean over layers and cells.
+def correlation_distance(correlations: Correlations, target: Correlations) -> Float[Array, ""]:
+    """Returns the mean over layers and cells of |C - C_target|^2 / (e + mean(e) / 20).
+
+    e is the squared norm of the target's cell; the layer's mean keeps flat cells from dominating.
+    Differentiable.
 
     Args:
         correlations: of the texture.
         target: what they should be.
-        relative: divide each cell's squared distance by the target's squared norm (plus a
-            twentieth of the layer's mean, so that flat cells do not dominate). False divides by
-            the layer's mean alone, which keeps the paper's uniform layers.
     """
     total = jnp.zeros(())
     for value, goal in zip(correlations.values, target.values, strict=True):
         energy = jnp.sum(goal**2, (-2, -1))
-        mean = jnp.mean(energy)
-        scale = energy + 0.05 * mean if relative else mean
         distance = jnp.sum((value - goal) ** 2, (-2, -1))
-        total += jnp.mean(distance / (scale + 1e-12))
+        total += jnp.mean(distance / (energy + 0.05 * jnp.mean(energy) + 1e-12))
     return total / len(target.values)
 
 
 def _layer(
-    features: Float[Array, "h w C"], share: Float[Array, "h w"] | None, config: CorrelationConfig
+    features: Float[Array, "h w C"],
+    visible: Float[Array, "h w"] | None,
+    config: CorrelationConfig,
 ) -> tuple[Float[Array, "R C C"], Float[Array, " R"]]:
-    """Returns the correlations of one layer and the visible share of each cell.
+    """Returns the correlations of one layer in each cell, and the visible fraction of each cell.
 
-    Cells are weighted sums of blocks. A feature is multiplied with itself once, in its block; or,
-    where a cell has fewer features than channels, in each of its cells, which spares the sums
-    over blocks' matrices, larger than the features.
+    sum_p w_p (f_p - m) (f_p - m)' / sum_p w_p over positions p, with the weighted mean m (0 if not
+    `centered`) and w_p the cell's window times the squared visible fraction of the receptive field.
+    A window is constant on each of the (2 cells)^2 blocks. Two equivalent orders: Gram matrices of
+    the blocks, summed into cells; or, if a cell has no more positions than channels, one Gram
+    matrix a cell, since C x C matrices of the blocks would be larger than the features.
     """
     count = 1 if config.cells == 1 else 2 * config.cells
     h, w = features.shape[:2]
@@ -260,33 +269,36 @@ def _layer(
             f"{config.cells} cells need square features with a side divisible by them: {h}."
         )
     window = jnp.asarray(_window(config.cells))
-    area = (h // count) ** 2
+    positions = (h // count) ** 2  # in a block
     dtype = jnp.promote_types(features.dtype, jnp.float32)
-    if share is None:
-        share = jnp.ones((h, h), features.dtype)
-    shown = _blocks(features * share[..., None], count)
-    visible = _blocks(share[..., None], count)
-    total = jnp.matmul(window, jnp.sum(visible**2, (1, 2), dtype=dtype), precision="highest")
-    mixed = window / jnp.maximum(total, 1e-6)[:, None]
+    if visible is None:
+        visible = jnp.ones((h, h), features.dtype)
+    seen_blocks = _blocks(features * visible[..., None], count)
+    visible_blocks = _blocks(visible[..., None], count)
+    block_weights = jnp.sum(visible_blocks**2, (1, 2), dtype=dtype)
+    total = jnp.matmul(window, block_weights, precision="highest")
     mean = jnp.zeros((len(window), features.shape[-1]), dtype)
     if config.centered:
-        sums = jnp.sum(shown * visible, 1, dtype=dtype)
-        mean = jnp.matmul(mixed, sums, precision="highest")
-    if config.cells == 1 or 16 * area > features.shape[-1]:
-        values = _squares(shown, config.cells, dtype) / jnp.maximum(total, 1e-6)[:, None, None]
+        sums = jnp.sum(seen_blocks * visible_blocks, 1, dtype=dtype)
+        normalised = window / jnp.maximum(total, 1e-6)[:, None]
+        mean = jnp.matmul(normalised, sums, precision="highest")
+    if config.cells == 1 or 16 * positions > features.shape[-1]:
+        values = _squares(seen_blocks, config.cells, dtype)
+        values /= jnp.maximum(total, 1e-6)[:, None, None]
         values -= mean[:, :, None] * mean[:, None, :]
     else:
-        inside = _inside(shown, config.cells) - _inside(visible, config.cells) * mean[:, None]
-        inside *= jax.lax.rsqrt(jnp.maximum(total, 1e-6))[:, None, None]
-        values = _squares(inside, None, dtype)
-    return values, total / (area * jnp.sum(window, -1))
+        deviations = _cell_features(seen_blocks, config.cells)
+        deviations -= _cell_features(visible_blocks, config.cells) * mean[:, None]
+        deviations *= jax.lax.rsqrt(jnp.maximum(total, 1e-6))[:, None, None]
+        values = _squares(deviations, None, dtype)
+    return values, total / (positions * jnp.sum(window, -1))
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(1, 2))
 def _squares(x: Float[Array, "B p C"], cells: int | None, dtype: Any) -> Float[Array, "R C C"]:
-    """Returns the products of a block's features with themselves, summed over those of a cell.
+    """Returns the Gram matrices x'x of blocks, summed into cells unless `cells` is None.
 
-    Its derivative is a product and its transpose, where that of `einsum` is two products.
+    Its derivative is one product and its transpose, where that of `einsum` is two products.
     """
     return _products(x, x, cells, dtype)
 
@@ -303,38 +315,43 @@ def _squares_derivative(
 def _products(
     x: Float[Array, "B p C"], y: Float[Array, "B p C"], cells: int | None, dtype: Any
 ) -> Float[Array, "R C C"]:
-    # Of factors with at least 16 bits (bfloat16 in three passes, on a TPU).
-    found = jnp.einsum("bpc,bpd->bcd", x, y, precision="high", preferred_element_type=dtype)
+    """Returns the products x'y of blocks, summed into cells (weights: `_window`) unless `cells` is
+    None. Factors have at least 16 bits ("high" is three passes of bfloat16 on a TPU)."""
+    products = jnp.einsum("bpc,bpd->bcd", x, y, precision="high", preferred_element_type=dtype)
     if cells is None:
-        return found
-    return jnp.einsum("rb,bcd->rcd", jnp.asarray(_window(cells)), found, precision="highest")
+        return products
+    return jnp.einsum("rb,bcd->rcd", jnp.asarray(_window(cells)), products, precision="highest")
 
 
 def _blocks(image: Float[Array, "h h C"], count: int) -> Float[Array, "B p C"]:
-    """Returns `count` x `count` square blocks, their pixels in a row."""
+    """Returns `count` x `count` square blocks B of p positions each."""
     h, channels = image.shape[0], image.shape[-1]
     side = h // count
     blocks = image.reshape(count, side, count, side, channels).transpose(0, 2, 1, 3, 4)
     return blocks.reshape(count**2, side**2, channels)
 
 
-def _inside(blocks: Float[Array, "B p C"], cells: int) -> Float[Array, "R q C"]:
-    """Returns the features of each cell's 4 x 4 blocks, times the root of how much these count."""
-    count, (_, area, channels) = 2 * cells, blocks.shape
-    grid = jnp.pad(blocks.reshape(count, count, -1), ((1, 1), (1, 1), (0, 0)))  # beside the edge
+def _cell_features(blocks: Float[Array, "B p C"], cells: int) -> Float[Array, "R q C"]:
+    """Returns the features of the 4 x 4 blocks in each cell's window, times the window's root.
+
+    Their Gram matrix is the windowed sum of the blocks'. Blocks beyond the edge are zeros.
+    """
+    count, (_, positions, channels) = 2 * cells, blocks.shape
+    grid = jnp.pad(blocks.reshape(count, count, -1), ((1, 1), (1, 1), (0, 0)))
     rows = [grid[2 * row : 2 * row + 4] for row in range(cells)]  # a gather's derivative is slow
-    inside = jnp.stack(
+    windows = jnp.stack(
         [part[:, 2 * column : 2 * column + 4] for part in rows for column in range(cells)]
     )
     hat = np.sqrt([0.25, 0.75, 0.75, 0.25])
-    share = jnp.asarray(hat[:, None] * hat, blocks.dtype)[..., None]
-    return (share * inside).reshape(cells**2, 16 * area, channels)
+    roots = jnp.asarray(hat[:, None] * hat, blocks.dtype)[..., None]
+    return (roots * windows).reshape(cells**2, 16 * positions, channels)
 
 
 def _window(cells: int) -> np.ndarray:
-    """Returns how much of each block a cell counts, `[cells^2, (2 cells)^2]`.
+    """Returns the weight of each block in each cell, `[cells^2, (2 cells)^2]`.
 
-    Hats of neighbouring cells, sampled at the blocks' centres; inside, they sum to one.
+    Products of hat functions centred on the cells, at the blocks' centres; they sum to one over the
+    cells except at the border.
     """
     if cells == 1:
         return np.ones((1, 1), np.float32)

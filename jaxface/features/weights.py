@@ -47,7 +47,7 @@ class ArrayUnpickler(pickle.Unpickler):
             "numpy.core.multiarray",
             "numpy._core.multiarray",
         ):
-            return np._core.multiarray._reconstruct
+            return importlib.import_module("numpy._core.multiarray")._reconstruct
         raise pickle.UnpicklingError(f"{module}.{name} is not allowed")
 
 
@@ -76,8 +76,16 @@ def _is_plain(tree: Any) -> bool:
 
 
 def cache_folder() -> Path:
-    """Returns the folder of converted files: `$JAXFACE_CACHE` or `~/.cache/jaxface`."""
-    return Path(os.environ.get("JAXFACE_CACHE") or Path.home() / ".cache" / "jaxface")
+    """Returns the folder of converted files: `$JAXFACE_CACHE` or `~/.cache/jaxface`.
+
+    For a user without a home directory it is a path at which nothing can be read or written.
+    """
+    if folder := os.environ.get("JAXFACE_CACHE"):
+        return Path(folder)
+    try:
+        return Path.home() / ".cache" / "jaxface"
+    except RuntimeError:
+        return Path(os.devnull) / "jaxface"
 
 
 def _source(network: str) -> Path:

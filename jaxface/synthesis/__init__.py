@@ -1,21 +1,29 @@
-"""Stage 6: the complete texture."""
+"""Stage 6: the complete texture, composed and, if wanted, optimised."""
 
-from jaxface.synthesis.compose import compose, soft_mask
-from jaxface.synthesis.config import SynthesisConfig
-from jaxface.synthesis.octaves import blur
-from jaxface.synthesis.optimize import blended_correlations, synthesize
+from jaxface.synthesis.compose import Composition, compose, soft_mask
+from jaxface.synthesis.config import (
+    CompositionConfig,
+    QuiltConfig,
+    SynthesisConfig,
+    synthesis_levels,
+)
+from jaxface.synthesis.optimize import blended_correlations, synthesize, synthesize_stepwise
 from jaxface.synthesis.quilt import choose_patches, quilt
 from jaxface.synthesis.seams import level_seams, seam_pairs
 
 __all__ = [
+    "Composition",
+    "CompositionConfig",
+    "QuiltConfig",
     "SynthesisConfig",
     "blended_correlations",
-    "blur",
     "choose_patches",
     "compose",
     "level_seams",
     "quilt",
     "seam_pairs",
     "soft_mask",
+    "synthesis_levels",
     "synthesize",
+    "synthesize_stepwise",
 ]

@@ -1,304 +1,431 @@
-"""The start of the synthesis: a texture composed of what is known."""
+"""Stage 6, first part: a complete texture composed of the photo, its mirror image and the database.
+
+All in log albedo, where shading and pigment are sums. With the low-frequency albedo L, the photo's
+residual r = log(partial) - L, its weight w and that of its mirror image v, the composed texture is
+
+    L + w r + (1 - w) (v r' + (1 - v) d + o)
+
+where r' is the mirrored residual without its tone, d is detail from the database, which on bare
+skin is continued from the person's own, and o is the difference of tone at the border of what is
+seen, continued beyond it by a membrane.
+"""
 
 from __future__ import annotations
 
-import math
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Key
 
+from jaxface.filters import blur, log_decode, log_encode, masked_blur, smoothstep
 from jaxface.precision import jit
+from jaxface.pytrees import pytree
 from jaxface.rendering.color import srgb_to_linear
-from jaxface.synthesis.config import SynthesisConfig
+from jaxface.synthesis.config import CompositionConfig
 from jaxface.synthesis.octaves import (
+    Sigma,
     bands,
-    besides,
-    blur,
-    local_strength,
+    blur_mtf,
+    local_contrast,
     mean_product,
-    strengths,
-    transfer,
+    octave_sigmas,
+    skin_gains,
+    soft_clip,
 )
 from jaxface.synthesis.quilt import choose_patches, quilt
 from jaxface.types import Textures
 
-_EPSILON = 2e-3
-_FINEST = 0.75  # texels: the finest blur that parts two octaves
-_SWEEPS = 40  # at each level of the pyramid
-_SHARPER = 1.7  # by which the contrast of an octave that a photo has blurred is raised at most
-_OUTLIER = 2.5  # deviations beyond which the grain is cut, so that no mole is laid many times
-_OFF = 0.25  # log tone that goes on beyond the seen
-_TWICE = 0.5  # share of the low-frequency albedo's octaves that the database's repeat
-_CALMER = 0.75  # strength of real skin where a face hardly shows it, over that elsewhere
-_COMMON, _BESIDES = 1.4, 0.7  # of fine detail that is no bare skin: an average's, one face's
+_SWEEPS = 40  # of Jacobi's method at each level of the membrane's pyramid
+_MIN_PIXELS_PER_TEXEL = 0.05  # a texel that a coarser photo shows counts as one of this
 
 
-def _logarithm(texture: Float[Array, "T T 3"]) -> Float[Array, "T T 3"]:
-    """Returns the logarithm of the linear texture of one that is sRGB, 0..255."""
-    return jnp.log(srgb_to_linear(texture / 255.0) + _EPSILON)
-
-
-def _average(
-    textures: Textures, weights: Float[Array, " K"], count: int
-) -> tuple[Float[Array, "T T 3"], Int[Array, " E"], Float[Array, " E"]]:
-    """Returns the logarithm of the average of the faces of greatest weight, which these are, and
-    their shares."""
-    largest, index = jax.lax.top_k(weights, min(2 * count, len(weights)))
-    shares = largest / jnp.maximum(largest.sum(), 1e-6)
-
-    def add(total: Array, one: tuple[Array, Array]) -> tuple[Array, None]:
-        return total + one[0] * srgb_to_linear(textures[one[1]] / 255.0), None
-
-    # The mean of logarithms would be as dark as the darkest nostril.
-    average, _ = jax.lax.scan(add, jnp.zeros(textures.shape[1:]), (shares, index))
-    return jnp.log(average + _EPSILON), index, shares
-
-
-def _extend(values: Float[Array, "T T C"], weights: Float[Array, "T T"]) -> Float[Array, "T T C"]:
-    """Returns weighted values continued to where there are none by a membrane (Laplace's equation):
-    Jacobi's sweeps over a pyramid, the coarsest level first."""
-    share = weights[..., None]
-    levels = [(values * share, share)]
-    while levels[-1][0].shape[0] > 1:  # down to the mean of all that is known
-        total, share = levels[-1]
-        levels.append((_halved(total), _halved(share)))
-    total, share = levels[-1]
-    known = total / jnp.maximum(share, 1e-6)
-    for total, share in levels[-2::-1]:
-        side = total.shape[0]
-        data, trust = total / jnp.maximum(share, 1e-6), jnp.minimum(share, 1.0)
-
-        def sweep(_: int, field: Array, data: Array = data, trust: Array = trust) -> Array:
-            at = jnp.pad(field, ((1, 1), (1, 1), (0, 0)), "edge")
-            around = at[:-2, 1:-1] + at[2:, 1:-1] + at[1:-1, :-2] + at[1:-1, 2:]
-            return trust * data + (1 - trust) * around / 4
-
-        wide = jax.image.resize(known, (side, side, known.shape[-1]), "linear")
-        known = jax.lax.fori_loop(0, _SWEEPS, sweep, wide)
-    return known
-
-
-def _halved(image: Float[Array, "T T C"]) -> Float[Array, "t t C"]:
-    side = image.shape[0] // 2
-    return image.reshape(side, 2, side, 2, -1).mean((1, 3))
-
-
-def soft_mask(mask: Float[Array, "T T"], feather: float) -> Float[Array, "T T"]:
-    """Returns a mask that falls to 0 before the border of the seen is reached."""
-    inner = blur(mask[..., None], feather)[..., 0]
-    inner = jnp.clip(2.0 * inner - 1.0, 0.0, 1.0)
-    return jnp.minimum(inner * inner * (3 - 2 * inner), mask)
-
-
-@struct.dataclass
+@pytree
 class Composition:
-    """The start of the synthesis, and what it may become.
+    """A composed texture and what it may become.
 
     Attributes:
-        seen: how much the photo counts, 0..1.
-        completions: complete textures, linear, with the detail of each face of greatest weight.
-        shares: of these faces, sum 1, the greatest first.
+        photo_weight: weight of the photo in each texel, 0..1; it falls to 0 before the border of
+            what is seen.
+        completions: textures, linear RGB, completed with the detail of one database face each,
+            that of greatest weight first.
+        face_weights: weights of the blended faces, sum 1, in descending order.
     """
 
-    seen: Float[Array, "T T"]
-    completions: Float[Array, "E T T 3"]
-    shares: Float[Array, " E"]
+    photo_weight: Float[Array, "T T"]
+    completions: Float[Array, "N T T 3"]
+    face_weights: Float[Array, " E"]
 
     @property
-    def start(self) -> Float[Array, "T T 3"]:
-        """The completion with the face of greatest weight."""
+    def texture(self) -> Float[Array, "T T 3"]:
+        """The composed texture, linear RGB: the completion with the face of greatest weight."""
         return self.completions[0]
 
 
-@partial(jit, static_argnames="config")
+@partial(jit, static_argnames="completions")
 def compose(
+    key: Key[Array, ""],
     low_frequency: Float[Array, "T T 3"],
     partial_linear: Float[Array, "T T 3"],
     mask: Float[Array, "T T"],
     textures: Textures,
     weights: Float[Array, " K"],
-    config: SynthesisConfig = SynthesisConfig(),
-    fixed: Float[Array, "T T"] | None = None,
+    *,
+    painted: Float[Array, "T T"] | None = None,
+    bare_skin: Float[Array, "T T"] | None = None,
     pixels_per_texel: Float[Array, "T T"] | None = None,
-    skin: Float[Array, "T T"] | None = None,
+    config: CompositionConfig = CompositionConfig(),
+    completions: int = 1,
 ) -> Composition:
-    """Returns the texture composed of what is known, with each of the likeliest database faces.
+    """Returns the texture composed of the photo, its mirror image and the database's detail.
 
-    In the logarithm, where shading and pigment are sums: the photo's detail where it is seen, its
-    mirror image's where that is, the database's elsewhere, on the low-frequency albedo. The
-    database's is what the blended faces have in common and, of the finest, something of one face;
-    on bare skin, in place of that, the person's own, from where it is seen. Octaves that the photo
-    blurs are raised, those that it cannot show are a database face's. The `fixed` parts (eyes,
-    mouth) are whole already and are only sharpened. Differentiable except in the choice of the
-    faces of greatest weight and of the places that give the finest detail.
+    Seen texels keep the photo, sharpened where it is blurred, with database detail in the octaves
+    that it cannot show. Elsewhere detail is the mirror image's if that is seen, else the mean of
+    the blended faces with, in the grain, something of one face; on bare skin that grain is replaced
+    by the person's own. Differentiable except in the choice of the faces of greatest weight and of
+    the patches. A combination of Efros and Freeman 2001 and of Saito et al. 2017, section 5, whose
+    optimisation it replaces.
+
+    Args:
+        key: any random key; decides between patches of equal cost.
+        low_frequency: complete albedo without detail, linear RGB.
+        partial_linear: what the photo shows, unlit, linear RGB; anything where `mask` is 0.
+        mask: visible skin, 0..1.
+        textures: the database, sRGB 0..255 (floating point where it is to be differentiated).
+        weights: on the simplex, from `blend`.
+        painted: 1 where `low_frequency` is painted whole (eyes, mouth), 0 elsewhere: that is
+            sharpened only; none if missing.
+        bare_skin: 1 where the person's grain may be continued, 0 elsewhere; all that is not
+            `painted` if missing.
+        pixels_per_texel: width of a texel in pixels of the photo; if missing, the photo is sharp.
+        config: settings.
+        completions: number of faces of greatest weight to complete the texture with.
+
+    Example:
+        >>> compose(
+        ...     *(jax.random.key(0), seen.low_frequency, seen.partial, seen.skin_mask),
+        ...     *(textures, weights),
+        ... ).texture.shape  # doctest: +SKIP
+        (512, 512, 3)
     """
-    photo = _read(low_frequency, partial_linear, mask, fixed, pixels_per_texel, skin, config)
-    average, index, shares = _average(textures, weights, config.experts)
-    completed = jax.checkpoint(partial(_completed, config=config))
+    size = low_frequency.shape[0]
+    sigmas = octave_sigmas(size, config)
+    photo_weight = soft_mask(mask, config.feather_sigma * (size / 512.0))
+    inferable = jnp.ones_like(photo_weight) if painted is None else 1 - painted
+    photo = _read_photo(
+        low_frequency, partial_linear, mask, photo_weight, inferable, pixels_per_texel, config
+    )
+    visibility = _Visibility(
+        photo=photo_weight,
+        mirror=photo_weight[:, ::-1] * (1 - photo_weight),
+        inferable=inferable,
+        bare_skin=inferable if bare_skin is None else bare_skin,
+    )
+    patches = _choose_grain_patches(key, photo, visibility, config)
+    log_mean, faces, face_weights = _mean_face(textures, weights, config.blended_faces)
+    mean_bands = bands(log_mean, inferable, sigmas)
 
-    def of(face: Array) -> Array:
-        return completed(photo, _logarithm(textures[face]), average)
+    @jax.checkpoint
+    def complete(face: Int[Array, ""]) -> Float[Array, "T T 3"]:
+        log_face = log_encode(srgb_to_linear(textures[face] / 255.0))
+        return _complete(photo, visibility, patches, log_face, mean_bands, config)
 
-    return Composition(photo.seen, jax.lax.map(of, index), shares)
+    if completions == 1:
+        completed = complete(faces[0])[None]
+    else:
+        completed = jax.lax.map(complete, faces[:completions])
+    return Composition(photo_weight, completed, face_weights)
+
+
+def soft_mask(mask: Float[Array, "T T"], sigma: Sigma) -> Float[Array, "T T"]:
+    """Returns a mask that falls to 0 before its border: min(smoothstep(2 G m - 1), m).
+
+    Args:
+        mask: m, 0..1.
+        sigma: of the Gaussian G, texels.
+    """
+    inside = smoothstep(blur(mask[..., None], sigma)[..., 0], 0.5, 1.0)
+    return jnp.minimum(inside, mask)
 
 
 @struct.dataclass
-class _Photo:
-    """What the photo shows, logarithms: the same for every face of the database.
+class _Visibility:
+    """Where detail comes from, `[T, T]`, 0..1.
 
     Attributes:
-        low: low-frequency albedo.
-        said: octaves of it, the coarsest first.
-        seen: how much the photo counts, 0..1.
-        mirrored: how much its mirror image does.
-        whole: where detail is inferred: all but the fixed.
-        bare: the open skin of that.
-        own: what the photo adds to `low`.
-        fine: that without its tone.
-        octaves: of the photo, its low-frequency albedo included.
-        legible: the contrast that the photo leaves of each.
-        patches: where the finest detail is taken from that goes on in the unseen.
-        found: 1 if there was any.
+        photo: weight of the photo.
+        mirror: weight of its mirror image, where the photo shows nothing.
+        inferable: 1 where detail is inferred at all: on all that is not painted.
+        bare_skin: 1 where that may be the person's own grain.
     """
 
-    low: Float[Array, "T T 3"]
-    said: list[Float[Array, "T T 3"]]
-    seen: Float[Array, "T T"]
-    mirrored: Float[Array, "T T"]
-    whole: Float[Array, "T T"]
-    bare: Float[Array, "T T"]
-    own: Float[Array, "T T 3"]
-    fine: Float[Array, "T T 3"]
-    octaves: list[Float[Array, "T T 3"]]
-    legible: list[Float[Array, "T T 1"]]
-    patches: Int[Array, "N N 2"]
-    found: Float[Array, ""]
+    photo: Float[Array, "T T"]
+    mirror: Float[Array, "T T"]
+    inferable: Float[Array, "T T"]
+    bare_skin: Float[Array, "T T"]
+
+    @property
+    def known_skin(self) -> Float[Array, "T T"]:
+        """Weight of bare skin that the photo or its mirror image shows."""
+        return (self.photo + self.mirror) * self.bare_skin
+
+    def spread(self, detail: Float[Array, "T T C"]) -> Float[Array, "T T C"]:
+        """Returns w d + v d', with the mirror image d' where the photo shows nothing."""
+        return self.photo[..., None] * detail + self.mirror[..., None] * detail[:, ::-1]
 
 
-def _sigmas(tone: float) -> list[float]:
-    """Returns the Gaussians that part the octaves, texels, the coarsest first."""
-    return [tone / 2**octave for octave in range(1 + max(1, round(math.log2(tone / _FINEST))))]
+@struct.dataclass
+class _PhotoDetail:
+    """What the photo shows, in log albedo, with the contrast that its blur has taken restored.
+
+    Attributes:
+        low_frequency: L.
+        low_frequency_bands: its octaves, coarsest first.
+        residual: r = log(partial) - L; 0 where nothing is seen.
+        detail: the residual without its tone.
+        bands: octaves of L + detail.
+        mtf: contrast of each octave that the photo shows after that, 0..1.
+    """
+
+    low_frequency: Float[Array, "T T 3"]
+    low_frequency_bands: list[Float[Array, "T T 3"]]
+    residual: Float[Array, "T T 3"]
+    detail: Float[Array, "T T 3"]
+    bands: list[Float[Array, "T T 3"]]
+    mtf: list[Float[Array, "T T 1"]]
 
 
-def _read(
+def _read_photo(
     low_frequency: Float[Array, "T T 3"],
     partial_linear: Float[Array, "T T 3"],
     mask: Float[Array, "T T"],
-    fixed: Float[Array, "T T"] | None,
+    photo_weight: Float[Array, "T T"],
+    inferable: Float[Array, "T T"],
     pixels_per_texel: Float[Array, "T T"] | None,
-    skin: Float[Array, "T T"] | None,
-    config: SynthesisConfig,
-) -> _Photo:
-    """Returns what the photo shows, the octaves that it blurs raised."""
-    scale = low_frequency.shape[0] / 512.0
-    low = jnp.log(low_frequency + _EPSILON)
-    seen = soft_mask(mask, config.feather * scale)
-    whole = jnp.ones_like(seen) if fixed is None else 1 - fixed
-    own = jnp.where(mask[..., None] > 0, jnp.log(partial_linear + _EPSILON) - low, 0.0)
-    tone = config.tone * scale
-    # What the mirror image says of tone is said by the low-frequency albedo already.
-    weight = seen[..., None] + 1e-4
-    fine = own - blur(own * weight, tone) / blur(weight, tone)
-    width = 0.0 * seen
+    config: CompositionConfig,
+) -> _PhotoDetail:
+    """Returns the photo's detail, octaves multiplied by min(1 / MTF, `max_sharpening`).
+
+    The MTF is that of a Gaussian of `photo_blur / pixels_per_texel` texels.
+    """
+    sigmas = octave_sigmas(low_frequency.shape[0], config)
+    log_low = log_encode(low_frequency)
+    residual = jnp.where(mask[..., None] > 0, log_encode(partial_linear) - log_low, 0.0)
+    # The tone of the mirror image is in the low-frequency albedo already.
+    detail = residual - masked_blur(residual, photo_weight + 1e-4, sigmas[0])
+    low_bands = bands(log_low, inferable, sigmas)
+    detail_bands = bands(detail, photo_weight * inferable, sigmas)
+    photo_bands = [a + b for a, b in zip(detail_bands, low_bands, strict=True)]
+
+    blur_sigma = jnp.zeros_like(photo_weight)
     if pixels_per_texel is not None:
-        width = config.photo_blur / jnp.maximum(pixels_per_texel, 0.05)
-    shown = transfer(width, _sigmas(tone))
-    sharper = [jnp.minimum(1 / jnp.maximum(part, 1e-3), _SHARPER) for part in shown]
-    said = bands(low, whole, _sigmas(tone))
-    own_octaves = bands(fine, seen * whole, _sigmas(tone))
-    octaves = [mine + band for mine, band in zip(own_octaves, said, strict=True)]
-    # In all colours alike, since the colours of a compressed photo are coarser than its light.
-    raised = [
-        (more - 1) * jnp.mean(band, -1, keepdims=True)
-        for more, band in zip(sharper, octaves, strict=True)
+        blur_sigma = config.photo_blur / jnp.maximum(pixels_per_texel, _MIN_PIXELS_PER_TEXEL)
+    mtf = blur_mtf(blur_sigma, sigmas)
+    gains = [jnp.minimum(1 / jnp.maximum(m, 1e-3), config.max_sharpening) for m in mtf]
+    # In all channels alike: the colours of a compressed photo are coarser than its luminance.
+    restored = [
+        (gain - 1) * jnp.mean(band, -1, keepdims=True)
+        for gain, band in zip(gains, photo_bands, strict=True)
     ]
-    added = sum(raised) * whole[..., None]
-    octaves = [band + more for band, more in zip(octaves, raised, strict=True)]
-    mirrored = seen[:, ::-1] * (1 - seen)
-    bare = whole if skin is None else skin
-    grain = jnp.zeros_like(low)
-    for band, sigma in zip(octaves, _sigmas(tone), strict=True):
-        if sigma <= config.grain * scale:
-            grain = grain + band
-    grain = seen[..., None] * grain + mirrored[..., None] * grain[:, ::-1]
-    patches, found = choose_patches(
-        grain, (seen + mirrored) * bare, (1 - seen) * (1 - mirrored) * bare
-    )
-    return _Photo(
-        low=low,
-        said=said,
-        seen=seen,
-        mirrored=mirrored,
-        whole=whole,
-        bare=bare,
-        own=own + added,
-        fine=fine + added,
-        octaves=octaves,
-        legible=[more * part for more, part in zip(sharper, shown, strict=True)],
-        patches=patches,
-        found=found,
+    sharpening = sum(restored) * inferable[..., None]
+    return _PhotoDetail(
+        low_frequency=log_low,
+        low_frequency_bands=low_bands,
+        residual=residual + sharpening,
+        detail=detail + sharpening,
+        bands=[band + more for band, more in zip(photo_bands, restored, strict=True)],
+        mtf=[gain * m for gain, m in zip(gains, mtf, strict=True)],
     )
 
 
-def _completed(
-    photo: _Photo,
-    face: Float[Array, "T T 3"],
-    average: Float[Array, "T T 3"],
-    config: SynthesisConfig,
+def _is_grain(size: int, config: CompositionConfig) -> list[Float[Array, ""]]:
+    """Returns 1 for every octave that counts as grain and 0 for the coarser ones."""
+    limit = config.grain_sigma * (size / 512.0)
+    return [jnp.where(sigma <= limit, 1.0, 0.0) for sigma in octave_sigmas(size, config)]
+
+
+def _choose_grain_patches(
+    key: Key[Array, ""],
+    photo: _PhotoDetail,
+    visibility: _Visibility,
+    config: CompositionConfig,
+) -> tuple[Int[Array, "N N 2"], Float[Array, ""]]:
+    """Returns the patches of known bare skin that continue the grain; see `choose_patches`."""
+    is_grain = _is_grain(len(photo.residual), config)
+    grain = jnp.zeros_like(photo.residual)
+    for keep, band in zip(is_grain, photo.bands, strict=True):
+        grain += keep * band
+    wanted = (1 - visibility.photo) * (1 - visibility.mirror) * visibility.bare_skin
+    return choose_patches(
+        key, visibility.spread(grain), visibility.known_skin, wanted, config.quilt
+    )
+
+
+def _mean_face(
+    textures: Textures, weights: Float[Array, " K"], count: int
+) -> tuple[Float[Array, "T T 3"], Int[Array, " E"], Float[Array, " E"]]:
+    """Returns the log of the weighted mean (linear RGB) of the `count` faces of greatest weight,
+    their indices, and their weights normalised to the sum 1."""
+    largest, faces = jax.lax.top_k(weights, min(count, len(weights)))
+    normalised = largest / jnp.maximum(largest.sum(), 1e-6)
+
+    def add(total: Array, item: tuple[Array, Array]) -> tuple[Array, None]:
+        weight, face = item
+        return total + weight * srgb_to_linear(textures[face] / 255.0), None
+
+    # The mean of logarithms would be as dark as the darkest nostril.
+    mean, _ = jax.lax.scan(add, jnp.zeros(textures.shape[1:]), (normalised, faces))
+    return log_encode(mean), faces, normalised
+
+
+def _complete(
+    photo: _PhotoDetail,
+    visibility: _Visibility,
+    patches: tuple[Int[Array, "N N 2"], Float[Array, ""]],
+    log_face: Float[Array, "T T 3"],
+    mean_bands: list[Float[Array, "T T 3"]],
+    config: CompositionConfig,
 ) -> Float[Array, "T T 3"]:
-    """Returns the texture, linear, with the detail of an average and of one face, logarithms."""
-    scale = photo.low.shape[0] / 512.0
-    tone = config.tone * scale
-    sigmas = _sigmas(tone)
-    seen, whole, bare, mirrored = photo.seen, photo.whole, photo.bare[..., None], photo.mirrored
-    faces = bands(face, whole, sigmas)
-    gains = strengths(photo.octaves, faces, photo.legible, seen * whole)
-    known = (seen + mirrored) * photo.bare
-    spared = photo.found * bare  # where the person's own grain takes the place of one face's
-    detail, lacking, grain, usual = (jnp.zeros_like(photo.low) for _ in range(4))
-    for said, band, common, mine, gain, part, sigma in zip(
-        photo.said,
-        faces,
-        bands(average, whole, sigmas),
-        photo.octaves,
-        gains,
-        photo.legible,
-        sigmas,
-        strict=True,
+    """Returns the texture, linear RGB, completed with one face's detail; see the module's head."""
+    scale = len(log_face) / 512.0
+    inferable = visibility.inferable[..., None]
+    face_bands = bands(log_face, visibility.inferable, octave_sigmas(len(log_face), config))
+
+    missing = _missing_bands(photo, face_bands, visibility, config)
+    added = inferable * soft_clip(sum(missing, jnp.zeros(())), config.max_added_detail)
+    residual, mirrored = photo.residual + added, (photo.detail + added)[:, ::-1]
+
+    detail, grain_level = _database_detail(
+        photo, face_bands, mean_bands, visibility, patches[1], config
+    )
+    detail += _continued_grain(photo, missing, mean_bands, grain_level, visibility, patches, config)
+    # Painted parts are whole already: sharpened, not mirrored, and not shifted in tone.
+    edges = log_face - blur(log_face, config.painted_detail_sigma * scale)
+    detail = inferable * detail + (1 - inferable) * jnp.mean(edges, -1, keepdims=True)
+
+    mirror = (visibility.mirror * visibility.inferable)[..., None]
+    inferred = mirror * mirrored + (1 - mirror) * detail
+    inferred += inferable * _tone_offset(residual - inferred, visibility.photo, config)
+    weight = visibility.photo[..., None]
+    return log_decode(photo.low_frequency + weight * residual + (1 - weight) * inferred)
+
+
+def _missing_bands(
+    photo: _PhotoDetail,
+    face_bands: list[Float[Array, "T T 3"]],
+    visibility: _Visibility,
+    config: CompositionConfig,
+) -> list[Float[Array, "T T 3"]]:
+    """Returns the octaves that the photo's blur has removed: sqrt(1 - m^2) g f.
+
+    With the MTF m, a face's octave f and the strength g of the person's skin over it, powers add
+    to those of a sharp photo.
+    """
+    seen = visibility.photo * visibility.inferable
+    gains = skin_gains(photo.bands, face_bands, photo.mtf, seen, config)
+    return [
+        jnp.sqrt(jnp.maximum(1 - m**2, 1e-6)) * gain * band
+        for m, gain, band in zip(photo.mtf, gains, face_bands, strict=True)
+    ]
+
+
+def _database_detail(
+    photo: _PhotoDetail,
+    face_bands: list[Float[Array, "T T 3"]],
+    mean_bands: list[Float[Array, "T T 3"]],
+    visibility: _Visibility,
+    has_patches: Float[Array, ""],
+    config: CompositionConfig,
+) -> tuple[Float[Array, "T T 3"], Float[Array, "T T 3"]]:
+    """Returns the database's detail, and its grain wherever that is used.
+
+    Of each octave, the mean face's m less what the low-frequency albedo's l repeats of it,
+    m - overlap_removed l; of grain outside bare skin, gains on the mean and on one face's deviation
+    from it in place of m: a m + b softclip(f - m).
+    """
+    own_grain = has_patches * visibility.bare_skin[..., None]
+    detail = grain = jnp.zeros_like(photo.low_frequency)
+    is_grain = _is_grain(len(detail), config)
+    for low, face, mean, fine in zip(
+        photo.low_frequency_bands, face_bands, mean_bands, is_grain, strict=True
     ):
-        missing = jnp.sqrt(jnp.maximum(1 - part**2, 1e-6)) * gain * band
-        lacking = lacking + missing
-        # What the blended faces have in common is the likeliest, and lies where features are.
-        detail = detail + common - _TWICE * said
-        if sigma > config.grain * scale:
-            continue
-        likely = _COMMON * common + _BESIDES * besides(band, common)
-        detail, usual = detail + (1 - spared) * (likely - common), usual + likely
-        own = mine + missing
-        rest = mean_product(common, common, known) / (mean_product(own, own, known) + 1e-9)
-        grain = grain + jnp.sqrt(jnp.clip(1 - rest, 0.01, 1.0)) * own
-    # Bounded, so that no strand of the face's brows is laid over the photo's.
-    added = config.finest * jnp.tanh(lacking / config.finest) * whole[..., None]
-    own, fine = photo.own + added, photo.fine + added
-    # The person's own grain goes on where neither the photo nor its mirror image shows any, at most
-    # as strong as it is there.
-    grain = seen[..., None] * grain + mirrored[..., None] * grain[:, ::-1]
-    strength = local_strength(usual, whole, known, tone)
-    grain = grain / strength
-    bound = _OUTLIER * jnp.sqrt(mean_product(grain, grain, known) / (jnp.mean(known) + 1e-6) + 1e-9)
-    spread = quilt(bound * jnp.tanh(grain / bound), photo.patches)
-    detail = detail + spared * _CALMER * strength * spread
-    # The fixed parts are whole already: sharpened, not mirrored, and not shifted in tone.
-    edges = jnp.mean(face - blur(face, config.sharp * scale), -1, keepdims=True)
-    detail = whole[..., None] * detail + (1 - whole[..., None]) * edges
-    mirrored = (mirrored * whole)[..., None]
-    inferred = mirrored * fine[:, ::-1] + (1 - mirrored) * detail
-    # What the photo is off at the border of the seen goes on beyond it, bounded: more is no tone of
-    # skin but the rim of what hides it.
-    off = jnp.clip(own - inferred, -_OFF, _OFF)
-    inferred = inferred + _extend(off, seen) * whole[..., None]
-    log = photo.low + seen[..., None] * own + (1 - seen[..., None]) * inferred
-    return jnp.clip(jnp.exp(log) - _EPSILON, 0.0, 1.0)
+        deviation = soft_clip(face - mean, config.max_individual_detail)
+        varied = config.mean_detail_gain * mean + config.individual_detail_gain * deviation
+        detail += mean - config.overlap_removed * low + fine * (1 - own_grain) * (varied - mean)
+        grain += fine * varied
+    return detail, grain
+
+
+def _continued_grain(
+    photo: _PhotoDetail,
+    missing: list[Float[Array, "T T 3"]],
+    mean_bands: list[Float[Array, "T T 3"]],
+    grain_level: Float[Array, "T T 3"],
+    visibility: _Visibility,
+    patches: tuple[Int[Array, "N N 2"], Float[Array, ""]],
+    config: CompositionConfig,
+) -> Float[Array, "T T 3"]:
+    """Returns the person's own grain on bare skin, quilted from where it is seen.
+
+    Of each octave o the part that the mean face m lacks, sqrt(1 - <m m> / <o o>) o; divided by the
+    local contrast of the database's grain before quilting and multiplied by it after, since skin is
+    not equally rough everywhere.
+    """
+    offsets, has_patches = patches
+    known, limit = visibility.known_skin, config.max_skin_contrast
+    grain = jnp.zeros_like(grain_level)
+    is_grain = _is_grain(len(grain), config)
+    for band, more, mean, fine in zip(photo.bands, missing, mean_bands, is_grain, strict=True):
+        whole = band + more
+        mean_power = mean_product(mean, mean, known, limit)
+        common = mean_power / (mean_product(whole, whole, known, limit) + 1e-9)
+        grain += fine * jnp.sqrt(jnp.clip(1 - common, 0.01, 1.0)) * whole
+    tone_sigma = octave_sigmas(len(grain), config)[0]
+    contrast = local_contrast(grain_level, visibility.inferable, known, tone_sigma, config)
+    grain = visibility.spread(grain) / contrast
+    power = mean_product(grain, grain, known, limit) / (jnp.mean(known) + 1e-6)
+    grain = soft_clip(grain, config.grain_outlier * jnp.sqrt(power + 1e-9))
+    weight = has_patches * visibility.bare_skin[..., None]
+    return config.unseen_grain_gain * weight * contrast * quilt(grain, offsets)
+
+
+def _tone_offset(
+    difference: Float[Array, "T T 3"], photo_weight: Float[Array, "T T"], config: CompositionConfig
+) -> Float[Array, "T T 3"]:
+    """Returns the difference of log tone at the border of what is seen, continued beyond it.
+
+    Clipped at +-`max_tone_offset`: more is no tone of skin but the rim of what hides it.
+    """
+    limit = config.max_tone_offset
+    return _extend(jnp.clip(difference, -limit, limit), photo_weight)
+
+
+def _extend(values: Float[Array, "T T C"], weights: Float[Array, "T T"]) -> Float[Array, "T T C"]:
+    """Returns the solution u of w (u - x) + (1 - w) Laplace(u) = 0, for values x of weight w.
+
+    Jacobi sweeps on a pyramid, coarsest level first, that begins with the mean of all values.
+    """
+    weights = weights[..., None]
+    pyramid = [(values * weights, weights)]
+    while pyramid[-1][0].shape[0] > 1:
+        pyramid.append((_halve(pyramid[-1][0]), _halve(pyramid[-1][1])))
+    total, weight = pyramid[-1]
+    solution = total / jnp.maximum(weight, 1e-6)
+    for total, weight in pyramid[-2::-1]:
+        side = total.shape[0]
+        data, trust = total / jnp.maximum(weight, 1e-6), jnp.minimum(weight, 1.0)
+
+        def sweep(_: int, field: Array, data: Array = data, trust: Array = trust) -> Array:
+            padded = jnp.pad(field, ((1, 1), (1, 1), (0, 0)), "edge")
+            neighbours = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
+            return trust * data + (1 - trust) * neighbours / 4
+
+        solution = jax.image.resize(solution, (side, side, solution.shape[-1]), "linear")
+        solution = jax.lax.fori_loop(0, _SWEEPS, sweep, solution)
+    return solution
+
+
+def _halve(image: Float[Array, "T T C"]) -> Float[Array, "t t C"]:
+    side = image.shape[0] // 2
+    return image.reshape(side, 2, side, 2, -1).mean((1, 3))

@@ -1,17 +1,15 @@
-"""Stage 6: the complete texture, by optimising for the blended correlations.
+"""Stage 6, second part: the texture optimised towards the blended correlations.
 
 Saito et al. 2017, section 5: the texture whose features stay near a content image's and whose
-correlations equal the blended ones. What is ours: the start and the content are composed from
-what is known (the photo, its mirror image, the database's detail) on the low-frequency albedo,
-correlations are compared cell by cell with the mean taken out, the blended ones are those of what
-each database face's fine detail makes of the photo, tone may not drift, and seen texels keep the
-photo. `method="paper"` is the paper's plain form.
+correlations equal the blended ones. `method="paper"` is that, from the low-frequency albedo.
+Differences of the default: (1) start and content are the composed texture; (2) correlations are
+covariances in the cells of a grid; (3) the target is the weighted mean over completions of the
+photo, one a database face; (4) tone and visible texels may not change.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,190 +17,312 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
 from jaxface.blending import mix
-from jaxface.features.correlations import (
-    CorrelationConfig,
-    correlate_features,
-    resize,
-)
-from jaxface.mapping import Run, Shared, one
+from jaxface.features.correlations import CorrelationConfig, correlate_features, resize
 from jaxface.precision import jit
 from jaxface.rendering.color import linear_to_srgb, srgb_to_linear
 from jaxface.synthesis.compose import compose
-from jaxface.synthesis.config import SynthesisConfig
-from jaxface.synthesis.objective import Level, differentiable, loss, projected
+from jaxface.synthesis.config import CompositionConfig, SynthesisConfig
+from jaxface.synthesis.objective import Level, differentiable, loss, texture_change
 from jaxface.types import Correlations, SynthesisResult, Textures
 
 Callback = Callable[[Array, float], None]
+Target = Callable[[int], Correlations]
+
+_ALL_FACES_SIDE = (
+    256  # texels: on larger levels half the faces are blended, to save memory and time
+)
 
 
 def synthesize(
+    key: Key[Array, ""],
     low_frequency: Float[Array, "T T 3"],
     partial_linear: Float[Array, "T T 3"],
     mask: Float[Array, "T T"],
     textures: Textures,
     weights: Float[Array, " K"],
-    vgg: Mapping[str, Any] | Shared,
+    vgg: Mapping[str, Any],
     *,
+    painted: Float[Array, "T T"] | None = None,
+    bare_skin: Float[Array, "T T"] | None = None,
     pixels_per_texel: Float[Array, "T T"] | None = None,
-    fixed: Float[Array, "T T"] | Shared | None = None,
-    skin: Float[Array, "T T"] | Shared | None = None,
     correlation: CorrelationConfig = CorrelationConfig(),
+    composition: CompositionConfig = CompositionConfig(),
     config: SynthesisConfig = SynthesisConfig(),
-    callback: Callback | None = None,
     target: Callable[[int], Correlations] | None = None,
-    alpha: Float[Array, ""] | None = None,
-    run: Run = one,
 ) -> SynthesisResult:
-    """Returns the complete texture, linear RGB, and the loss after every chunk of steps.
+    """Returns the texture of least content + alpha * correlation distance, and the losses.
 
-    Minimises content + alpha * correlation distance over the texels that the photo does not show,
-    by L-BFGS (Liu and Nocedal 1989) on a pyramid; where one level ends the next one starts.
+    L-BFGS (Liu and Nocedal 1989) on a pyramid, each level from where the coarser one ended, over
+    the texels that the photo does not show. Saito et al. 2017, equation 5. Pure: for one face,
+    under `jit`, `vmap`, `grad` and `shard_map`. Differentiable as `config.derivative` says: through
+    the steps, of which the reverse pass stores the states and evaluates each again
+    (`jax.checkpoint`), or at the optimum, which needs no step.
 
     Args:
-        low_frequency: complete albedo without detail, linear.
-        partial_linear: what the photo shows, unlit; anything where `mask` is 0.
-        mask: what of it is skin that is seen, 0..1.
+        key: any random key, of the composition; see `compose`.
+        low_frequency: complete albedo without detail, linear RGB.
+        partial_linear: what the photo shows, unlit, linear RGB; anything where `mask` is 0.
+        mask: visible skin, 0..1.
         textures: the database, sRGB 0..255 (floating point where it is to be differentiated).
         weights: on the simplex, from `blend`.
         vgg: weights of VGG-16.
-        pixels_per_texel: width of a texel in pixels of the photo; missing, the photo is fine
-            enough.
-        fixed: 1 where a part is no skin (eyes, mouth) and stays as composed.
-        skin: 1 where skin is bare, over which the person's grain is continued; all that is not
-            `fixed` if missing.
+        painted: 1 where the texture stays as composed (eyes, mouth), 0 elsewhere; none if missing.
+        bare_skin: 1 where the person's grain may be continued, 0 elsewhere; all that is not
+            `painted` if missing.
+        pixels_per_texel: width of a texel in pixels of the photo; if missing, the photo is sharp.
         correlation: as used by `correlate`.
-        config: static settings.
-        callback: called on the host with the loss and the share that is done.
-        target: the correlations wanted at a side, instead of the blended ones.
-        alpha: weight of the correlations instead of the config's, where it is to be differentiated
-            or changed without compiling again; any scale from 0 upwards.
-        run: how to run the steps; with `Many`, faces lie along a leading axis of everything that
-            is not `Shared`, and so does the callback's loss.
-
-    Differentiable when no callback is given, as `config.derivative` says. Through the steps, the
-    reverse pass stores the state before each and evaluates the step again (`jax.checkpoint`); at
-    the optimum it needs no step.
+        composition: settings of the start.
+        config: settings.
+        target: the correlations wanted at a side, in place of the blended ones.
 
     Example:
         >>> synthesize(
-        ...     seen.low_frequency, seen.partial, seen.skin_mask, textures, weights, vgg
+        ...     *(jax.random.key(0), seen.low_frequency, seen.partial, seen.skin_mask),
+        ...     *(textures, weights, vgg),
         ... ).texture.shape  # doctest: +SKIP
         (512, 512, 3)
     """
-    size = low_frequency.shape[-2]
-    weight = jnp.asarray(config.alpha if alpha is None else alpha, low_frequency.dtype)
-    start, free, variable, faces, shares = run(
-        _prepare,
-        *(low_frequency, partial_linear, mask, textures, weights, fixed, pixels_per_texel, skin),
+    problem = _prepare(
+        *(key, low_frequency, partial_linear, mask, textures, weights),
+        painted=painted,
+        bare_skin=bare_skin,
+        pixels_per_texel=pixels_per_texel,
+        composition=composition,
         config=config,
     )
-    total = sum(steps * share**2 for share, steps in config.levels)
-    done, losses = 0.0, []
-    implicit = config.derivative == "implicit"
-    for share, steps in config.levels:
-        side = int(size * share)
-        if target is None:
-            experts = config.experts if side > 256 else 2 * config.experts
-            wanted = run(
-                blended_correlations,
-                *(faces, shares, vgg),
-                config=correlation,
-                side=side,
-                experts=experts,
-            )
-        else:
-            wanted = target(side)
-        settings = {"correlation": correlation, "config": config}
-        known = start, free, variable, wanted, vgg, Shared(weight)
-        level, state = run(_begin, *known, side=side, **settings)
-        backward = 0 if implicit else steps if config.unroll is None else config.unroll
-        # A loop of the host: XLA's own makes the same step more than twice as slow on the CPU.
-        for step in range(1, steps + 1):
-            given = level, state, vgg
-            if step <= steps - backward:
-                given = jax.lax.stop_gradient(given)
-            state = run(_advance, *given, **settings)
-            if step % config.chunk and step < steps:
-                continue
+
+    def run(level: Level, state: _State, steps: int, _: float) -> tuple[_State, Array]:
+        return _scan(level, state, vgg, correlation, config, steps=steps)
+
+    return _optimise(problem, vgg, correlation, config, target, run)
+
+
+def synthesize_stepwise(
+    key: Key[Array, ""],
+    low_frequency: Float[Array, "T T 3"],
+    partial_linear: Float[Array, "T T 3"],
+    mask: Float[Array, "T T"],
+    textures: Textures,
+    weights: Float[Array, " K"],
+    vgg: Mapping[str, Any],
+    *,
+    painted: Float[Array, "T T"] | None = None,
+    bare_skin: Float[Array, "T T"] | None = None,
+    pixels_per_texel: Float[Array, "T T"] | None = None,
+    correlation: CorrelationConfig = CorrelationConfig(),
+    composition: CompositionConfig = CompositionConfig(),
+    config: SynthesisConfig = SynthesisConfig(),
+    target: Callable[[int], Correlations] | None = None,
+    callback: Callable[[Array, float], None] | None = None,
+) -> SynthesisResult:
+    """Returns `synthesize`'s result by a loop on the host over the same jitted step.
+
+    For the CPU, where a loop of XLA's makes a convolution step more than twice as slow, and for
+    reports of progress. Differentiable like `synthesize` if there is no callback, but each step is
+    traced by itself. Saito et al. 2017, equation 5. Arguments as of `synthesize`.
+
+    Args:
+        key: any random key, of the composition.
+        low_frequency: linear RGB.
+        partial_linear: linear RGB.
+        mask: 0..1.
+        textures: sRGB 0..255.
+        weights: on the simplex.
+        vgg: weights of VGG-16.
+        painted: 1 where the texture stays as composed, 0 elsewhere.
+        bare_skin: 1 where the person's grain may be continued, 0 elsewhere.
+        pixels_per_texel: width of a texel in pixels of the photo.
+        correlation: as used by `correlate`.
+        composition: settings of the start.
+        config: settings.
+        target: the correlations wanted at a side.
+        callback: called after each step with the least loss so far, which may still be being
+            computed, and the fraction of all steps' work that is done.
+
+    Example:
+        >>> synthesize_stepwise(
+        ...     *(jax.random.key(0), seen.low_frequency, seen.partial, seen.skin_mask),
+        ...     *(textures, weights, vgg),
+        ...     callback=lambda loss, done: print(f"{100 * done:.0f} %: {loss:.4f}"),
+        ... )  # doctest: +SKIP
+    """
+    problem = _prepare(
+        *(key, low_frequency, partial_linear, mask, textures, weights),
+        painted=painted,
+        bare_skin=bare_skin,
+        pixels_per_texel=pixels_per_texel,
+        composition=composition,
+        config=config,
+    )
+    total, done = sum(steps * fraction**2 for fraction, steps in config.levels), 0.0
+
+    def run(level: Level, state: _State, steps: int, fraction: float) -> tuple[_State, Array]:
+        nonlocal done
+        constant = steps - _differentiated_steps(steps, config)
+        losses = []
+        for step in range(steps):
+            given = (level, state, vgg, correlation, config)
+            state = _step(*(jax.lax.stop_gradient(given) if step < constant else given))
             losses.append(state.best_loss)
+            done += fraction**2 / total
             if callback is not None:
-                callback(state.best_loss, (done + step * share**2) / total)
-        done += steps * share**2
-        variable = state.best
-    if implicit:  # of the finest level alone: what the coarser ones found is its start
-        variable = run(differentiable, variable, level, vgg, **settings)
-    change = run(_projected, variable, level.free, config=config)
-    return run(_finish, start, change, losses)
+                callback(state.best_loss, done)
+        return state, jnp.stack(losses)
+
+    return _optimise(problem, vgg, correlation, config, target, run)
 
 
-@partial(jit, static_argnames="config")
+@struct.dataclass
+class _Problem:
+    """What is optimised: the start, where it may change, and what its correlations should be.
+
+    Attributes:
+        start_srgb: the texture that is changed, 0..1.
+        free: how much each texel may change, 0..1.
+        faces: textures (sRGB, 0..255) whose correlations are blended.
+        face_weights: of these, in descending order; any positive scale.
+        tone_sigma: texels of a texture of 512 x 512; what is coarser may not change.
+    """
+
+    start_srgb: Float[Array, "T T 3"]
+    free: Float[Array, "T T 1"]
+    faces: Float[Array, "E T T 3"]
+    face_weights: Float[Array, " E"]
+    tone_sigma: Float[Array, ""]
+
+
+@jit
 def _prepare(
+    key: Array,
     low_frequency: Array,
     partial_linear: Array,
     mask: Array,
     textures: Array,
     weights: Array,
-    fixed: Array | None,
-    pixels_per_texel: Array | None,
-    skin: Array | None,
     *,
+    painted: Array | None,
+    bare_skin: Array | None,
+    pixels_per_texel: Array | None,
+    composition: CompositionConfig,
     config: SynthesisConfig,
-) -> tuple[Array, Array, Array, Array, Array]:
-    """Returns the start (sRGB), which texels are free `[T, T, 1]`, no change yet, and the textures
-    `[E, T, T, 3]` (sRGB, 0..255) whose correlations are blended, with their shares."""
+) -> _Problem:
+    count = min(config.blended_faces, len(weights))
     if config.method == "paper":
-        start, seen = low_frequency, jnp.zeros_like(mask)
-        shares, index = jax.lax.top_k(weights, min(2 * config.experts, len(weights)))
-        faces = textures[index]
+        start, photo_weight = low_frequency, jnp.zeros_like(mask)
+        face_weights, indices = jax.lax.top_k(weights, count)
+        faces = textures[indices]
     else:
-        known = low_frequency, partial_linear, mask
-        found = compose(*known, textures, weights, config, fixed, pixels_per_texel, skin)
-        start, seen, shares = found.start, found.seen, found.shares
-        faces = 255.0 * linear_to_srgb(found.completions)
-    free = 1.0 - seen if fixed is None else (1.0 - seen) * (1.0 - fixed)
-    return linear_to_srgb(start), free[..., None], jnp.zeros((8, 8, 3)), faces, shares
+        composed = compose(
+            *(key, low_frequency, partial_linear, mask, textures, weights),
+            painted=painted,
+            bare_skin=bare_skin,
+            pixels_per_texel=pixels_per_texel,
+            config=composition,
+            completions=count,
+        )
+        start, photo_weight = composed.texture, composed.photo_weight
+        faces = 255.0 * linear_to_srgb(composed.completions)
+        face_weights = composed.face_weights[: len(faces)]
+    free = 1.0 - photo_weight
+    if painted is not None:
+        free = free * (1.0 - painted)
+    tone_sigma = 2.0 * jnp.asarray(composition.tone_sigma, start.dtype)
+    return _Problem(linear_to_srgb(start), free[..., None], faces, face_weights, tone_sigma)
 
 
-_projected = jit(projected, static_argnames="config")
+def _optimise(
+    problem: _Problem,
+    vgg: Mapping[str, Any],
+    correlation: CorrelationConfig,
+    config: SynthesisConfig,
+    target: Target | None,
+    run: Callable[[Level, _State, int, float], tuple[_State, Array]],
+) -> SynthesisResult:
+    """Returns the optimised texture; `run` takes all steps of a level and returns the losses."""
+    size = problem.start_srgb.shape[0]
+    variable, losses, level = jnp.zeros((8, 8, 3), problem.start_srgb.dtype), [], None
+    for fraction, steps in config.levels:
+        side = int(size * fraction)
+        if target is not None:
+            wanted = target(side)
+        else:
+            count = config.blended_faces // (1 if side <= _ALL_FACES_SIDE else 2)
+            wanted = blended_correlations(
+                problem.faces, problem.face_weights, vgg, correlation, side=side, faces=count
+            )
+        level, state = _begin(
+            *(problem.start_srgb, problem.free, variable, wanted, vgg, problem.tone_sigma),
+            *(correlation, config),
+            side=side,
+        )
+        state, level_losses = run(level, state, steps, fraction)
+        losses.append(level_losses)
+        variable = state.best
+    if level is None:
+        return SynthesisResult(texture=srgb_to_linear(problem.start_srgb), losses=jnp.zeros(0))
+    if config.derivative == "implicit":  # of the finest level: the coarser ones gave its start
+        variable = differentiable(variable, level, vgg, correlation, config)
+    return _finish(problem.start_srgb, variable, level, config, jnp.concatenate(losses))
 
 
 @jit
-def _finish(start: Array, change: Array, losses: list[Array]) -> SynthesisResult:
-    texture = srgb_to_linear(jnp.clip(start + change, 0.0, 1.0))
-    return SynthesisResult(texture=texture, losses=jnp.stack(losses))
+def _finish(
+    start_srgb: Array, variable: Array, level: Level, config: SynthesisConfig, losses: Array
+) -> SynthesisResult:
+    change = resize(texture_change(variable, level, config), len(start_srgb))
+    texture = srgb_to_linear(jnp.clip(start_srgb + change, 0.0, 1.0))
+    return SynthesisResult(texture=texture, losses=losses)
 
 
-@partial(jit, static_argnames=("config", "side", "experts"))
+@partial(jit, static_argnames=("side", "faces"))
 def blended_correlations(
     textures: Textures,
     weights: Float[Array, " K"],
     vgg: Mapping[str, Any],
-    config: CorrelationConfig,
+    correlation: CorrelationConfig = CorrelationConfig(),
+    *,
     side: int,
-    experts: int,
+    faces: int,
 ) -> Correlations:
-    """Returns the blend of complete correlations at a side, of the textures (sRGB, 0..255) of the
-    `experts` largest weights.
+    """Returns the weighted mean of the complete correlations of the textures of greatest weight.
 
     Correlations depend on how many texels a millimetre has, so each level has its own.
+    Differentiable in textures and weights.
+
+    Args:
+        textures: sRGB, 0..255, resized.
+        weights: positive, any scale.
+        vgg: weights of VGG-16.
+        correlation: as used by `correlate`.
+        side: at which correlations are taken, texels.
+        faces: number of textures.
     """
-    largest, index = jax.lax.top_k(weights, min(experts, len(weights)))
+    largest, indices = jax.lax.top_k(weights, min(faces, len(weights)))
 
     @jax.checkpoint
-    def one(texture: Array) -> Correlations:
+    def correlate_face(texture: Array) -> Correlations:
         image = resize(texture / 255.0, side)
-        return correlate_features(config.features(vgg, image), None, config)
+        return correlate_features(correlation.features(vgg, image), None, correlation)
 
-    complete = jax.lax.map(one, textures[index])
+    complete = jax.lax.map(correlate_face, textures[indices])
     return mix(largest / jnp.maximum(largest.sum(), 1e-6), complete)
 
 
 @struct.dataclass
 class _State:
-    """L-BFGS: the point to evaluate, the best one so far with its gradient, and the step's size."""
+    """State of L-BFGS.
+
+    Attributes:
+        x: the point to evaluate next.
+        best: the point of least loss so far.
+        best_loss: its loss.
+        direction: from it, of descent, negated.
+        step: length of the step along that, 1 being Newton's.
+        memory: differences of points and gradients, as Optax keeps them.
+    """
 
     x: Array
     best: Array
@@ -212,81 +332,114 @@ class _State:
     memory: Any
 
 
-@partial(jit, static_argnames=("side", "correlation", "config"))
+@partial(jit, static_argnames="side")
 def _begin(
-    start: Array,
+    start_srgb: Array,
     free: Array,
     variable: Array,
     target: Correlations,
-    vgg: Any,
-    alpha: Array,
-    *,
-    side: int,
+    vgg: Mapping[str, Any],
+    tone_sigma: Array,
     correlation: CorrelationConfig,
     config: SynthesisConfig,
+    *,
+    side: int,
 ) -> tuple[Level, _State]:
-    start, free = resize(start, side), resize(free, side)
+    """Returns a level of `side` texels and the state at the variable that a coarser one found."""
+    start, free = resize(start_srgb, side), resize(free, side)
     variable = jax.image.resize(variable, (side, side, 3), "linear")
-    layer = (config.content_layer,)
-    content = replace(correlation, layers=layer).features(vgg, start)[config.content_layer]
-    level = Level(start, free, content, target, alpha)
-    zero = jnp.zeros(())
-    # Optax divides by the first step's difference from here before it ignores the quotient; a
-    # difference of zero would make the derivative NaN.
+    layer = config.content_layer
+    content = correlation.replace(layers=(layer,)).features(vgg, start)[layer]
+    level = Level(start, free, content, target, tone_sigma * (side / 512.0))
+    # At its first update Optax divides by a difference from `params` before it discards the
+    # quotient, whose derivative would be NaN if the difference were zero.
     memory = optax.scale_by_lbfgs(config.memory).init(variable)
+    memory = optax.tree.set(memory, params=variable - 1.0)
     state = _State(
         x=variable,
         best=variable,
-        best_loss=zero + jnp.inf,
+        best_loss=jnp.full((), jnp.inf, variable.dtype),
         direction=jnp.zeros_like(variable),
-        step=zero + 1.0,
-        memory=memory._replace(params=variable - 1.0),
+        step=jnp.ones((), variable.dtype),
+        memory=memory,
     )
     return level, state
 
 
-@partial(jit, static_argnames=("correlation", "config"))
-def _advance(
+def _differentiated_steps(steps: int, config: SynthesisConfig) -> int:
+    """Returns the number of last steps that are differentiated; see `SynthesisConfig`."""
+    if config.derivative == "implicit":
+        return 0
+    return steps if config.unroll is None else min(config.unroll, steps)
+
+
+@partial(jit, static_argnames="steps")
+def _scan(
     level: Level,
     state: _State,
-    vgg: Any,
+    vgg: Mapping[str, Any],
+    correlation: CorrelationConfig,
+    config: SynthesisConfig,
     *,
+    steps: int,
+) -> tuple[_State, Float[Array, " N"]]:
+    """Returns the state after all steps of a level, and the least loss so far after each."""
+    last = _differentiated_steps(steps, config)
+    losses = []
+    for count, constant in ((steps - last, True), (last, False)):
+        if count:
+            given = (level, vgg, config)
+            given, state = jax.lax.stop_gradient((given, state)) if constant else (given, state)
+
+            def step(state: _State, _: None, given: tuple = given) -> tuple[_State, Array]:
+                level, vgg, config = given
+                state = _step(level, state, vgg, correlation, config)
+                return state, state.best_loss
+
+            state, found = jax.lax.scan(step, state, None, length=count)
+            losses.append(found)
+    return state, jnp.concatenate(losses)
+
+
+@jit
+def _step(
+    level: Level,
+    state: _State,
+    vgg: Mapping[str, Any],
     correlation: CorrelationConfig,
     config: SynthesisConfig,
 ) -> _State:
-    """Returns the state after one evaluation.
+    """Returns the state after one evaluation of the loss and its gradient.
 
     A line search would evaluate every point twice. Instead every L-BFGS step is taken whole; one
     that raises the loss is taken back and tried again at a quarter of its length.
     """
-    stepped = partial(_stepped, correlation=correlation, config=config)
-    return jax.checkpoint(stepped)(level, state, vgg)
+    return jax.checkpoint(_evaluate_and_step)(level, state, vgg, correlation, config)
 
 
-def _stepped(
+def _evaluate_and_step(
     level: Level,
     state: _State,
-    vgg: Any,
-    *,
+    vgg: Mapping[str, Any],
     correlation: CorrelationConfig,
     config: SynthesisConfig,
 ) -> _State:
     lbfgs = optax.scale_by_lbfgs(config.memory)
     value, gradient = jax.value_and_grad(loss)(state.x, level, vgg, correlation, config)
-    better = value < state.best_loss
+    is_better = value < state.best_loss
     direction, memory = lbfgs.update(gradient, state.memory, state.x)
 
-    def keep(new: Any, old: Any) -> Any:
-        return jax.tree.map(lambda a, b: jnp.where(better, a, b), new, old)
+    def choose(new: Any, old: Any) -> Any:
+        return jax.tree.map(lambda a, b: jnp.where(is_better, a, b), new, old)
 
-    direction = keep(direction, state.direction)
-    size = jnp.where(better, jnp.minimum(2 * state.step, 1.0), 0.25 * state.step)
-    best = keep(state.x, state.best)
+    direction = choose(direction, state.direction)
+    step = jnp.where(is_better, jnp.minimum(2 * state.step, 1.0), 0.25 * state.step)
+    best = choose(state.x, state.best)
     return _State(
-        x=best - size * direction,
+        x=best - step * direction,
         best=best,
         best_loss=jnp.minimum(value, state.best_loss),
         direction=direction,
-        step=size,
-        memory=keep(memory, state.memory),
+        step=step,
+        memory=choose(memory, state.memory),
     )

@@ -1,6 +1,7 @@
-"""Fine detail where nothing is seen, taken from where the same skin is seen.
+"""Fine detail where nothing is seen, from patches of where the same skin is seen.
 
-Patches as in image quilting (Efros and Freeman, SIGGRAPH 2001), laid so that their power is kept.
+Image quilting (Efros and Freeman, SIGGRAPH 2001) with overlapping windows in place of seams, whose
+blend is given back the contrast that it loses.
 """
 
 from __future__ import annotations
@@ -8,123 +9,150 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Key
 
-from jaxface.synthesis.octaves import blur
-
-_ACROSS = 16  # patches side by side
-_NEAR = 3.0  # patches: a place so far away is taken as easily as one beside
-_WHOLE = 0.97  # share of a patch that must be known
-_USUAL = 1.0  # log power off the median that counts as chance does
-_DIRECTED = 0.14  # share of the gradients that has one direction and counts as chance does
-_LINE = 1 / 16  # patches: the Gaussian that leaves folds and takes pores away
-_AGAIN = 0.1  # of chance: a patch that has been laid
-_LOOKED_AT = 0.02  # share of a patch
+from jaxface.filters import blur
+from jaxface.synthesis.config import QuiltConfig
 
 
 def choose_patches(
-    detail: Float[Array, "T T C"], known: Float[Array, "T T"], wanted: Float[Array, "T T"]
+    key: Key[Array, ""],
+    detail: Float[Array, "T T C"],
+    known: Float[Array, "T T"],
+    wanted: Float[Array, "T T"],
+    config: QuiltConfig = QuiltConfig(),
 ) -> tuple[Int[Array, "N N 2"], Float[Array, ""]]:
-    """Returns from how far (texels) each patch is taken, and whether there was any to take.
+    """Returns the offset (row, column; texels) from each patch to its source, and whether there is
+    a source (1 or 0).
 
-    Patches overlap by half. Each is from a place near it, or near its mirror image, that is known,
-    about as strong as most and without lines. Of near ones those are taken that have been laid the
-    least, so that nothing repeats; chance decides between equals, and where exactly patches begin,
-    so that nothing lies in rows. Not differentiable.
+    Patches overlap by half, N = 2 `patches` - 1 of them in a row. There are as many sources, near
+    the patches' corners; one is admissible if its texels are known, and of those the cheapest is
+    taken, in random order of the patches (costs: `QuiltConfig`). The distance is that to the place
+    or to its mirror image. Not differentiable.
 
     Args:
+        key: decides between sources of equal cost. Where sources begin, and the order of patches,
+            are static: NumPy's generator with the seed 0.
         detail: of mean zero.
-        known: 1 where it is known, 0 where it is not; T is a multiple of 32.
-        wanted: 1 where the result will be looked at.
+        known: 1 where the detail is known, 0 elsewhere; T is a multiple of 2 `patches`.
+        wanted: 1 where the result will be looked at, 0 elsewhere.
+        config: costs.
     """
     size = detail.shape[0]
-    side = size // _ACROSS
-    starts = np.arange(2 * _ACROSS - 1) * (side // 2)
+    side = size // config.patches
+    starts = np.arange(2 * config.patches - 1) * (side // 2)
     corners = np.stack(np.meshgrid(starts, starts, indexing="ij"), -1).reshape(-1, 2)
     rng = np.random.default_rng(0)
     sources = np.minimum(corners + rng.integers(0, side, corners.shape), size - side)
-
-    # Folded at compile time, the search would take half a minute.
-    key, here = jax.lax.optimization_barrier((jax.random.key(0), jnp.asarray(corners)))
-
-    def mean(image: Array, at: np.ndarray = sources) -> Array:
-        (top, left), (bottom, right) = at.T, at.T + side
-        total = jnp.cumsum(jnp.cumsum(jax.lax.stop_gradient(image), 0), 1)
-        total = jnp.pad(total, ((1, 0), (1, 0)))
-        part = total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left]
-        return part / side**2
-
-    whole = mean(known) >= _WHOLE
-    power = jnp.log(jnp.maximum(mean(known * jnp.mean(detail**2, -1)), 1e-12))
-    odd = jnp.abs(power - jnp.nanmedian(jnp.where(whole, power, jnp.nan))) / _USUAL
-
-    # Folds have a direction, skin has none: that of the gradients' second moments.
-    level = blur(known[..., None] * jnp.mean(detail, -1, keepdims=True), _LINE * side)[..., 0]
-    down, across = jnp.gradient(level)
-    upright, oblique = mean(down**2 - across**2), mean(2 * down * across)
-    directed = jnp.hypot(upright, oblique) / jnp.maximum(mean(down**2 + across**2), 1e-12)
-
-    def far(to: np.ndarray) -> Array:
-        return jnp.sqrt(jnp.sum((here[:, None] - to) ** 2, -1).astype(jnp.float32)) / side
-
-    mirrored = np.stack([sources[:, 0], size - side - sources[:, 1]], -1)
-    distance = jnp.minimum(far(sources), far(mirrored))
-    chance = jax.random.uniform(key, distance.shape)
-    cost = distance / _NEAR + jnp.nan_to_num(odd) + directed / _DIRECTED + chance
-    cost = jnp.where(whole, cost, jnp.inf)
-    counts = mean(wanted, corners) > _LOOKED_AT
-
-    def choose(laid: Array, patch: Array) -> tuple[Array, Array]:
-        best = jnp.argmin(cost[patch] + _AGAIN * laid)
-        common = jnp.maximum(1 - jnp.abs(places - places[best]) / side, 0.0).prod(-1)
-        return laid + counts[patch] * common, best
-
     order = rng.permutation(len(corners))
-    places = jnp.asarray(sources)
+
+    # Folded at compile time, the distances would take half a minute.
+    corners_traced = jax.lax.optimization_barrier(jnp.asarray(corners))
+    costs = _source_costs(detail, known, sources, side, config)
+    mirrored = np.stack([sources[:, 0], size - side - sources[:, 1]], -1)
+    distance = jnp.minimum(
+        *(_distances(corners_traced, places) / side for places in (sources, mirrored))
+    )
+    random = jax.random.uniform(key, distance.shape)
+    # Infinite costs, of what is not known, stay infinite.
+    costs = distance / config.distance_scale + costs + random
+    is_wanted = _patch_means(wanted, corners, side) > config.min_wanted
+    source_places = jnp.asarray(sources)
+
+    def choose(uses: Array, patch: Array) -> tuple[Array, Array]:
+        best = jnp.argmin(costs[patch] + config.reuse_penalty * uses)
+        apart = jnp.abs(source_places - source_places[best]) / side
+        return uses + is_wanted[patch] * jnp.maximum(1 - apart, 0.0).prod(-1), best
+
     _, best = jax.lax.scan(choose, jnp.zeros(len(sources)), jnp.asarray(order))
     chosen = jnp.zeros(len(corners), jnp.int32).at[order].set(best.astype(jnp.int32))
-    moved = (places[chosen] - here).reshape(len(starts), len(starts), 2)
-    return moved, jnp.any(whole).astype(jnp.float32)
+    offsets = (source_places[chosen] - corners_traced).reshape(len(starts), len(starts), 2)
+    return offsets, jnp.any(jnp.isfinite(costs)).astype(jnp.float32)
 
 
-def quilt(detail: Float[Array, "T T C"], moved: Int[Array, "N N 2"]) -> Float[Array, "T T C"]:
-    """Returns a texture of the chosen patches of some detail.
+def _source_costs(
+    detail: Float[Array, "T T C"],
+    known: Float[Array, "T T"],
+    sources: np.ndarray,
+    side: int,
+    config: QuiltConfig,
+) -> Float[Array, " S"]:
+    """Returns what each source costs by itself: unusual power and anisotropy; infinity if unknown.
 
-    Blended patches that have nothing to do with each other lose contrast, which the blend is given
-    back. Differentiable in the detail.
+    Anisotropy is |(<y^2 - x^2>, <2 x y>)| / <x^2 + y^2> of the gradients (x, y): folds have a
+    direction, skin has none.
+    """
+    detail, known = jax.lax.stop_gradient((detail, known))
+    is_known = _patch_means(known, sources, side) >= config.min_coverage
+    power = _patch_means(known * jnp.mean(detail**2, -1), sources, side)
+    log_power = jnp.log(jnp.maximum(power, 1e-12))
+    median = jnp.nanmedian(jnp.where(is_known, log_power, jnp.nan))
+    unusual = jnp.nan_to_num(jnp.abs(log_power - median) / config.power_scale)
+
+    grey = known[..., None] * jnp.mean(detail, -1, keepdims=True)
+    y, x = jnp.gradient(blur(grey, config.anisotropy_sigma * side)[..., 0])
+    difference, product, energy = (
+        _patch_means(values, sources, side) for values in (y**2 - x**2, 2 * y * x, y**2 + x**2)
+    )
+    anisotropy = jnp.hypot(difference, product) / jnp.maximum(energy, 1e-12)
+    return jnp.where(is_known, unusual + anisotropy / config.anisotropy_scale, jnp.inf)
+
+
+def _distances(corners: Int[Array, "P 2"], places: np.ndarray) -> Float[Array, "P S"]:
+    """Returns Euclidean distances in texels."""
+    square = jnp.sum((corners[:, None] - places) ** 2, -1)
+    return jnp.sqrt(square.astype(jnp.float32))
+
+
+def _patch_means(image: Float[Array, "T T"], corners: np.ndarray, side: int) -> Float[Array, " P"]:
+    """Returns the means over squares of `side` texels, by a summed-area table."""
+    (top, left), (bottom, right) = corners.T, corners.T + side
+    table = jnp.cumsum(jnp.cumsum(jax.lax.stop_gradient(image), 0), 1)
+    table = jnp.pad(table, ((1, 0), (1, 0)))
+    total = table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left]
+    return total / side**2
+
+
+def quilt(detail: Float[Array, "T T C"], offsets: Int[Array, "N N 2"]) -> Float[Array, "T T C"]:
+    """Returns a texture of the chosen patches of some detail, of the same local variance.
+
+    sum_i w_i d_i / sqrt(sum_ij w_i w_j [i = j]) over the four windows w (sin^2) of a texel, where
+    i = j are windows with the same offset: independent patches would lose contrast in the mean.
+    Differentiable in the detail.
 
     Args:
         detail: of mean zero.
-        moved: from `choose_patches`.
+        offsets: from `choose_patches`, texels.
     """
     size = len(detail)
-    side = size // _ACROSS
+    patches = (len(offsets) + 1) // 2
     # Patches of even and odd rows and columns: each texel lies in one of each of the four kinds.
-    lies = [_lies_in(size, side, odd) for odd in (0, 1)]
-    shifts = [moved[row[:, None], column] for row, _ in lies for column, _ in lies]
-    weights = [jnp.asarray(np.outer(a, b), jnp.float32) for _, a in lies for _, b in lies]
+    windows = [_window(size, patches, odd) for odd in (0, 1)]
+    shifts = [offsets[row[:, None], column] for row, _ in windows for column, _ in windows]
+    weights = [jnp.asarray(np.outer(a, b), jnp.float32) for _, a in windows for _, b in windows]
     power = jnp.zeros((size, size))
     for shift, weight in zip(shifts, weights, strict=True):
-        for other, share in zip(shifts, weights, strict=True):
-            power += weight * share * jnp.all(shift == other, -1)
-    laid = sum(
-        weight[..., None] * _moved(detail, shift)
+        for other_shift, other_weight in zip(shifts, weights, strict=True):
+            power += weight * other_weight * jnp.all(shift == other_shift, -1)
+    mean = sum(
+        weight[..., None] * _shifted(detail, shift)
         for shift, weight in zip(shifts, weights, strict=True)
     )
-    return laid / jnp.sqrt(power + 1e-6)[..., None]
+    return mean / jnp.sqrt(power + 1e-6)[..., None]
 
 
-def _lies_in(size: int, side: int, odd: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns in which even or odd patch each row lies, and how much it counts there."""
-    start = odd * side // 2
-    position = np.arange(size) - start
-    number = np.clip(position // side, 0, _ACROSS - 1 - odd)
-    within = (position - number * side + 0.5) / side
-    inside = (within > 0) & (within < 1)
-    return 2 * number + odd, np.where(inside, np.sin(np.pi * within) ** 2, 0.0)
+def _window(size: int, patches: int, odd: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the index of the even or odd patch in which each row lies, and its weight there."""
+    side = size // patches
+    position = np.arange(size) - odd * side // 2
+    number = np.clip(position // side, 0, patches - 1 - odd)
+    fraction = (position - number * side + 0.5) / side
+    inside = (fraction > 0) & (fraction < 1)
+    return 2 * number + odd, np.where(inside, np.sin(np.pi * fraction) ** 2, 0.0)
 
 
-def _moved(detail: Float[Array, "T T C"], shift: Int[Array, "T T 2"]) -> Float[Array, "T T C"]:
+def _shifted(detail: Float[Array, "T T C"], shift: Int[Array, "T T 2"]) -> Float[Array, "T T C"]:
+    """Returns the detail at each texel plus its shift, held at the border."""
     position = jnp.arange(len(detail))
     row = jnp.clip(position[:, None] + shift[..., 0], 0, len(detail) - 1)
     return detail[row, jnp.clip(position + shift[..., 1], 0, len(detail) - 1)]

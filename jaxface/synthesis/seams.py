@@ -1,4 +1,4 @@
-"""Charts brought to one colour along the seams between them."""
+"""Seams of the UV: the charts on both sides brought to one tone."""
 
 from __future__ import annotations
 
@@ -6,25 +6,24 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxface.morphable.texels import TexelMap
+from jaxface.filters import log_decode, log_encode
 from jaxface.precision import jit
-from jaxface.types import FaceModel
+from jaxface.types import FaceModel, TexelMap
 from jaxface.unwrapping.membrane import gather_texels, membrane, scatter_vertices
 
 _SKIN = ("skin", "ears", "scalp", "neck")  # lips and lids end at their seams on purpose
-_EPSILON = 2e-3
-_HOLD = 10.0  # weight of what is known at the seam
-_PULL = 0.1  # towards no change, which is reached a few edges away
+_SEAM_WEIGHT = 10.0  # of the wanted change at a seam: higher closes the step more exactly
+_PULL = 0.1  # towards no change: higher confines it to fewer edges beside the seam
 
 
 def seam_pairs(model: FaceModel) -> Int[np.ndarray, "N 2"]:
-    """Returns the UVs of both sides of every seam vertex on the skin. Host function."""
+    """Returns the UV vertex indices of the two sides of each seam vertex on skin. Host function."""
     skin = [i for i, name in enumerate(model.region_names) if name in _SKIN]
-    own = np.isin(np.asarray(model.vertex_region), skin)
+    is_skin = np.isin(np.asarray(model.vertex_region), skin)
     corners = np.stack([np.asarray(model.triangles), np.asarray(model.uv_triangles)], -1)
     vertices, uvs = np.unique(corners.reshape(-1, 2), axis=0).T
     first = np.flatnonzero(np.diff(vertices) == 0)
-    first = first[own[vertices[first]]]
+    first = first[is_skin[vertices[first]]]
     return np.stack([uvs[first], uvs[first + 1]], 1).astype(np.int32)
 
 
@@ -35,25 +34,35 @@ def level_seams(
     model: FaceModel,
     texels: TexelMap,
 ) -> Float[Array, "T T 3"]:
-    """Returns the texture with both sides of each seam brought to their mean, a few edges wide.
+    """Returns the texture with the tones on both sides of each seam brought to their mean.
 
-    Detail stays: what is added to the logarithm is smooth on the charts. Differentiable in the
-    texture. After Lempitsky and Ivanov, *Seamless Mosaicing of Image-Based Texture Maps* (2007).
+    Log albedo plus a field u that minimises the sum over edges of (u_i - u_j)^2, over seam vertices
+    of `_SEAM_WEIGHT` (u - half the step)^2, and over all of `_PULL` u^2: smooth on the charts, so
+    that detail stays, and gone a few edges from the seam. Differentiable in the texture. After
+    Lempitsky and Ivanov, *Seamless Mosaicing of Image-Based Texture Maps* (2007).
 
     Args:
-        texture_linear: linear RGB.
-        pairs: from `seam_pairs`.
+        texture_linear: linear RGB, 0..1.
+        pairs: UV vertex indices, from `seam_pairs`.
         model: the face model of the texture.
         texels: of the model.
+
+    Example:
+        >>> from jaxface.morphable.files import load_model
+        >>> from jaxface.morphable.texels import texel_map
+        >>> model, grey = load_model(), jnp.full((32, 32, 3), 0.3)
+        >>> pairs = jnp.asarray(seam_pairs(model))
+        >>> level_seams(grey, pairs, model, texel_map(model, 32)).shape
+        (32, 32, 3)
     """
-    own = texels.triangle_ids >= 0
+    on_chart = texels.triangle_ids >= 0
     corners = model.uv_triangles[jnp.maximum(texels.triangle_ids, 0)], texels.barycentrics
-    log = jnp.log(texture_linear + _EPSILON)
+    log_albedo = log_encode(texture_linear)
     count = model.uvs.shape[0]
-    around, _ = gather_texels(log, own.astype(log.dtype), *corners, count)
-    half = 0.5 * (around[pairs[:, 1]] - around[pairs[:, 0]])
-    values = jnp.zeros((count, 3)).at[pairs[:, 0]].set(half).at[pairs[:, 1]].set(-half)
-    weights = jnp.zeros(count).at[pairs.reshape(-1)].set(_HOLD)
+    tone, _ = gather_texels(log_albedo, on_chart.astype(log_albedo.dtype), *corners, count)
+    half_step = 0.5 * (tone[pairs[:, 1]] - tone[pairs[:, 0]])
+    values = jnp.zeros((count, 3)).at[pairs[:, 0]].set(half_step).at[pairs[:, 1]].set(-half_step)
+    weights = jnp.zeros(count).at[pairs.reshape(-1)].set(_SEAM_WEIGHT)
     field = membrane(values, weights, model.uv_triangles, reach=1.0, pull=_PULL)
-    change = jnp.where(own[..., None], scatter_vertices(field, *corners), 0.0)
-    return jnp.clip(jnp.exp(log + change) - _EPSILON, 0.0, 1.0)
+    change = jnp.where(on_chart[..., None], scatter_vertices(field, *corners), 0.0)
+    return log_decode(log_albedo + change)
