@@ -6,12 +6,19 @@ E expression and M albedo modes, L landmarks, K database faces, R regions, C cha
 
 from __future__ import annotations
 
-from jaxtyping import Array, Bool, Float, Int, UInt8
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Shaped, UInt8
 
 from jaxface.pytrees import pytree, static
 
 Textures = UInt8[Array, "K T T 3"] | Float[Array, "K T T 3"]
 """Of database faces, sRGB 0..255: as stored, or floating point where it is differentiated."""
+
+HEIGHT_LEVEL_MM = 0.0025
+"""Millimetres of relief that one level of an 8-bit height stands for; 128 is none."""
 
 
 @pytree
@@ -67,6 +74,25 @@ class FaceModel:
 
 
 @pytree
+class TexelMap:
+    """Which point of the surface each texel of the canonical UV is.
+
+    Attributes:
+        triangle_ids: -1 between charts.
+        vertex_ids: the triangle's corners.
+        barycentrics: on the triangle, sum 1.
+        mask: whether the texel lies on a chart.
+        region_ids: region of the nearest corner, index into `FaceModel.region_names`.
+    """
+
+    triangle_ids: Int[Array, "T T"]
+    vertex_ids: Int[Array, "T T 3"]
+    barycentrics: Float[Array, "T T 3"]
+    mask: Bool[Array, "T T"]
+    region_ids: Int[Array, "T T"]
+
+
+@pytree
 class Camera:
     """A pinhole camera, OpenCV axes (x right, y down, z forward).
 
@@ -84,6 +110,94 @@ class Camera:
     translation: Float[Array, "3"]
     focal: Float[Array, ""]
     principal: Float[Array, "2"]
+
+
+@pytree
+class Crop:
+    """A square of a photo at `size` x `size` pixels: the affine map between the two.
+
+        crop = size / side R(-angle) (photo - center) + size / 2
+
+    Attributes:
+        center: `(x, y)` in the photo, pixels.
+        side: pixels of the photo.
+        angle: by which the square is turned, radians (x right, y down); None if it is upright.
+        size: pixels a side of the crop.
+    """
+
+    center: Float[Array, "2"]
+    side: Float[Array, ""]
+    angle: Float[Array, ""] | None = None
+    size: int = static(default=256)
+
+    @property
+    def scale(self) -> Float[Array, ""]:
+        """Pixels of the crop per pixel of the photo."""
+        return self.size / self.side
+
+    def points_to_photo(self, points: Float[Array, "*N 2"]) -> Float[Array, "*N 2"]:
+        """Returns pixels of the crop as pixels of the photo."""
+        local = (points - 0.5 * self.size) / self.scale
+        return self.center + (local if self.angle is None else local @ _turn(self.angle))
+
+    def points_to_crop(self, points: Float[Array, "*N 2"]) -> Float[Array, "*N 2"]:
+        """Returns pixels of the photo as pixels of the crop."""
+        local = points - self.center
+        if self.angle is not None:
+            local = local @ _turn(self.angle).T
+        return local * self.scale + 0.5 * self.size
+
+    def camera_to_photo(self, camera: Camera) -> Camera:
+        """Returns a camera in pixels of an upright crop as one in pixels of the photo."""
+        return camera.replace(
+            focal=camera.focal / self.scale, principal=self.points_to_photo(camera.principal)
+        )
+
+    def camera_to_crop(self, camera: Camera) -> Camera:
+        """Returns a camera in pixels of the photo as one in pixels of an upright crop."""
+        return camera.replace(
+            focal=camera.focal * self.scale, principal=self.points_to_crop(camera.principal)
+        )
+
+    def fit_to_photo(self, fit: FitResult) -> FitResult:
+        """Returns a fit in pixels of an upright crop as one in pixels of the photo."""
+        parameters = fit.parameters
+        return fit.replace(
+            parameters=parameters.replace(camera=self.camera_to_photo(parameters.camera)),
+            landmarks=self.points_to_photo(fit.landmarks),
+        )
+
+
+def _turn(angle: Float[Array, ""]) -> Float[Array, "2 2"]:
+    """Returns the matrix M with `local @ M` turned by the angle, in image coordinates."""
+    c, s = jnp.cos(angle), jnp.sin(angle)
+    return jnp.stack([jnp.stack([c, s]), jnp.stack([-s, c])])
+
+
+@pytree
+class FaceCrop:
+    """A face of a photo as the stages take it: a square of standard size around it.
+
+    All pixels are the square's. What is not known has a neutral value, so that faces of one size
+    stack to a batch.
+
+    Attributes:
+        srgb: the square, 0..1.
+        crop: where the square lies in the photo.
+        landmarks: NaN where one is missing.
+        blendshapes: of the detector, 0..1; zeros where there are none.
+        focal: NaN where it is not known.
+        principal: the camera's principal point: the photo's centre.
+        photo_side: the photo's longer side.
+    """
+
+    srgb: Float[Array, "S S 3"]
+    crop: Crop
+    landmarks: Float[Array, "L 2"]
+    blendshapes: Float[Array, "52"]
+    focal: Float[Array, ""]
+    principal: Float[Array, "2"]
+    photo_side: Float[Array, ""]
 
 
 @pytree
@@ -133,6 +247,79 @@ class Detection:
     landmarks: Float[Array, "L 3"]
     confidence: Float[Array, ""]
     blendshapes: Float[Array, "52"]
+
+
+@pytree
+class LandmarkNoise:
+    """The detector's error, detected minus true, by yaw. Units: 0.063 m x focal / distance.
+
+    Axes: x along the line from the right to the left outer eye corner, y perpendicular, down.
+
+    Attributes:
+        yaw: at which the others are known, radians.
+        bias: mean error.
+        factors: directions in which landmarks err together, times their standard deviation.
+        sigma: standard deviation of what is left.
+    """
+
+    yaw: Float[Array, " Y"]
+    bias: Float[Array, "Y L 2"]
+    factors: Float[Array, "Y R L 2"]
+    sigma: Float[Array, "Y L 2"]
+
+    def at(self, yaw: Float[Array, ""]) -> tuple[Array, Array, Array]:
+        """Returns bias, factors and sigma at a yaw (radians), interpolated, the ends held."""
+        place = jnp.interp(yaw, self.yaw, jnp.arange(len(self.yaw), dtype=jnp.float32))
+        weight = jnp.maximum(0.0, 1.0 - jnp.abs(jnp.arange(len(self.yaw)) - place))
+        bias, factors, sigma = (
+            jnp.tensordot(weight, part, 1) for part in (self.bias, self.factors, self.sigma)
+        )
+        return bias, factors, sigma
+
+    def tempered(
+        self, trust: float | Float[Array, ""], sigma: float | Float[Array, ""]
+    ) -> LandmarkNoise:
+        """Returns a share of this noise, plus independent noise of what the model cannot express.
+
+        Args:
+            trust: factor of bias and standard deviations.
+            sigma: standard deviation to add, in the same units.
+        """
+        return self.replace(
+            bias=trust * self.bias,
+            factors=trust * self.factors,
+            sigma=jnp.sqrt((trust * self.sigma) ** 2 + sigma**2),
+        )
+
+
+@pytree
+class Network:
+    """A converted network.
+
+    Attributes:
+        weights: by number, in the shapes of their operations.
+        graph: the operations, JSON.
+    """
+
+    weights: dict[str, Shaped[Array, "..."]]
+    graph: str = static()
+
+
+@pytree
+class Networks:
+    """MediaPipe's networks.
+
+    Attributes:
+        detector: full-range face detector.
+        mesh: face mesh v2.
+        blendshapes: expression coefficients of a face mesh.
+        segmentation: which pixels show a person.
+    """
+
+    detector: Network
+    mesh: Network
+    blendshapes: Network
+    segmentation: Network
 
 
 @pytree
@@ -199,11 +386,11 @@ class Correlations:
 
 
 @pytree
-class Sketch:
-    """VGG-16's features of database faces at one size, in 8 bits: `values * scales`.
+class FeatureCache:
+    """VGG-16's features of database faces at one size, quantised to 8 bits: `values * scales`.
 
     Attributes:
-        values: one array a layer.
+        values: one array a layer, 0..255.
         scales: one array a layer, of each face and channel.
         layers: names of VGG-16's layers.
     """
@@ -214,16 +401,16 @@ class Sketch:
 
 
 @pytree
-class Sketches:
-    """A database's sketches at the sizes at which faces are compared.
+class FeatureCaches:
+    """Cached features of a database at the two sizes at which faces are compared.
 
     Attributes:
-        half: of all faces, for choosing some; None where they are chosen already.
+        half: of all faces, by which candidates are ranked; None if they are candidates already.
         full: of the same faces at twice the size, for their weights.
     """
 
-    half: Sketch | None
-    full: Sketch
+    half: FeatureCache | None
+    full: FeatureCache
 
 
 @pytree
@@ -235,14 +422,14 @@ class BlendResult:
         correlations: complete ones, blended; None if `blend` was not given any.
         duality_gap: certificate: the objective exceeds its minimum by at most this.
         iterations: of the solver.
-        faces: names of the database's faces.
+        faces: index of each face in the list of the database it is from.
     """
 
     weights: Float[Array, " K"]
     correlations: Correlations | None
     duality_gap: Float[Array, ""]
     iterations: Int[Array, ""]
-    faces: tuple[str, ...] = static(default=())
+    faces: Int[Array, " K"]
 
 
 @pytree
@@ -256,6 +443,70 @@ class SynthesisResult:
 
     texture: Float[Array, "T T 3"]
     losses: Float[Array, " N"]
+
+
+@pytree
+class Observation:
+    """What a photo shows of a face: stages 2 to 4.
+
+    Attributes:
+        fit: shape, pose, albedo, light; camera in pixels of the photo.
+        unwrapped: the photo in the canonical UV.
+    """
+
+    fit: FitResult
+    unwrapped: UnwrapResult
+
+
+@pytree
+class Database:
+    """Complete textures of K faces in the canonical UV.
+
+    Attributes:
+        textures: albedo, sRGB.
+        heights: relief, 128 is none and a level is `HEIGHT_LEVEL_MM`.
+        indices: position of each face in the list of the database it is from.
+        features: VGG-16's features of the faces, where the blend is to do without passes of VGG.
+    """
+
+    textures: Textures
+    heights: UInt8[Array, "K T T"]
+    indices: Int[Array, " K"]
+    features: FeatureCaches | None = None
+
+    def take(self, faces: Int[Array, " N"]) -> Database:
+        """Returns the database of some faces, by their position in this one."""
+        return jax.tree.map(lambda leaf: leaf[faces], self)
+
+
+@pytree
+class Assets:
+    """What the stages need besides the photo; from `load_assets`.
+
+    Attributes:
+        model: the face model.
+        texels: of its canonical UV, at the texture's size.
+        database: textures of other faces, or a `DiskDatabase`.
+        networks: that find faces, landmarks and people.
+        vgg: weights of VGG-16.
+        noise: of the landmark detector.
+        seams: pairs of UV vertices that are one vertex of the mesh, on skin.
+        painted: 1 on eyes, teeth, tongue and the inside of the mouth, which no photo shows well
+            enough: their texture is painted whole.
+        bare_skin: 1 on open skin and scalp: no nose, lips, lids, brows, ears, neck.
+        face_names: of the database's faces.
+    """
+
+    model: FaceModel
+    texels: TexelMap
+    database: Any
+    networks: Networks
+    vgg: Any
+    noise: LandmarkNoise | None
+    seams: Int[Array, "N 2"]
+    painted: Float[Array, "T T"]
+    bare_skin: Float[Array, "T T"]
+    face_names: tuple[str, ...] = static(default=())
 
 
 @pytree

@@ -1,11 +1,11 @@
-"""The texture database's format."""
+"""The texture database: its format, in memory and on disk."""
 
-from jaxface.database.library import Library, open_database
-from jaxface.database.sketches import StoredSketches, open_sketches, write_sketches
+from jaxface.database.disk import DiskDatabase, open_database
+from jaxface.database.features import StoredFeatures, open_features, write_features
 from jaxface.database.store import (
-    Database,
     add_face,
     database_id,
+    face_names,
     load_database,
     read_list,
     remove_face,
@@ -14,17 +14,17 @@ from jaxface.database.store import (
 )
 
 __all__ = [
-    "Database",
-    "Library",
-    "StoredSketches",
+    "DiskDatabase",
+    "StoredFeatures",
     "add_face",
     "database_id",
+    "face_names",
     "load_database",
     "open_database",
-    "open_sketches",
+    "open_features",
     "read_list",
     "remove_face",
     "save_database",
     "verify_database",
-    "write_sketches",
+    "write_features",
 ]

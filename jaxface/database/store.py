@@ -2,7 +2,7 @@
 
     database.json        version, source, and of each face: name, checksums, what is known of it
     NAME.webp            albedo, sRGB
-    NAME.height.webp     height, grey: 128 is none, a level is `HEIGHT_LEVEL` millimetres
+    NAME.height.webp     height, grey: 128 is none, a level is `HEIGHT_LEVEL_MM` millimetres
     NAME.specular.webp   how strongly the skin reflects, grey
 
 A face is added by writing its pictures first and replacing the list last, so that a folder is
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,42 +22,15 @@ import imageio.v3 as iio
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, UInt8
 
 from jaxface import assets
 from jaxface.errors import AssetError, InputError
-from jaxface.pytrees import pytree, static
-from jaxface.types import Sketches
+from jaxface.types import HEIGHT_LEVEL_MM, Database
 
 LIST, FORMAT, UV = "database.json", 2, "jaxface canonical UV 1"
-HEIGHT_LEVEL = 0.0025  # millimetres
 _SPECULAR_SIZE = 256
 # Name, sRGB albedo 0..1, height in millimetres, specular 0..1, what else is known.
-Face = tuple[str, np.ndarray, np.ndarray | None, np.ndarray | None, dict[str, Any]]
-
-
-@pytree
-class Database:
-    """Complete textures of K faces in the canonical UV, and their names.
-
-    Attributes:
-        textures: albedo, sRGB.
-        heights: relief, 128 is none and a level is `HEIGHT_LEVEL` millimetres.
-        names: of the faces.
-        sketches: of the faces, where the blend is to do without passes of VGG.
-    """
-
-    textures: UInt8[Array, "K T T 3"]
-    heights: UInt8[Array, "K T T"]
-    names: tuple[str, ...] = static()
-    sketches: Sketches | None = None
-
-    def take(self, faces: Sequence[int]) -> Database:
-        """Returns the database of some faces."""
-        index = jnp.asarray(faces)
-        names = tuple(self.names[face] for face in faces)
-        sketches = jax.tree.map(lambda leaf: leaf[index], self.sketches)
-        return Database(self.textures[index], self.heights[index], names, sketches)
+FaceRecord = tuple[str, np.ndarray, np.ndarray | None, np.ndarray | None, dict[str, Any]]
 
 
 def load_database(path: str | Path | None = None, *, size: int = 512) -> Database:
@@ -75,7 +48,7 @@ def load_database(path: str | Path | None = None, *, size: int = 512) -> Databas
         (64, 64, 64, 3)
     """
     folder = assets.path("database") if path is None else Path(path)
-    names = [entry["name"] for entry in read_list(folder)["faces"]]
+    names = face_names(folder)
     if len(names) < 2:
         raise AssetError(f"The database {folder} needs two or more textures.")
     textures = np.empty((len(names), size, size, 3), np.uint8)
@@ -84,7 +57,20 @@ def load_database(path: str | Path | None = None, *, size: int = 512) -> Databas
         pictures = pool.map(lambda name: load_pictures(folder, name, size), names)
         for index, (texture, height) in enumerate(pictures):
             textures[index], heights[index] = texture, height
-    return Database(jnp.asarray(textures), jnp.asarray(heights), tuple(names))
+    return Database(jnp.asarray(textures), jnp.asarray(heights), jnp.arange(len(names)))
+
+
+def face_names(path: str | Path | None = None) -> tuple[str, ...]:
+    """Returns the names of a database's faces, in the order of its list.
+
+    Args:
+        path: a folder with `database.json`; the embedded database if missing.
+
+    Raises:
+        AssetError: the folder or its list is missing or damaged.
+    """
+    folder = assets.path("database") if path is None else Path(path)
+    return tuple(entry["name"] for entry in read_list(folder)["faces"])
 
 
 def load_pictures(folder: Path, name: str, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -123,7 +109,7 @@ def read_list(folder: Path) -> dict[str, Any]:
     return listing
 
 
-def save_database(folder: Path, faces: Iterable[Face], *, source: str) -> None:
+def save_database(folder: Path, faces: Iterable[FaceRecord], *, source: str) -> None:
     """Writes faces as a new database, in place of what was there."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / LIST).unlink(missing_ok=True)
@@ -163,7 +149,7 @@ def add_face(
         raise InputError(f"The database {folder} has a face named {name} already.")
     pictures = {f"{name}.webp": (albedo, 94)}
     if height is not None:
-        pictures[f"{name}.height.webp"] = (128 / 255 + height / HEIGHT_LEVEL / 255, 75)
+        pictures[f"{name}.height.webp"] = (128 / 255 + height / HEIGHT_LEVEL_MM / 255, 75)
     if specular is not None:
         small = jax.image.resize(jnp.asarray(specular), [_SPECULAR_SIZE] * 2, "linear")
         pictures[f"{name}.specular.webp"] = (np.asarray(small), 75)

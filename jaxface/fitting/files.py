@@ -1,13 +1,11 @@
-"""Assets of the fit: the landmark detector's noise, the 68 points. Host code."""
+"""Loads the landmark detector's measured noise. Host code."""
 
 from __future__ import annotations
 
 import jax.numpy as jnp
 
 from jaxface import assets
-from jaxface.fitting.landmarks import LandmarkNoise
-from jaxface.landmarks.schemes import IBUG68
-from jaxface.types import FaceModel
+from jaxface.types import LandmarkNoise
 
 
 def load_noise() -> LandmarkNoise:
@@ -19,12 +17,3 @@ def load_noise() -> LandmarkNoise:
     arrays = assets.load_npz("landmark_noise.npz")
     names = ("yaw", "bias", "factors", "sigma")
     return LandmarkNoise(**{name: jnp.asarray(arrays[name], jnp.float32) for name in names})
-
-
-def with_landmarks68(model: FaceModel) -> FaceModel:
-    """Returns the face model with the 68-point landmark embedding instead of the 478."""
-    points = jnp.array(IBUG68)
-    return model.replace(
-        landmark_triangles=model.landmark_triangles[points],
-        landmark_barycentrics=model.landmark_barycentrics[points],
-    )

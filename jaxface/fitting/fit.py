@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Literal
 
 import jax
@@ -12,12 +9,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxface.errors import InputError
-from jaxface.fitting.crop import Crop, in_whole, make_crop
 from jaxface.fitting.derivative import Objective, differentiable
 from jaxface.fitting.landmarks import (
-    LandmarkNoise,
     LandmarkTerms,
-    embedding_points,
     fit_landmarks,
     landmark_error,
     plain_noise,
@@ -25,13 +19,14 @@ from jaxface.fitting.landmarks import (
 )
 from jaxface.fitting.photometric import (
     PixelTerms,
+    blurred_levels,
     fit_pixels,
     lighting_prior,
     make_samples,
-    pyramid,
 )
 from jaxface.fitting.schemes import scheme_of
 from jaxface.fitting.solver import SolverConfig, State
+from jaxface.fitting.target import FitTarget, fit_target
 from jaxface.fitting.unknowns import (
     LIGHTING,
     POSE,
@@ -41,16 +36,21 @@ from jaxface.fitting.unknowns import (
     project_point,
     shape_basis,
 )
+from jaxface.morphable.model import landmark_points
 from jaxface.precision import jit
+from jaxface.pytrees import pytree, static
 from jaxface.rendering.lighting import uniform
-from jaxface.types import FaceModel, FaceParameters, FitResult, Lighting
+from jaxface.types import FaceModel, FaceParameters, FitResult, LandmarkNoise, Lighting
 
 _ARKIT = 52  # every model has ARKit's expressions first, then those of its own
 
 
-@dataclass(frozen=True)
+@pytree
 class FitConfig:
-    """Options of `fit`. Widths are standard deviations.
+    """Options of `fit`.
+
+    Widths are standard deviations. All but `photometric`, `derivative` and the solvers' step counts
+    may be traced.
 
     Attributes:
         photometric: also fit the pixels; without it albedo is the mean and light is uniform.
@@ -75,7 +75,7 @@ class FitConfig:
             then taken.
     """
 
-    photometric: bool = True
+    photometric: bool = static(default=True)
     landmark_sigma: float = 0.04
     noise_trust: float = 0.4
     identity_weight: float = 1.0
@@ -87,9 +87,9 @@ class FitConfig:
     usual_focal: float = 1.5
     pixel_weight: float = 120.0
     pixel_sigma: float = 0.06
-    solver: SolverConfig = field(default=SolverConfig(max_iterations=15, rtol=1e-4))
-    pixel_solver: SolverConfig = field(default=SolverConfig(max_iterations=10, rtol=1e-3))
-    derivative: Literal["implicit", "unrolled"] = "implicit"
+    solver: SolverConfig = SolverConfig(max_iterations=15, rtol=1e-4)
+    pixel_solver: SolverConfig = SolverConfig(max_iterations=10, rtol=1e-3)
+    derivative: Literal["implicit", "unrolled"] = static(default="implicit")
 
 
 def expression_order(names: tuple[str, ...]) -> list[int]:
@@ -140,7 +140,7 @@ def fit(
         principal: the camera's principal point, pixels; the photo's centre if not given.
         photo_size: longer side of the uncropped photo in this photo's pixels, for the prior on the
             focal length; this photo's own if not given.
-        config: static options.
+        config: options.
 
     Raises:
         InputError: the number of landmarks is not that of the model's embedding.
@@ -158,22 +158,26 @@ def fit(
             f"{len(model.landmark_triangles)}."
         )
     scheme_of(len(landmarks))
-    crop = make_crop(
-        *(photo_srgb, landmarks, focal, person_mask, principal, photo_size), config.usual_focal
+    target = _target(
+        photo_srgb, landmarks, focal, person_mask, principal, photo_size, config.usual_focal
     )
-    return in_whole(_fit_crop(crop, model, blendshapes, noise, config), crop)
+    return _fit_target(target, model, blendshapes, noise, config)
 
 
-@partial(jit, static_argnames="config")
-def _fit_crop(
-    crop: Crop,
+# Compiled for each size of photo, which the fit itself is not.
+_target = jit(fit_target)
+
+
+@jit
+def _fit_target(
+    target: FitTarget,
     model: FaceModel,
     blendshapes: Float[Array, "52"] | None,
     noise: LandmarkNoise | None,
     config: FitConfig,
 ) -> FitResult:
-    """Returns the fit in the crop's pixels."""
-    pose, objective = pose_and_objective(crop, model, blendshapes, noise, config)
+    """Returns the fit in pixels of the photo."""
+    pose, objective = pose_and_objective(target, model, blendshapes, noise, config)
     if config.derivative == "unrolled":
         state, photometric_error = _search(pose, objective, unrolled(config))
         x = state.x
@@ -184,17 +188,20 @@ def _fit_crop(
             objective = objective.replace(pixels=finest)
         x = differentiable(state.x, objective)
     result = fit_result(x, objective, photometric_error)
-    return result.replace(converged=state.converged, iterations=state.iterations)
+    result = result.replace(converged=state.converged, iterations=state.iterations)
+    return target.crop.fit_to_photo(result)
 
 
 def unrolled(config: FitConfig) -> FitConfig:
     """Returns the options with solvers that derivatives pass through."""
-    solvers = replace(config.solver, unrolled=True), replace(config.pixel_solver, unrolled=True)
-    return replace(config, solver=solvers[0], pixel_solver=solvers[1])
+    return config.replace(
+        solver=config.solver.replace(unrolled=True),
+        pixel_solver=config.pixel_solver.replace(unrolled=True),
+    )
 
 
 def pose_and_objective(
-    crop: Crop,
+    target: FitTarget,
     model: FaceModel,
     blendshapes: Float[Array, "52"] | None,
     noise: LandmarkNoise | None,
@@ -202,7 +209,7 @@ def pose_and_objective(
 ) -> tuple[Float[Array, "7"], Objective]:
     """Returns where the search starts, and what it minimises (all levels of the picture)."""
     if noise is None:
-        noise = plain_noise(len(crop.landmarks), config.landmark_sigma)
+        noise = plain_noise(len(target.landmarks), config.landmark_sigma)
     else:
         noise = noise.tempered(config.noise_trust, config.landmark_sigma)
     modes = len(model.albedo_basis)
@@ -213,30 +220,30 @@ def pose_and_objective(
     )
     # Where the search starts changes nothing of what it finds.
     start = jax.lax.stop_gradient(
-        (embedding_points(model, model.mean), crop.landmarks, crop.principal)
+        (landmark_points(model, model.mean), target.landmarks, target.principal)
     )
-    pose, frame = start_pose(start[0], start[1], crop.present, start[2])
+    pose, frame = start_pose(start[0], start[1], target.present, start[2])
     factors = config.known_focal_factor, config.focal_factor
-    sure, unsure = (math.log(factor) ** -2 for factor in factors)
+    sure, unsure = (jnp.log(factor) ** -2 for factor in factors)
     prior = _prior(pose, layout, model, blendshapes, config).replace(
-        log_focal=crop.log_focal, focal_precision=jnp.where(crop.focal_known, sure, unsure)
+        log_focal=target.log_focal, focal_precision=jnp.where(target.focal_known, sure, unsure)
     )
     basis = shape_basis(model)
     objective = Objective(
-        points=LandmarkTerms(crop.landmarks, crop.present, model, basis, noise, layout),
+        points=LandmarkTerms(target.landmarks, target.present, model, basis, noise, layout),
         pixels=None,
         prior=prior,
-        frame=frame.replace(principal=crop.principal),
+        frame=frame.replace(principal=target.principal),
     )
     if config.photometric:
         pixels = PixelTerms(
-            picture=pyramid(crop.image),
+            picture=blurred_levels(target.image),
             samples=make_samples(model, basis),
             model=model,
             basis=basis,
             layout=layout,
-            weight=config.pixel_weight,
-            sigma=config.pixel_sigma,
+            weight=jnp.asarray(config.pixel_weight),
+            sigma=jnp.asarray(config.pixel_sigma),
         )
         objective = objective.replace(pixels=pixels)
     return pose, objective
@@ -256,7 +263,7 @@ def fit_result(
         light = rest[-LIGHTING:].reshape(9, 3)
     frame = objective.frame
     vertices = model.mean + jnp.tensordot(x[layout.shape], points.basis, 1)
-    fitted = jax.vmap(lambda p: project_point(p, pose, frame))(embedding_points(model, vertices))
+    fitted = jax.vmap(lambda p: project_point(p, pose, frame))(landmark_points(model, vertices))
     return FitResult(
         parameters=FaceParameters(
             identity=identity,
@@ -288,9 +295,9 @@ def _search(
 def _prior(pose, layout: Layout, model, blendshapes, config: FitConfig) -> Prior:
     """Returns the prior over pose, identity, expression and nuisance."""
     order = expression_order(model.expression_names)
-    mean = jnp.zeros(layout.size).at[:POSE].set(pose).at[6].set(math.log(config.distance))
+    mean = jnp.zeros(layout.size).at[:POSE].set(pose).at[6].set(jnp.log(config.distance))
     precision = jnp.ones(layout.size).at[:6].set(1e-8)
-    precision = precision.at[6].set(math.log(config.distance_factor) ** -2)
+    precision = precision.at[6].set(jnp.log(config.distance_factor) ** -2)
     people = slice(POSE, POSE + layout.identity)
     faces = slice(people.stop, layout.shape.stop)
     precision = precision.at[people].set(config.identity_weight)

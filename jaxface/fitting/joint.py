@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxface.fitting.solver import ACTIVE_SET_PASSES, Linear, System, room
+from jaxface.fitting.solver import ACTIVE_SET_PASSES, Linear, System, bound_slack
 from jaxface.fitting.unknowns import Frame, Layout
 
 
@@ -91,7 +91,7 @@ def joint_step(shared: np.ndarray) -> Linear:
         scale = jax.lax.rsqrt(jnp.maximum(size, 1e-12))
         matrix = system.normal * scale[:, :, None] * scale[:, None, :]
         gradient = together(system.gradient * scale)
-        low, high = room(lower, x, scale), room(upper, x, scale)
+        low, high = bound_slack(lower, x, scale), bound_slack(upper, x, scale)
         held = ((low >= 0) & (gradient > 0)) | ((high <= 0) & (gradient < 0))
 
         def refine(_: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:

@@ -28,9 +28,9 @@ from jaxface.fitting.unknowns import (
     project_point,
     rotation_of,
 )
-from jaxface.pytrees import pytree
+from jaxface.morphable.model import landmark_points
 from jaxface.rendering.normals import length, normalize
-from jaxface.types import FaceModel
+from jaxface.types import FaceModel, LandmarkNoise
 
 OUTER_ITERATIONS = 3
 _CANDIDATES = 12
@@ -39,48 +39,7 @@ _START_DISTANCE = 1.3
 _START_ROUNDS = 4
 
 
-@pytree
-class LandmarkNoise:
-    """The detector's error, detected minus true, by yaw. Units: 0.063 m x focal / distance.
-
-    Axes: x along the line from the right to the left outer eye corner, y perpendicular, down.
-
-    Attributes:
-        yaw: at which the others are known, radians.
-        bias: mean error.
-        factors: directions in which landmarks err together, times their standard deviation.
-        sigma: standard deviation of what is left.
-    """
-
-    yaw: Float[Array, " Y"]
-    bias: Float[Array, "Y L 2"]
-    factors: Float[Array, "Y R L 2"]
-    sigma: Float[Array, "Y L 2"]
-
-    def at(self, yaw: Float[Array, ""]) -> tuple[Array, Array, Array]:
-        """Returns bias, factors and sigma at a yaw (radians), interpolated, the ends held."""
-        place = jnp.interp(yaw, self.yaw, jnp.arange(len(self.yaw), dtype=jnp.float32))
-        weight = jnp.maximum(0.0, 1.0 - jnp.abs(jnp.arange(len(self.yaw)) - place))
-        bias, factors, sigma = (
-            jnp.tensordot(weight, part, 1) for part in (self.bias, self.factors, self.sigma)
-        )
-        return bias, factors, sigma
-
-    def tempered(self, trust: float, sigma: float) -> LandmarkNoise:
-        """Returns a share of this noise, plus independent noise of what the model cannot express.
-
-        Args:
-            trust: factor of bias and standard deviations.
-            sigma: standard deviation to add, in the same units.
-        """
-        return self.replace(
-            bias=trust * self.bias,
-            factors=trust * self.factors,
-            sigma=jnp.sqrt((trust * self.sigma) ** 2 + sigma**2),
-        )
-
-
-def plain_noise(count: int, sigma: float) -> LandmarkNoise:
+def plain_noise(count: int, sigma: float | Float[Array, ""]) -> LandmarkNoise:
     """Returns unbiased, independent noise of one size at every yaw."""
     return LandmarkNoise(
         yaw=jnp.zeros(1),
@@ -143,12 +102,6 @@ class LandmarkTerm:
             gradient=weighted.T @ value.reshape(-1),
             normal=weighted.T @ flat,
         )
-
-
-def embedding_points(model: FaceModel, vertices: Float[Array, "V 3"]) -> Float[Array, "L 3"]:
-    """Returns the landmarks on the surface, model space."""
-    corners = vertices[model.triangles[model.landmark_triangles]]
-    return jnp.einsum("lk,lkc->lc", model.landmark_barycentrics, corners)
 
 
 def weak_perspective(
@@ -232,7 +185,7 @@ def sliding_candidates(model: FaceModel, scheme: Scheme) -> Int[Array, "S C"]:
     """
     outside = [model.region_names.index(name) for name in ("skin", "lips", "neck", "nose")]
     allowed = jnp.isin(model.vertex_region, jnp.array(outside))
-    points = embedding_points(model, model.mean)[jnp.array(scheme.sliding)]
+    points = landmark_points(model, model.mean)[jnp.array(scheme.sliding)]
     axis_depth = -0.07
     azimuth = jnp.arctan2(points[:, 0], points[:, 2] - axis_depth)
     radius = jnp.hypot(points[:, 0], points[:, 2] - axis_depth)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import jax
@@ -12,16 +11,16 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxface.errors import InputError
-from jaxface.fitting.crop import Crop, in_whole, make_crop
 from jaxface.fitting.derivative import Objective
-from jaxface.fitting.fit import FitConfig, fit_result, pose_and_objective, unrolled
+from jaxface.fitting.fit import FitConfig, _target, fit_result, pose_and_objective, unrolled
 from jaxface.fitting.joint import Each, joint_step
-from jaxface.fitting.landmarks import LandmarkNoise, fit_landmarks
+from jaxface.fitting.landmarks import fit_landmarks
 from jaxface.fitting.photometric import PixelTerm, fit_pixels
 from jaxface.fitting.schemes import scheme_of
+from jaxface.fitting.target import FitTarget
 from jaxface.fitting.unknowns import LIGHTING, POSE, Layout
 from jaxface.precision import jit
-from jaxface.types import FaceModel, FitResult
+from jaxface.types import FaceModel, FitResult, LandmarkNoise
 
 
 def fit_faces(
@@ -54,7 +53,7 @@ def fit_faces(
         person_masks: probability that a pixel shows the person, 0..1.
         principals: principal points, pixels; the photos' centres if not given.
         photo_sizes: longer sides of the uncropped photos, in these photos' pixels.
-        config: static options.
+        config: options.
 
     Raises:
         InputError: there is no photo, or the number of landmarks is not that of the model.
@@ -80,36 +79,34 @@ def fit_faces(
         missing if given is None else given
         for given in (focals, person_masks, principals, photo_sizes)
     )
-    crops = [
-        make_crop(photo, points, focal, mask, principal, size, config.usual_focal)
+    targets = [
+        _target(photo, points, focal, mask, principal, size, config.usual_focal)
         for photo, points, focal, mask, principal, size in zip(
             photos_srgb, landmarks, *optional, strict=True
         )
     ]
     expressions = None if blendshapes is None else jnp.stack(list(blendshapes))
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *crops)
-    found = _fit_crops(stacked, model, expressions, noise, config)
-    return [
-        in_whole(jax.tree.map(lambda leaf, i=i: leaf[i], found), crops[i]) for i in range(count)
-    ]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *targets)
+    found = _fit_targets(stacked, model, expressions, noise, config)
+    return [jax.tree.map(lambda leaf, i=i: leaf[i], found) for i in range(count)]
 
 
-@partial(jit, static_argnames="config")
-def _fit_crops(
-    crops: Crop,
+@jit
+def _fit_targets(
+    targets: FitTarget,
     model: FaceModel,
     blendshapes: Float[Array, "N 52"] | None,
     noise: LandmarkNoise | None,
     config: FitConfig,
 ) -> FitResult:
-    """Returns the fits in pixels of the crops, stacked."""
+    """Returns the fits in pixels of the photos, stacked."""
 
-    def begin(crop: Crop, expression: Array | None) -> tuple[Array, Objective]:
-        return pose_and_objective(crop, model, expression, noise, config)
+    def begin(target: FitTarget, expression: Array | None) -> tuple[Array, Objective]:
+        return pose_and_objective(target, model, expression, noise, config)
 
-    first = jax.eval_shape(begin, *jax.tree.map(lambda leaf: leaf[0], (crops, blendshapes)))[1]
+    first = jax.eval_shape(begin, *jax.tree.map(lambda leaf: leaf[0], (targets, blendshapes)))[1]
     axes = _axes(first)
-    poses, objective = jax.vmap(begin, out_axes=(0, axes))(crops, blendshapes)
+    poses, objective = jax.vmap(begin, out_axes=(0, axes))(targets, blendshapes)
     if config.derivative == "unrolled":
         config = unrolled(config)
     else:
@@ -131,14 +128,21 @@ def _fit_crops(
         # Levels of the pyramid first, then photos.
         pixels = objective.pixels
         pixels = pixels.replace(picture=jnp.moveaxis(pixels.picture, 0, 1))
-        rounds: dict[str, Any] = {"image": 0, "samples": None, "weight": 0, "frame": 0}
-        levels = Each(pixels, axes.pixels, PixelTerm(**rounds, sigma=pixels.sigma))
+        rounds: dict[str, Any] = {
+            "image": 0,
+            "samples": None,
+            "weight": 0,
+            "frame": 0,
+            "sigma": None,
+        }
+        levels = Each(pixels, axes.pixels, PixelTerm(**rounds))
         state, errors = fit_pixels(state, levels, frame, points, each, config.pixel_solver, linear)
     result = jax.vmap(fit_result, (0, axes, 0))(state.x, objective, errors)
-    return result.replace(
+    result = result.replace(
         converged=jnp.broadcast_to(state.converged, errors.shape),
         iterations=jnp.broadcast_to(state.iterations, errors.shape),
     )
+    return jax.vmap(lambda target, fit: target.crop.fit_to_photo(fit))(targets, result)
 
 
 def _axes(objective: Objective) -> Objective:
@@ -146,7 +150,10 @@ def _axes(objective: Objective) -> Objective:
     points, pixels = objective.points, objective.pixels
     return objective.replace(
         points=points.replace(target=0, present=0, model=None, basis=None, noise=None),
-        pixels=pixels and pixels.replace(picture=0, samples=None, model=None, basis=None),
+        pixels=pixels
+        and pixels.replace(
+            picture=0, samples=None, model=None, basis=None, weight=None, sigma=None
+        ),
         prior=0,
         frame=0,
     )

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
+from jaxface.filters import blur
 from jaxface.fitting.joint import Each
 from jaxface.fitting.landmarks import LandmarkTerms
 from jaxface.fitting.solver import Linear, SolverConfig, State, System, solve, solve_step
@@ -27,7 +28,6 @@ from jaxface.fitting.unknowns import (
     project_point,
     rotation_of,
 )
-from jaxface.pytrees import static
 from jaxface.rendering.color import linear_to_srgb, srgb_to_linear
 from jaxface.rendering.lighting import irradiance_basis, shade, uniform
 from jaxface.rendering.normals import length, normalize
@@ -64,7 +64,7 @@ class Samples:
 def make_samples(model: FaceModel, basis: Float[Array, "S V 3"]) -> Samples:
     """Returns samples at the quads of the face's front, weighted by their area.
 
-    Of a mesh with more than `SAMPLES` of them every so manieth.
+    If the mesh has more than `SAMPLES` front-facing quads, they are subsampled evenly.
     """
     regions = [model.region_names.index(name) for name in _REGIONS if name in model.region_names]
     inside = jnp.all(jnp.isin(model.vertex_region[model.quads], jnp.array(regions)), axis=1)
@@ -167,7 +167,7 @@ class PixelTerm:
     samples: Samples
     weight: Float[Array, " N"]
     frame: Frame
-    sigma: float = static()
+    sigma: Float[Array, ""]
 
     def system(self, x: Float[Array, " P"], layout: Layout) -> System:
         """Returns the pixels' part of value, gradient and matrix."""
@@ -268,8 +268,8 @@ class PixelTerms:
     model: FaceModel
     basis: Float[Array, "S V 3"]
     layout: Layout
-    weight: float = static()
-    sigma: float = static()
+    weight: Float[Array, ""]
+    sigma: Float[Array, ""]
 
     def on(self, picture: Float[Array, "S S 4"]) -> PixelTerms:
         """Returns the terms with another picture, such as a level of the pyramid."""
@@ -293,14 +293,6 @@ class PixelTerms:
         )
 
 
-def blur(image: Float[Array, "S S C"], width: Float[Array, ""]) -> Float[Array, "S S C"]:
-    """Returns the image under a Gaussian of that width in pixels, the border normalised."""
-    at = jnp.arange(image.shape[0])
-    kernel = jnp.exp(-0.5 * ((at[:, None] - at) / width) ** 2)
-    kernel /= kernel.sum(axis=1, keepdims=True)
-    return jnp.einsum("ij,jkc,lk->ilc", kernel, image, kernel)
-
-
 def fit_pixels(
     state: State,
     levels: PixelTerms | Each,
@@ -317,7 +309,7 @@ def fit_pixels(
 
     Args:
         state: from the landmarks.
-        levels: the pixels, with all levels of the pyramid (`pyramid`) as their picture.
+        levels: the pixels, with all levels of the pyramid (`blurred_levels`) as their picture.
         frame: that the pose is relative to.
         terms: landmarks, model and noise.
         prior: over all unknowns.
@@ -345,6 +337,6 @@ def fit_pixels(
     return last.replace(iterations=state.iterations + jnp.sum(states.iterations)), errors[-1]
 
 
-def pyramid(image: Float[Array, "S S C"]) -> Float[Array, "N S S C"]:
+def blurred_levels(image: Float[Array, "S S C"]) -> Float[Array, "N S S C"]:
     """Returns the image under each of the blurs, coarse to fine, all at full size."""
     return jax.vmap(lambda width: blur(image, width))(jnp.array(BLURS))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jaxface.errors import InputError
+import jax.numpy as jnp
 
-# The face oval of MediaPipe's mesh, from the top of the forehead clockwise in the picture.
-_OVAL = (
-    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
-    152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
-)  # fmt: skip
+from jaxface.errors import InputError
+from jaxface.landmarks.schemes import FACE_OVAL, IBUG68
+from jaxface.types import FaceModel
+
 _SIDES = (
     251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400,
     21, 162, 127, 234, 93, 132, 58, 172, 136, 150, 149, 176,
@@ -31,7 +30,7 @@ class Scheme:
     left_eye: tuple[int, int]
 
 
-MEDIAPIPE = Scheme(contour=_OVAL, sliding=_SIDES, right_eye=(33, 133), left_eye=(263, 362))
+MEDIAPIPE = Scheme(contour=FACE_OVAL, sliding=_SIDES, right_eye=(33, 133), left_eye=(263, 362))
 SIXTY_EIGHT = Scheme(
     contour=tuple(range(17)),
     sliding=(*range(7), *range(10, 17)),
@@ -51,3 +50,12 @@ def scheme_of(count: int) -> Scheme:
     if count == 68:
         return SIXTY_EIGHT
     raise InputError(f"There are {count} landmarks; jaxface reads 478, 468 or 68 points.")
+
+
+def with_landmarks68(model: FaceModel) -> FaceModel:
+    """Returns the face model with the 68-point landmark embedding instead of the 478."""
+    points = jnp.array(IBUG68)
+    return model.replace(
+        landmark_triangles=model.landmark_triangles[points],
+        landmark_barycentrics=model.landmark_barycentrics[points],
+    )

@@ -21,13 +21,12 @@ Triggs et al., *Bundle Adjustment* (2000), 4.3.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxface.pytrees import pytree
+from jaxface.pytrees import pytree, static
 
 ACTIVE_SET_PASSES = 3
 _MAX_DAMPING = 1e8
@@ -74,7 +73,7 @@ class State:
     stalled: Bool[Array, ""]
 
 
-@dataclass(frozen=True)
+@pytree
 class SolverConfig:
     """Options of `solve`.
 
@@ -86,10 +85,10 @@ class SolverConfig:
             mode too) pass through the loop.
     """
 
-    max_iterations: int = 30
+    max_iterations: int = static(default=30)
     rtol: float = 1e-5
     damping: float = 1e-3
-    unrolled: bool = False
+    unrolled: bool = static(default=False)
 
 
 SystemFunction = Callable[[Array], System]
@@ -132,7 +131,7 @@ def residual_system(
     return system
 
 
-def room(
+def bound_slack(
     bound: Float[Array, " P"], x: Float[Array, "*N P"], scale: Float[Array, "*N P"]
 ) -> Float[Array, "*N P"]:
     """Returns how far a scaled step may go: infinitely without a bound, whatever the scale."""
@@ -151,7 +150,7 @@ def solve_step(
     scale = jax.lax.rsqrt(jnp.maximum(jnp.diagonal(system.normal), 1e-12))
     matrix = system.normal * scale[:, None] * scale
     gradient = system.gradient * scale
-    low, high = room(lower, x, scale), room(upper, x, scale)
+    low, high = bound_slack(lower, x, scale), bound_slack(upper, x, scale)
     held = ((low >= 0) & (gradient > 0)) | ((high <= 0) & (gradient < 0))
 
     def refine(_: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -250,7 +249,7 @@ def solve(
         x: start, any vector inside the bounds.
         lower: bounds, in the units of x, `-inf` where there is none.
         upper: bounds, in the units of x, `inf` where there is none.
-        config: static options.
+        config: options; numbers may be traced.
         linear: solves the damped linear system of a step; another one for another structure.
 
     Example:

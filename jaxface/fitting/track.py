@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from jaxface.errors import InputError
-from jaxface.fitting.crop import Crop
 from jaxface.fitting.fit import FitConfig, pose_and_objective
-from jaxface.fitting.landmarks import (
-    LandmarkNoise,
-    embedding_points,
-    fit_landmarks,
-    landmark_error,
-)
+from jaxface.fitting.landmarks import fit_landmarks, landmark_error
+from jaxface.fitting.target import FitTarget
 from jaxface.fitting.unknowns import POSE, Frame, Layout, camera_of, project_point
+from jaxface.morphable.model import landmark_points
 from jaxface.precision import jit
+from jaxface.pytrees import pytree
 from jaxface.rendering.camera import axis_angle
-from jaxface.types import FaceModel, Track
+from jaxface.types import Crop, FaceModel, LandmarkNoise, Track
 
-_TOGETHER = 16  # frames
+_TOGETHER = 16  # frames that are fitted at once
+_BUCKET = 64  # frames: a video's number of frames is rounded up to a power of two times this
 _FRONT = np.diag(np.array([1.0, -1.0, -1.0], np.float32))  # of a face that looks into the camera
 
 
-@dataclass(frozen=True)
+@pytree
 class TrackConfig:
     """Options of `track`. How far things move, standard deviation after one second.
 
@@ -48,7 +43,7 @@ class TrackConfig:
     distance: float = 0.03
     expression: float = 0.8
     error: float = 1.0
-    fit: FitConfig = field(default=FitConfig(photometric=False))
+    fit: FitConfig = FitConfig(photometric=False)
 
 
 def track(
@@ -56,7 +51,7 @@ def track(
     identity: Float[Array, " I"],
     model: FaceModel,
     *,
-    rate: float,
+    rate: float | Float[Array, ""],
     focal: float | Float[Array, ""],
     principal: Float[Array, "2"],
     blendshapes: Float[Array, "N 52"] | None = None,
@@ -69,7 +64,8 @@ def track(
     optimum, and the solver's matrix as its precision), a random walk in time joins the frames, and
     the most probable path is found in one go: a block-tridiagonal system, whose cost grows with
     the number of frames. A frame without a face follows from those around it. Host function
-    around one jitted program. No gradients go through it.
+    around one jitted program, which is compiled once for each bucket of frame numbers, whatever
+    the rate. No gradients go through it.
 
     Args:
         landmarks: pixels, NaN in frames that show no face.
@@ -80,7 +76,7 @@ def track(
         principal: principal point, pixels.
         blendshapes: `Detection.blendshapes` of each frame, 0..1.
         noise: of the landmark detector.
-        config: static options.
+        config: options.
 
     Raises:
         InputError: no frame shows a face.
@@ -101,34 +97,44 @@ def track(
     # A frame without a face starts from its neighbour's landmarks, and counts for nothing.
     known = np.flatnonzero(there)
     nearest = known[np.abs(np.arange(len(there))[:, None] - known).argmin(1)]
-    if blendshapes is not None:
-        blendshapes = jnp.asarray(blendshapes)[nearest]
-    return _track(
+    # Frames beyond the last one count for nothing, either: few numbers of frames are compiled.
+    count = len(there)
+    padding = bucket(count) - count
+    nearest = np.concatenate([nearest, np.full(padding, nearest[-1])])
+    found = _track(
         jnp.asarray(landmarks)[nearest, :, :2],
-        jnp.asarray(there, jnp.float32),
+        jnp.asarray(np.pad(there, (0, padding)), jnp.float32),
         identity,
         model,
+        jnp.asarray(rate, jnp.float32),
         jnp.asarray(focal, jnp.float32),
         jnp.asarray(principal, jnp.float32),
-        blendshapes,
+        None if blendshapes is None else jnp.asarray(blendshapes)[nearest],
         noise,
-        rate=float(rate),
-        config=config,
+        config,
     )
+    return jax.tree.map(lambda leaf: leaf[:count], found)
 
 
-@partial(jit, static_argnames=("rate", "config"))
+def bucket(count: int) -> int:
+    """Returns the number of frames that a video of `count` frames is computed with."""
+    size = _BUCKET
+    while size < count:
+        size *= 2
+    return size
+
+
+@jit
 def _track(
     landmarks: Float[Array, "N L 2"],
     there: Float[Array, " N"],
     identity: Float[Array, " I"],
     model: FaceModel,
+    rate: Float[Array, ""],
     focal: Float[Array, ""],
     principal: Float[Array, "2"],
     blendshapes: Float[Array, "N 52"] | None,
     noise: LandmarkNoise | None,
-    *,
-    rate: float,
     config: TrackConfig,
 ) -> Track:
     own = model.replace(
@@ -137,17 +143,16 @@ def _track(
     )
 
     def one(points: Array, shapes: Array | None) -> tuple[Array, Array]:
-        crop = Crop(
+        target = FitTarget(
             image=jnp.zeros((1, 1, 4)),
             landmarks=points,
             present=jnp.ones(len(points)),
             principal=principal,
             log_focal=jnp.log(focal),
             focal_known=jnp.ones((), bool),
-            corner=jnp.zeros(2),
-            zoom=jnp.ones(()),
+            crop=Crop(jnp.zeros(2), jnp.ones(())),
         )
-        pose, objective = pose_and_objective(crop, own, shapes, noise, config.fit)
+        pose, objective = pose_and_objective(target, own, shapes, noise, config.fit)
         # Turns are measured from one direction in all frames.
         pose = pose.at[:3].set(axis_angle(objective.frame.rotation @ _FRONT.T))
         prior = objective.prior.replace(mean=objective.prior.mean.at[:3].set(pose[:3]))
@@ -168,7 +173,7 @@ def _track(
         pose, _, expression, _ = layout.split(x)
         expression = jnp.clip(expression, 0.0, 1.0)
         vertices = own.mean + jnp.tensordot(expression, own.expression_basis, 1)
-        fitted = jax.vmap(lambda p: project_point(p, pose, frame))(embedding_points(own, vertices))
+        fitted = jax.vmap(lambda p: project_point(p, pose, frame))(landmark_points(own, vertices))
         error = landmark_error(fitted, points, jnp.ones(len(points)))
         return expression, camera_of(pose, frame), error
 
@@ -180,7 +185,7 @@ def _track(
     )
 
 
-def _steps(layout: Layout, rate: float, config: TrackConfig) -> Float[Array, " P"]:
+def _steps(layout: Layout, rate: Float[Array, ""], config: TrackConfig) -> Float[Array, " P"]:
     """Returns the variance of each unknown's change from frame to frame."""
     pose = [config.turn] * 3 + [config.shift] * 2 + [config.size, config.distance]
     rest = [config.expression] * layout.expression + [config.error] * layout.extra

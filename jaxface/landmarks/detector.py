@@ -14,12 +14,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxface.errors import DetectionError, InputError
-from jaxface.landmarks.crops import Region, crop, pyramid, to_photo
-from jaxface.landmarks.graph import run
-from jaxface.landmarks.mesh import ENLARGE, SIZE, blendshapes, face_mesh, landmark_region
-from jaxface.landmarks.networks import Networks
+from jaxface.landmarks.graph import apply
+from jaxface.landmarks.mesh import ENLARGE, SIZE, blendshapes, face_mesh, landmark_crop
 from jaxface.precision import jit
-from jaxface.types import Detection
+from jaxface.rendering.crop import pyramid, sample
+from jaxface.types import Crop, Detection, Networks
 
 DETECTOR_SIZE, CELLS = 192, 48
 WINDOW = 512
@@ -43,21 +42,19 @@ def pad_photo(photo_srgb: np.ndarray) -> tuple[Array, Array]:
     return jnp.asarray(padded, jnp.float32), jnp.array([height, width], jnp.float32)
 
 
-@partial(jit, static_argnames=("size", "border", "biased"))
-def _look(
-    photo: Array, extent: Array, regions: Region, *, size: int, border: str, biased: bool
-) -> Array:
-    """Returns the regions as images `[N, size, size, 3]`: all that depends on the photo's size."""
+@partial(jit, static_argnames=("border", "biased"))
+def _sample_crops(photo: Array, extent: Array, crops: Crop, *, border: str, biased: bool) -> Array:
+    """Returns the images of N crops `[N, size, size, 3]`: all that depends on the photo's size."""
     levels = (photo,) if biased else pyramid(photo)
 
-    def one(region: Region) -> Array:
-        return crop(levels, extent, region, size, border=border, biased=biased)
+    def one(crop: Crop) -> Array:
+        return sample(levels, extent, crop, border=border, biased=biased)
 
-    return jax.lax.map(one, regions)
+    return jax.lax.map(one, crops)
 
 
 @partial(jit, static_argnames=("shape", "windows"))
-def _windows(extent: Array, shape: tuple[int, ...], windows: bool) -> Region:
+def _windows(extent: Array, shape: tuple[int, ...], windows: bool) -> Crop:
     """Returns the whole photo upright and on either side, then windows at half overlap if wanted.
 
     The detector knows upright faces only: of a lying one it misplaces the eyes. So it does of an
@@ -67,34 +64,33 @@ def _windows(extent: Array, shape: tuple[int, ...], windows: bool) -> Region:
     corners = np.array([(c, r) for r in rows for c in columns if windows], np.float32)
     center = jnp.asarray(corners.reshape(-1, 2) + WINDOW / 2)
     whole, count = len(TURNS), len(corners)
-    return Region(
+    return Crop(
         center=jnp.concatenate([jnp.tile(extent[::-1] / 2, (whole, 1)), center]),
         side=jnp.concatenate([jnp.tile(jnp.max(extent), whole), jnp.full(count, float(WINDOW))]),
         angle=jnp.concatenate([jnp.array(TURNS), jnp.zeros(count)]),
+        size=DETECTOR_SIZE,
     )
 
 
-def _propose(images: Array, regions: Region, networks: Networks) -> tuple[Array, Array, Array]:
+def _propose(images: Array, crops: Crop, networks: Networks) -> tuple[Array, Array, Array]:
     """Returns scores `[N]`, boxes `[N, 4]` and eye points `[N, 2, 2]` in pixels, all windows."""
 
-    def window(item: tuple[Array, Region]) -> tuple[Array, Array, Array]:
-        image, region = item
-        network = networks.detector
-        raw, logits = run(network.header(), network.weights, image[None] * 2 - 1)
-        at = (jnp.arange(CELLS) + 0.5) / CELLS
+    def window(item: tuple[Array, Crop]) -> tuple[Array, Array, Array]:
+        image, crop = item
+        raw, logits = apply(networks.detector, image[None] * 2 - 1)
+        at = (jnp.arange(CELLS) + 0.5) * (DETECTOR_SIZE / CELLS)
         anchors = jnp.stack(jnp.meshgrid(at, at), axis=-1).reshape(-1, 2)
-        center = raw[0, :, :2] / DETECTOR_SIZE + anchors
-        size = raw[0, :, 2:4] / DETECTOR_SIZE * region.side
-        eyes = raw[0, :, 4:8].reshape(-1, 2, 2) / DETECTOR_SIZE + anchors[:, None]
+        center = raw[0, :, :2] + anchors
+        size = raw[0, :, 2:4] / crop.scale
+        eyes = raw[0, :, 4:8].reshape(-1, 2, 2) + anchors[:, None]
         score = jax.nn.sigmoid(jnp.clip(logits[0, :, 0], -100, 100))
-        score = score - TURN_COST * (region.angle != 0.0)
+        score = score - TURN_COST * (crop.angle != 0.0)
         score, best = jax.lax.top_k(score, CANDIDATES)
-        middle = to_photo(region, center[best])
+        middle = crop.points_to_photo(center[best])
         box = jnp.concatenate([middle - size[best] / 2, middle + size[best] / 2], axis=1)
-        pixels = to_photo(region, eyes[best].reshape(-1, 2)).reshape(-1, 2, 2)
-        return score, box, pixels
+        return score, box, crop.points_to_photo(eyes[best])
 
-    scores, boxes, eyes = jax.lax.map(window, (images, regions))
+    scores, boxes, eyes = jax.lax.map(window, (images, crops))
     return scores.reshape(-1), boxes.reshape(-1, 4), eyes.reshape(-1, 2, 2)
 
 
@@ -119,37 +115,38 @@ def _suppress(scores: Array, boxes: Array) -> Array:
 
 @partial(jit, static_argnames="faces")
 def _candidates(
-    images: Array, regions: Region, networks: Networks, *, faces: int
-) -> tuple[Array, Array, Region]:
-    """Returns boxes, scores and regions of the largest proposals that survive suppression."""
-    scores, boxes, eyes = _propose(jax.lax.stop_gradient(images), regions, networks)
+    images: Array, crops: Crop, networks: Networks, *, faces: int
+) -> tuple[Array, Array, Crop]:
+    """Returns boxes, scores and crops of the largest proposals that survive suppression."""
+    scores, boxes, eyes = _propose(jax.lax.stop_gradient(images), crops, networks)
     scores, best = jax.lax.top_k(scores, CANDIDATES)
     boxes, eyes = boxes[best], eyes[best]
     scores = _suppress(jnp.where(scores >= MIN_SCORE, scores, 0.0), boxes)
     side = jnp.max(boxes[:, 2:] - boxes[:, :2], axis=1)
-    # A box of no face would give a region without extent, and NaN gradients after it.
+    # A box of no face would give a crop without extent, and NaN gradients after it.
     side = jnp.where(scores > 0, side, 64.0)
     _, best = jax.lax.top_k(jnp.where(scores > 0, side, 0.0), faces)
     boxes, scores = boxes[best], scores[best]
     upright = jnp.array([1.0, 0.0])
     direction = jnp.where(scores[:, None] > 0, eyes[best, 1] - eyes[best, 0], upright)
-    where = Region(
+    found = Crop(
         center=(boxes[:, :2] + boxes[:, 2:]) / 2,
         side=ENLARGE * side[best],
         angle=jnp.arctan2(direction[:, 1], direction[:, 0]),
+        size=SIZE,
     )
-    return boxes, scores, where
+    return boxes, scores, found
 
 
 @jit
-def _read(images: Array, regions: Region, networks: Networks) -> tuple[Array, Array, Array, Region]:
-    """Returns landmarks, their confidence, blendshapes and the regions around the landmarks."""
+def _read(images: Array, crops: Crop, networks: Networks) -> tuple[Array, Array, Array, Crop]:
+    """Returns landmarks, their confidence, blendshapes and the crops around the landmarks."""
 
-    def one(image: Array, region: Region) -> tuple[Array, Array, Array, Region]:
-        points, flag = face_mesh(image, region, networks)
-        return points, flag, blendshapes(points, networks), landmark_region(points)
+    def one(image: Array, crop: Crop) -> tuple[Array, Array, Array, Crop]:
+        points, flag = face_mesh(image, crop, networks)
+        return points, flag, blendshapes(points, networks), landmark_crop(points)
 
-    return jax.vmap(one)(images, regions)
+    return jax.vmap(one)(images, crops)
 
 
 def detect_padded(
@@ -171,16 +168,17 @@ def detect_padded(
       windows: also look at 512-pixel windows at half overlap, for faces of 40 to 100 pixels.
       biased: MediaPipe's crops without the half-pixel offset, for parity tests.
 
-    Differentiable with respect to `photo` through the landmarks; regions are constants. Its parts
-    are jitted, so that the networks compile once for photos of all sizes; it may be jitted whole.
+    Differentiable with respect to `photo` through the landmarks; where the crops lie is constant.
+    Its parts are jitted, so that the networks compile once for photos of all sizes; it may be
+    jitted whole.
     """
-    regions = _windows(extent, photo.shape, windows)
-    images = _look(photo, extent, regions, size=DETECTOR_SIZE, border="zero", biased=biased)
-    boxes, scores, where = _candidates(images, regions, networks, faces=faces)
-    # Twice: the first pass finds the region for the second.
+    crops = _windows(extent, photo.shape, windows)
+    images = _sample_crops(photo, extent, crops, border="zero", biased=biased)
+    boxes, scores, crops = _candidates(images, crops, networks, faces=faces)
+    # Twice: the first pass finds the crop for the second.
     for _ in range(2):
-        images = _look(photo, extent, where, size=SIZE, border="replicate", biased=biased)
-        points, flags, coefficients, where = _read(images, where, networks)
+        images = _sample_crops(photo, extent, crops, border="replicate", biased=biased)
+        points, flags, coefficients, crops = _read(images, crops, networks)
     return Detection(
         box=boxes,
         score=scores,
@@ -211,9 +209,31 @@ def detect(
       (1, 478, 3)
     """
     photo, extent = pad_photo(np.asarray(photo_srgb, np.float32))
+    return detect_in_padded(photo, extent, networks, max_faces=max_faces)
+
+
+def detect_in_padded(
+    photo: Float[Array, "H W 3"],
+    extent: Float[Array, "2"],
+    networks: Networks,
+    *,
+    max_faces: int = 1,
+) -> Detection:
+    """Returns what `detect` does of a photo that is on the device already. Host function.
+
+    Args:
+      photo: sRGB 0..1, padded (`pad_photo`).
+      extent: true `(height, width)`, pixels.
+      networks: from `load_networks`.
+      max_faces: as for `detect`.
+
+    Raises:
+      DetectionError: there is no face.
+    """
     for windows in (False, True) if max_faces == 1 else (True,):
         found = detect_padded(photo, extent, networks, faces=max_faces + 2, windows=windows)
-        keep = np.flatnonzero(np.asarray(found.confidence) >= MIN_CONFIDENCE)[:max_faces]
+        found = jax.device_get(found)
+        keep = np.flatnonzero(found.confidence >= MIN_CONFIDENCE)[:max_faces]
         if len(keep):
-            return jax.tree.map(lambda x: jnp.asarray(np.asarray(x)[keep]), found)  # noqa: B023
+            return jax.tree.map(lambda x: x[keep], found)  # noqa: B023
     raise DetectionError("No face was found in the photo; give landmarks with --landmarks.")

@@ -1,4 +1,4 @@
-"""Reads a user's own landmarks from `.pts`, JSON or NPY files. Host code."""
+"""Reads landmarks from `.pts`, JSON or NPY files. Host code."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def read_landmarks(path: str | Path) -> np.ndarray:
         points = np.asarray(reader(path), np.float64)
     except OSError as error:
         raise InputError(f"The landmarks {path} cannot be read: {error.strerror}.") from error
-    except (ValueError, TypeError, KeyError, EOFError) as error:
+    except (ValueError, TypeError, KeyError, EOFError, OverflowError) as error:
         raise InputError(f"The landmarks {path} are not valid {path.suffix}: {error}.") from error
     if points.ndim != 2 or points.shape[0] not in COUNTS or points.shape[1] < 2:
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from typing import Any
@@ -11,8 +12,15 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
+from jaxface.types import Network
+
 Header = dict[str, Any]
 NHWC = ("NHWC", "HWIO", "NHWC")
+
+
+def apply(network: Network, *inputs: Array) -> tuple[Array, ...]:
+    """Returns the outputs of a network for its inputs; see `run`."""
+    return run(json.loads(network.graph), network.weights, *inputs)
 
 
 def run(header: Header, weights: dict[str, Array], *inputs: Array) -> tuple[Array, ...]:

@@ -1,4 +1,4 @@
-"""The 478-point face mesh and the blendshape network on one region of a photo."""
+"""The 478-point face mesh and the blendshape network on one crop of a photo."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxface.landmarks.crops import Region, to_photo
-from jaxface.landmarks.graph import run
-from jaxface.landmarks.networks import Networks
+from jaxface.landmarks.graph import apply
 from jaxface.landmarks.schemes import OUTER_EYES
+from jaxface.types import Crop, Networks
 
 # The landmarks that the blendshape network reads, from MediaPipe's face_blendshapes_graph.
 BLENDSHAPE_POINTS = (
@@ -40,8 +39,8 @@ SIZE = 256
 ENLARGE = 1.5
 
 
-def landmark_region(landmarks: Float[Array, "L 3"]) -> Region:
-    """Returns the region around landmarks: 1.5 times their long side, upright eyes.
+def landmark_crop(landmarks: Float[Array, "L 3"]) -> Crop:
+    """Returns the crop around landmarks: 1.5 times their long side, upright eyes.
 
     No gradient: where to look is a choice, not a quantity.
     """
@@ -51,28 +50,28 @@ def landmark_region(landmarks: Float[Array, "L 3"]) -> Region:
     eyes = xy[OUTER_EYES[1]] - xy[OUTER_EYES[0]]
     angle = jnp.arctan2(eyes[1], eyes[0])
     side = ENLARGE * jnp.maximum(jnp.max(high - low), 1.0)
-    return Region(center=(low + high) / 2, side=side, angle=angle)
+    return Crop(center=(low + high) / 2, side=side, angle=angle, size=SIZE)
 
 
 def face_mesh(
-    image: Float[Array, "256 256 3"], region: Region, networks: Networks
+    image: Float[Array, "256 256 3"], crop: Crop, networks: Networks
 ) -> tuple[Float[Array, "478 3"], Float[Array, ""]]:
     """Returns landmarks (photo pixels; z in pixels too) and the probability of a face.
 
     Args:
-      image: the region's crop, sRGB 0..1.
-      region: where it was cut from the photo.
+      image: the crop's pixels, sRGB 0..1.
+      crop: where it lies in the photo.
       networks: from `load_networks`.
     """
-    points, flag, _ = run(networks.mesh.header(), networks.mesh.weights, image[None])
-    points = points.reshape(-1, 3) / SIZE
-    xy = to_photo(region, points[:, :2])
-    z = points[:, 2:] * region.side
+    points, flag, _ = apply(networks.mesh, image[None])
+    points = points.reshape(-1, 3)
+    xy = crop.points_to_photo(points[:, :2])
+    z = points[:, 2:] / crop.scale
     return jnp.concatenate([xy, z], axis=1), jax.nn.sigmoid(flag.reshape(()))
 
 
 def blendshapes(landmarks: Float[Array, "478 D"], networks: Networks) -> Float[Array, "52"]:
     """Returns the coefficients named `BLENDSHAPE_NAMES`, 0..1, from landmarks in pixels."""
     points = landmarks[jnp.array(BLENDSHAPE_POINTS), :2]
-    (scores,) = run(networks.blendshapes.header(), networks.blendshapes.weights, points[None])
+    (scores,) = apply(networks.blendshapes, points[None])
     return scores

@@ -2,49 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
-from typing import Any
 
 import jax
-from jaxtyping import Array, Shaped
 
 from jaxface import assets
-from jaxface.pytrees import pytree, static
-
-
-@pytree
-class Network:
-    """A converted network.
-
-    Attributes:
-        weights: by number, in the shapes of their operations.
-        graph: the operations, JSON.
-    """
-
-    weights: dict[str, Shaped[Array, "..."]]
-    graph: str = static()
-
-    def header(self) -> dict[str, Any]:
-        """Returns the operations as `jaxface.landmarks.graph.run` takes them."""
-        return json.loads(self.graph)
-
-
-@pytree
-class Networks:
-    """MediaPipe's networks.
-
-    Attributes:
-        detector: full-range face detector.
-        mesh: face mesh v2.
-        blendshapes: expression coefficients of a face mesh.
-        segmentation: which pixels show a person.
-    """
-
-    detector: Network
-    mesh: Network
-    blendshapes: Network
-    segmentation: Network
+from jaxface.types import Network, Networks
 
 
 @lru_cache(maxsize=1)

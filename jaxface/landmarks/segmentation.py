@@ -6,43 +6,41 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxface.landmarks.crops import Region, crop, from_photo, pyramid
 from jaxface.landmarks.detector import pad_photo
-from jaxface.landmarks.graph import run
-from jaxface.landmarks.mesh import landmark_region
-from jaxface.landmarks.networks import Networks
+from jaxface.landmarks.graph import apply
+from jaxface.landmarks.mesh import landmark_crop
 from jaxface.precision import jit
+from jaxface.rendering.crop import pyramid, sample
 from jaxface.rendering.texture import sample_image
+from jaxface.types import Crop, Networks
 
 SIZE = 256
-HEAD = 2.0  # side of the region around a head, in sides of the landmarks' own region
+HEAD = 2.0  # side of the crop around a head, in sides of the landmarks' own crop
 
 
 @jit
 def segment_padded(
     photo: Float[Array, "H W 3"],
     extent: Float[Array, "2"],
-    region: Region,
+    crop: Crop,
     networks: Networks,
 ) -> Float[Array, "H W"]:
-    """Returns the probability of a person per pixel, 0 outside the region.
+    """Returns the probability of a person per pixel, 0 outside the crop.
 
     Args:
       photo: sRGB 0..1, padded (`pad_photo`).
       extent: true `(height, width)`.
-      region: the square that is looked at, with 256 x 256 pixels.
+      crop: the square that is looked at, with 256 x 256 pixels.
       networks: from `load_networks`.
 
     Differentiable with respect to the photo.
     """
-    image = crop(pyramid(photo), extent, region, SIZE)
-    network = networks.segmentation
-    (mask,) = run(network.header(), network.weights, image[None])
+    image = sample(pyramid(photo), extent, crop)
+    (mask,) = apply(networks.segmentation, image[None])
     y, x = jnp.meshgrid(*(jnp.arange(n) + 0.5 for n in photo.shape[:2]), indexing="ij")
-    local = from_photo(region, jnp.stack([x, y], axis=-1).reshape(-1, 2))
-    inside = ((local >= 0) & (local <= 1)).all(1)
-    values = jnp.where(inside, sample_image(mask[0], local * SIZE)[:, 0], 0.0)
-    return values.reshape(photo.shape[:2])
+    local = crop.points_to_crop(jnp.stack([x, y], axis=-1))
+    inside = jnp.all((local >= 0) & (local <= SIZE), axis=-1)
+    return jnp.where(inside, sample_image(mask[0], local)[..., 0], 0.0)
 
 
 def segment(
@@ -65,9 +63,9 @@ def segment(
     """
     photo, extent = pad_photo(np.asarray(photo_srgb, np.float32))
     if landmarks is None:
-        region = Region(extent[::-1] / 2, jnp.max(extent), jnp.zeros(()))
+        crop = Crop(extent[::-1] / 2, jnp.max(extent), size=SIZE)
     else:
-        region = landmark_region(jnp.asarray(landmarks, jnp.float32))
-        region = Region(region.center, HEAD * region.side, jnp.zeros(()))
+        face = landmark_crop(jnp.asarray(landmarks, jnp.float32))
+        crop = Crop(face.center, HEAD * face.side, size=SIZE)
     height, width = photo_srgb.shape[:2]
-    return segment_padded(photo, extent, region, networks)[:height, :width]
+    return segment_padded(photo, extent, crop, networks)[:height, :width]

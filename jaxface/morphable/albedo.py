@@ -32,7 +32,7 @@ def albedo_texture(
         size: T.
 
     Example:
-        >>> from jaxface.morphable.model import load_model
+        >>> from jaxface.morphable.files import load_model
         >>> model = load_model()
         >>> albedo_texture(model, jnp.zeros(len(model.albedo_names)), 64).shape
         (64, 64, 3)

@@ -1,4 +1,4 @@
-"""The linear face model: loading, shape, landmarks.
+"""The linear face model: shape and landmarks from its coefficients.
 
 Blanz and Vetter, *A Morphable Model for the Synthesis of 3D Faces* (SIGGRAPH 1999), with the
 expressions of Li et al., *FLAME* (SIGGRAPH Asia 2017) in the form of ARKit's blendshapes.
@@ -6,52 +6,11 @@ expressions of Li et al., *FLAME* (SIGGRAPH Asia 2017) in the form of ARKit's bl
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
-from jaxface import assets
-from jaxface.morphable import adapters
 from jaxface.precision import jit
-from jaxface.rendering.normals import vertex_normals
 from jaxface.types import FaceModel
-
-__all__ = ["landmark_points", "load_model", "shape", "vertex_normals"]
-
-_FILES = ("face_model.npz", "canonical_uv.npz", "albedo_model.npz", "landmark_embedding.npz")
-
-
-def load_model(name: str = "default") -> FaceModel:
-    """Returns the face model of that name, on JAX's default device. Host function.
-
-    Args:
-        name: `default`, the embedded model, built from MakeHuman data; or a kind and the path of
-            its official files, as `ict:PATH`, which is brought into the canonical UV.
-
-    Raises:
-        InputError: there is no model of that name, or its files are not the official ones.
-        AssetError: a file of the embedded model is missing or damaged.
-
-    Example:
-        >>> load_model().mean.shape
-        (5448, 3)
-    """
-    if name != "default":
-        return adapters.load(name, load_model())
-    arrays: dict[str, np.ndarray] = {}
-    for file in _FILES:
-        arrays |= assets.load_npz(file)
-    fields = FaceModel.__dataclass_fields__
-    tensors, names = {}, {}
-    for key in fields.keys() & arrays.keys():
-        value = arrays[key]
-        if value.dtype.kind == "U":
-            names[key] = tuple(value.tolist())
-        else:
-            kind = np.int32 if value.dtype.kind in "iu" else np.float32
-            tensors[key] = value.astype(kind)
-    return FaceModel(**jax.device_put(tensors), **names)  # type: ignore[arg-type]
 
 
 @jit
@@ -67,6 +26,7 @@ def shape(
 
     Example:
         >>> import jax.numpy as jnp
+        >>> from jaxface.morphable.files import load_model
         >>> model = load_model()
         >>> rest = jnp.zeros(len(model.identity_names)), jnp.zeros(len(model.expression_names))
         >>> bool((shape(model, *rest) == model.mean).all())
@@ -85,6 +45,7 @@ def landmark_points(model: FaceModel, vertices: Float[Array, "V 3"]) -> Float[Ar
         vertices: of this model, metres.
 
     Example:
+        >>> from jaxface.morphable.files import load_model
         >>> model = load_model()
         >>> landmark_points(model, model.mean).shape
         (478, 3)

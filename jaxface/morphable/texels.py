@@ -5,31 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
 
 from jaxface.precision import jit
-from jaxface.pytrees import pytree
 from jaxface.rendering.rasterize import rasterize, triangle_ids
-from jaxface.types import FaceModel
-
-
-@pytree
-class TexelMap:
-    """Which point of the surface each texel is.
-
-    Attributes:
-        triangle_ids: -1 between charts.
-        vertex_ids: the triangle's corners.
-        barycentrics: on the triangle, sum 1.
-        mask: whether the texel lies on a chart.
-        region_ids: region of the nearest corner.
-    """
-
-    triangle_ids: Int[Array, "T T"]
-    vertex_ids: Int[Array, "T T 3"]
-    barycentrics: Float[Array, "T T 3"]
-    mask: Bool[Array, "T T"]
-    region_ids: Int[Array, "T T"]
+from jaxface.types import FaceModel, TexelMap
 
 
 @partial(jit, static_argnames="size")
@@ -46,7 +25,7 @@ def texel_map(model: FaceModel, size: int) -> TexelMap:
     Source: UV coordinates rasterized as in `rasterize` (Pineda 1988).
 
     Example:
-        >>> from jaxface.morphable.model import load_model
+        >>> from jaxface.morphable.files import load_model
         >>> texel_map(load_model(), 32).barycentrics.shape
         (32, 32, 3)
     """

@@ -1,8 +1,8 @@
-"""Sketches on disk: the features of every face of a database, mapped into memory.
+"""The feature cache on disk: VGG-16's features of every face of a database, mapped into memory.
 
-    sketch-SIZE/stamp.json   which faces, layers and sides
-    sketch-SIZE/SIDE.u8      K x N bytes, the layers' values one after the other
-    sketch-SIZE/SIDE.f32     K x S numbers, the layers' scales
+    features-SIZE/stamp.json   which faces, layers and sides
+    features-SIZE/SIDE.u8      K x N bytes, the layers' values one after the other
+    features-SIZE/SIDE.f32     K x S numbers, the layers' scales
 
 beside the pictures of a database, the embedded one's in the user's cache.
 """
@@ -23,18 +23,18 @@ from jaxtyping import Array, UInt8
 from jaxface import assets
 from jaxface.database.store import LIST, read_list
 from jaxface.errors import AssetError
-from jaxface.features.correlations import CorrelationConfig, sketch_textures
+from jaxface.features.correlations import CorrelationConfig, cache_features
 from jaxface.features.vgg import layer_stride
 from jaxface.features.weights import cache_folder
 from jaxface.precision import jit
-from jaxface.types import Sketch
+from jaxface.types import FeatureCache
 
 _AT_ONCE = 8  # faces
-_sketch = jit(sketch_textures, static_argnames=("size", "config"))
+_cache = jit(cache_features, static_argnames=("size", "config"))
 
 
-class StoredSketches:
-    """The sketches of a database, mapped from disk; `take` reads those of some faces.
+class StoredFeatures:
+    """The cached features of a database, mapped from disk; `take` reads those of some faces.
 
     Attributes:
         layers: names of VGG-16's layers.
@@ -55,24 +55,24 @@ class StoredSketches:
             file = folder / f"{side}.f32"
             self.scales[side] = np.memmap(file, np.float32, "r", shape=(count, row))
 
-    def take(self, faces: Sequence[int] | np.ndarray, side: int) -> Sketch:
-        """Returns the sketch of some faces at a side."""
+    def take(self, faces: Sequence[int] | np.ndarray, side: int) -> FeatureCache:
+        """Returns the cached features of some faces at a side."""
         rows, scales = self.values[side][faces], self.scales[side][faces]
         shapes = self.shapes[side]
         cuts = np.cumsum([np.prod(shape) for shape in shapes])[:-1]
         parts = zip(np.split(rows, cuts, axis=1), shapes, strict=True)
         cuts = np.cumsum([shape[-1] for shape in shapes])[:-1]
-        return Sketch(
+        return FeatureCache(
             values=tuple(jnp.asarray(part.reshape(-1, *shape)) for part, shape in parts),
             scales=tuple(jnp.asarray(part) for part in np.split(scales, cuts, axis=1)),
             layers=self.layers,
         )
 
 
-def open_sketches(
+def open_features(
     path: str | Path | None, size: int, config: CorrelationConfig, sides: Sequence[int]
-) -> StoredSketches:
-    """Returns the sketches of a database's textures of a size. Host function.
+) -> StoredFeatures:
+    """Returns the feature cache of a database's textures of a size. Host function.
 
     Raises:
         AssetError: there are none, or they are of other faces or layers.
@@ -82,16 +82,16 @@ def open_sketches(
         found = json.loads((folder / "stamp.json").read_text())
         if found != stamp:
             raise ValueError("made from other faces or settings")
-        return StoredSketches(folder, stamp["faces"], config, sides)
+        return StoredFeatures(folder, stamp["faces"], config, sides)
     except (OSError, ValueError) as error:
         where = "" if path is None else f" {path}"
         raise AssetError(
-            f"The database has no sketch of {size} texels ({error}): make it once by "
-            f"`jaxface database sketch{where} --size {size}`."
+            f"The database has no feature cache of {size} texels ({error}): make it once by "
+            f"`jaxface database cache-features{where} --size {size}`."
         ) from error
 
 
-def write_sketches(
+def write_features(
     textures: UInt8[np.ndarray | Array, "K T T 3"],
     path: str | Path | None,
     vgg: Mapping[str, Any],
@@ -99,7 +99,7 @@ def write_sketches(
     sides: Sequence[int],
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
-    """Writes the sketches of a database and returns their folder; earlier ones are replaced.
+    """Writes the feature cache of a database and returns its folder; an earlier one is replaced.
 
     Args:
         textures: all of the database's, sRGB.
@@ -121,8 +121,8 @@ def write_sketches(
         for start in range(0, len(textures), _AT_ONCE):
             part = jnp.asarray(textures[start : start + _AT_ONCE])
             for side in sides:
-                sketch = _sketch(part, size=side, vgg=vgg, config=config)
-                for kind, leaves in (("u8", sketch.values), ("f32", sketch.scales)):
+                cached = _cache(part, size=side, vgg=vgg, config=config)
+                for kind, leaves in (("u8", cached.values), ("f32", cached.scales)):
                     flat = [np.asarray(leaf).reshape(len(part), -1) for leaf in leaves]
                     with open(work / f"{side}.{kind}", "ab") as stream:
                         stream.write(np.concatenate(flat, 1).tobytes())
@@ -131,14 +131,14 @@ def write_sketches(
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(work, folder)
     except OSError as error:
-        raise AssetError(f"The sketch cannot be written to {folder} ({error}).") from error
+        raise AssetError(f"The feature cache cannot be written to {folder} ({error}).") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return folder
 
 
 def _place(path: str | Path | None, size: int) -> Path:
-    return (cache_folder() if path is None else Path(path)) / f"sketch-{size}"
+    return (cache_folder() if path is None else Path(path)) / f"features-{size}"
 
 
 def _stamp(

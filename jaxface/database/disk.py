@@ -6,6 +6,7 @@ pictures and are mapped into memory; they are made when they are missing or olde
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Sequence
@@ -16,15 +17,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxface import assets
-from jaxface.database.sketches import StoredSketches
-from jaxface.database.store import LIST, Database, load_database, load_pictures, read_list
+from jaxface.database.features import StoredFeatures
+from jaxface.database.store import LIST, face_names, load_database, load_pictures, read_list
+from jaxface.types import Database
 
 THUMBNAIL = 64
 LARGE = 128  # faces
 
 
 @jax.tree_util.register_static
-class Library:
+class DiskDatabase:
     """The faces of a large database. `nearest` finds those that a photo needs, `take` reads them.
 
     Attributes:
@@ -32,15 +34,15 @@ class Library:
         textures: sRGB `[K, T, T, 3]`, memory-mapped.
         heights: `[K, T, T]`, memory-mapped; see `Database`.
         thumbnails: sRGB `[K, 64, 64, 3]`, memory-mapped.
-        sketches: of the faces, where the blend is to do without passes of VGG.
+        features: VGG-16's features of the faces, where the blend is to do without passes of VGG.
     """
 
-    sketches: StoredSketches | None = None
+    features: StoredFeatures | None = None
 
     def __init__(self, folder: str | Path, *, size: int = 512) -> None:
         """Opens a database. Raises `AssetError` if its list or a picture is damaged."""
         self.folder, self.size = Path(folder), size
-        self.names = tuple(entry["name"] for entry in read_list(self.folder)["faces"])
+        self.names = face_names(self.folder)
         packed = self.folder / f"packed-{size}"
         stamp = {"list": assets.checksum(self.folder / LIST), "size": size}
         if not (packed / "stamp.json").exists() or _read_stamp(packed) != stamp:
@@ -108,11 +110,17 @@ class Library:
         return Database(
             textures=jnp.asarray(self.textures[faces]),
             heights=jnp.asarray(self.heights[faces]),
-            names=tuple(self.names[face] for face in faces),
+            indices=jnp.asarray(faces, jnp.int32),
         )
 
+    def with_features(self, features: StoredFeatures) -> DiskDatabase:
+        """Returns the same database with VGG-16's features of its faces."""
+        other = copy.copy(self)
+        other.features = features
+        return other
 
-def open_database(path: str | Path | None = None, *, size: int = 512) -> Database | Library:
+
+def open_database(path: str | Path | None = None, *, size: int = 512) -> Database | DiskDatabase:
     """Returns a database: in memory if it has at most `LARGE` faces, else mapped from disk.
 
     Raises:
@@ -120,7 +128,7 @@ def open_database(path: str | Path | None = None, *, size: int = 512) -> Databas
     """
     folder = assets.path("database") if path is None else Path(path)
     if len(read_list(folder)["faces"]) > LARGE:
-        return Library(folder, size=size)
+        return DiskDatabase(folder, size=size)
     return load_database(folder, size=size)
 
 

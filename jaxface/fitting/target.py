@@ -1,0 +1,79 @@
+"""What the fit sees of a photo: a small square around the landmarks."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Bool, Float
+
+from jaxface.rendering.crop import resample
+from jaxface.types import Crop
+
+CROP = 256
+"""Pixels a side of the square that the fit works on."""
+CROP_MARGIN = 1.6
+"""Its side in units of the landmarks' longer extent: the head with some background."""
+
+
+@struct.dataclass
+class FitTarget:
+    """What is fitted. All pixels are those of `crop`.
+
+    Attributes:
+        image: sRGB 0..1 and a weight of every pixel.
+        landmarks: measured; a missing one lies at the others' mean.
+        present: 1 where a landmark was measured.
+        principal: the camera's principal point.
+        log_focal: logarithm of the focal length, the likeliest where it is not known.
+        focal_known: whether the photo tells it.
+        crop: where the square lies in the photo.
+    """
+
+    image: Float[Array, "S S 4"]
+    landmarks: Float[Array, "L 2"]
+    present: Float[Array, " L"]
+    principal: Float[Array, "2"]
+    log_focal: Float[Array, ""]
+    focal_known: Bool[Array, ""]
+    crop: Crop
+
+
+def fit_target(
+    photo_srgb: Float[Array, "H W 3"],
+    landmarks: Float[Array, "L D"],
+    focal: float | Float[Array, ""] | None,
+    person_mask: Float[Array, "H W"] | None,
+    principal: Float[Array, "2"] | None,
+    photo_size: float | Float[Array, ""] | None,
+    usual_focal: float | Float[Array, ""],
+) -> FitTarget:
+    """Returns what is fitted of a photo; see `fit` and `FitConfig.usual_focal`."""
+    height, width = photo_srgb.shape[:2]
+    landmarks = jnp.asarray(landmarks, float)[:, :2]
+    present = jnp.all(jnp.isfinite(landmarks), axis=1)
+    landmarks = jnp.where(present[:, None], landmarks, jnp.nanmean(landmarks, axis=0))
+    crop = crop_around(jax.lax.stop_gradient(landmarks))
+    mask = jnp.ones((height, width)) if person_mask is None else person_mask
+    image = resample(jnp.concatenate([photo_srgb, mask[..., None]], axis=2), crop)
+    principal = jnp.array([width / 2.0, height / 2.0]) if principal is None else principal
+    side = max(height, width) if photo_size is None else photo_size
+    focal = jnp.asarray(jnp.nan if focal is None else focal)
+    known = jnp.isfinite(focal)
+    likely = jnp.where(known, focal, usual_focal * side)
+    return FitTarget(
+        image=image,
+        landmarks=crop.points_to_crop(landmarks),
+        present=present.astype(landmarks.dtype),
+        principal=crop.points_to_crop(principal),
+        log_focal=jnp.log(likely * crop.scale),
+        focal_known=known,
+        crop=crop,
+    )
+
+
+def crop_around(landmarks: Float[Array, "L 2"]) -> Crop:
+    """Returns the square of the photo that the fit works on."""
+    low, high = landmarks.min(0), landmarks.max(0)
+    side = CROP_MARGIN * jnp.maximum(jnp.max(high - low), 1.0)
+    return Crop((low + high) / 2, side, size=CROP)
