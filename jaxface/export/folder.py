@@ -1,4 +1,4 @@
-"""A result's folder, which is there whole or not at all. Host code."""
+"""A result's folder, which appears complete or not at all. Host code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pathlib import Path
 from jaxface.errors import InputError
 from jaxface.export.stored import PARAMETERS
 
-PREFIX = ".jaxface-"  # of folders that are being written: they are nothing yet
+PREFIX = ".jaxface-"
+"""Begins the names of folders that are being written."""
 
 
 def check_folder(folder: str | Path, *, holds_results: bool = False) -> None:
@@ -20,7 +21,7 @@ def check_folder(folder: str | Path, *, holds_results: bool = False) -> None:
 
     Args:
         folder: as for `write_result`.
-        holds_results: results will be folders inside it, so that it may hold anything.
+        holds_results: results will be folders inside it, so it may contain other files.
     """
     target = Path(folder)
     if target.exists() and not (target.is_dir() and holds_results) and not _replaceable(target):
@@ -32,10 +33,11 @@ def check_folder(folder: str | Path, *, holds_results: bool = False) -> None:
 
 @contextmanager
 def whole_folder(folder: str | Path) -> Iterator[Path]:
-    """Yields an empty folder that becomes `folder`, and is on the disk, when the block ends.
+    """Yields an empty folder, which at the block's end is flushed to disk and renamed to `folder`.
 
-    Whatever ends the process before, `folder` is as it was, or was moved aside and is missing;
-    what is left behind has a name that begins with `PREFIX`. If the block raises, it is as it was.
+    If the block raises, `folder` is unchanged. If the process is killed, `folder` is unchanged or,
+    between the two renamings that replace an older result, missing; leftovers have names that begin
+    with `PREFIX`.
 
     Args:
         folder: it must not exist, be empty, or hold an older result, which is replaced.
@@ -74,7 +76,7 @@ def whole_folder(folder: str | Path) -> Iterator[Path]:
 
 
 def _to_disk(file: Path) -> None:
-    """Waits until a file is on the disk: its name must not outlive a power cut without it."""
+    """Flushes a file to the disk, so that a power cut cannot leave its name without contents."""
     with open(file, "rb+") as stream:
         os.fsync(stream.fileno())
 

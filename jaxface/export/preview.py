@@ -11,18 +11,20 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from scipy import ndimage
 
 from jaxface.export.mesh import smooth
 from jaxface.export.stored import StoredResult
 from jaxface.images import Photo, to_bytes
-from jaxface.morphable.model import load_model, shape
-from jaxface.pipeline.stages import NO_SKIN
+from jaxface.loading import PAINTED
+from jaxface.morphable.files import load_model
+from jaxface.morphable.model import shape
 from jaxface.rendering.camera import look_at, project
 from jaxface.rendering.color import linear_to_srgb
 from jaxface.rendering.lighting import studio
 from jaxface.rendering.occlusion import sky_seen
 from jaxface.rendering.render import render
-from jaxface.types import Camera, FaceModel, Lighting, Materials, Reconstruction
+from jaxface.types import Camera, Crop, FaceModel, Lighting, Materials, Reconstruction
 
 TILE = 512
 _VIEWS = (-35.0, 0.0, 35.0)  # degrees of yaw
@@ -67,7 +69,7 @@ def preview(
     camera = fit.parameters.camera
     crop, camera = crop_head(photo.srgb, fit.vertices, camera, model)
     # The skin's texture holds what shade is left of the photo's; what the model paints does not.
-    painted = jnp.asarray([name in NO_SKIN for name in model.region_names])
+    painted = jnp.asarray([name in PAINTED for name in model.region_names])
     shade = jnp.where(painted[finer.model.vertex_region], finer.exposure, 1.0)
     fitted = finer.model, finer.vertices, texture, camera, fit.parameters.lighting
     over, alpha = draw(*fitted, exposure=shade)
@@ -212,35 +214,18 @@ def draw(
 def crop_head(
     srgb: np.ndarray, vertices: Float[Array, "V 3"], camera: Camera, model: FaceModel
 ) -> tuple[np.ndarray, Camera]:
-    """Returns the photo's square around the head at TILE pixels a side, and its camera."""
+    """Returns the photo's square around the head at TILE pixels a side, black outside the photo,
+    and its camera."""
     head = np.asarray(model.vertex_region) != model.region_names.index("neck")
     points = np.asarray(project(vertices, camera)[0])[head]
     low, high = points.min(0), points.max(0)
     side = float((high - low).max()) * 1.15
-    corner = (low + high) / 2 - side / 2
-    scale = TILE / side
-    grid = (np.arange(TILE) + 0.5) / scale - 0.5
-    rows, columns = grid + corner[1], grid + corner[0]
-    image = _bilinear(srgb, rows, columns)
-    return image, Camera(
-        rotation=camera.rotation,
-        translation=camera.translation,
-        focal=camera.focal * scale,
-        principal=(camera.principal - jnp.asarray(corner, jnp.float32)) * scale,
-    )
-
-
-def _bilinear(image: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Samples `image` at every row and column index (pixel centres are whole), black outside."""
-    result = image
-    for axis, positions in ((0, rows), (1, columns)):
-        last = result.shape[axis] - 1
-        below = np.clip(np.floor(positions), 0, last).astype(int)
-        above = np.minimum(below + 1, last)
-        share = np.clip(positions - below, 0, 1).astype(np.float32)
-        inside = ((positions > -1) & (positions < last + 1)).astype(np.float32)
-        shape = [-1 if i == axis else 1 for i in range(3)]
-        share, inside = share.reshape(shape), inside.reshape(shape)
-        first, second = (np.take(result, index, axis) for index in (below, above))
-        result = (first * (1 - share) + second * share) * inside
-    return result
+    crop = Crop(jnp.asarray((low + high) / 2), jnp.asarray(side), size=TILE)
+    # On the host: a program for each size of photo would take longer to compile than this does.
+    corner, step = (low + high) / 2 - side / 2, side / TILE
+    offset = corner[::-1] + 0.5 * step - 0.5
+    image = [
+        ndimage.affine_transform(channel, [step, step], offset, (TILE, TILE), order=1)
+        for channel in np.moveaxis(np.asarray(srgb, np.float32), -1, 0)
+    ]
+    return np.stack(image, -1), crop.camera_to_crop(camera)

@@ -1,15 +1,24 @@
-"""`report.md`: what was seen, what was inferred, what looks uncertain. For a person."""
+"""`report.md`, for a person: what the photo shows, what was inferred, what is uncertain."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
+from jaxface.fitting.unknowns import DISTANCES, MAX_IDENTITY
 from jaxface.images import Photo
 from jaxface.types import Reconstruction
 
-_FAR = 3.0  # standard deviations beyond which a coefficient is worth a warning
+FAR = 2.0
+"""Standard deviations beyond which one coefficient in 22 lies by chance."""
+MANY = 0.1
+"""Fraction of coefficients beyond `FAR` that is reported: twice what is expected by chance."""
+AT_BOUND = 0.99
+"""Fraction of the fit's bound (of the logarithm of distance: of its range) that counts as on it."""
+LITTLE_SEEN = 0.15
+"""Fraction of the texture below which the report says that most of it is inferred."""
 
 
 def report(photo: Photo, reconstruction: Reconstruction, data: dict[str, Any]) -> str:
@@ -18,7 +27,7 @@ def report(photo: Photo, reconstruction: Reconstruction, data: dict[str, Any]) -
     Args:
         photo: the input.
         reconstruction: its result.
-        data: what `parameters.json` holds.
+        data: the contents of `parameters.json`.
     """
     height, width = photo.srgb.shape[:2]
     seen = float(np.mean(np.asarray(reconstruction.unwrapped.skin_mask)))
@@ -30,17 +39,18 @@ def report(photo: Photo, reconstruction: Reconstruction, data: dict[str, Any]) -
         f"Photo {width} x {height} pixels; texture {side} x {side} texels.",
         "",
         "## Seen",
-        f"- {100 * seen:.0f} per cent of the texture shows the photo itself "
+        f"- {100 * seen:.0f} per cent of the texture is taken from the photo "
         "(`skin_mask.png`); the fit over the photo is the second picture of `preview.png`.",
         f"- The face is about {distance:.2f} m from the camera.",
         "- Expression: " + _strongest(data["expression"], 4, 0.05) + ".",
         "",
         "## Inferred",
-        f"- {100 - 100 * seen:.0f} per cent of the texture: its colour continues what was seen, "
+        f"- {100 - 100 * seen:.0f} per cent of the texture: its colour continues the seen part, "
         "its detail is a blend of the database's faces: "
         + _strongest(data["blend"]["weights"], 5, 0.01)
         + ".",
-        "- Hair, the back of the head, ears and neck come from the face model.",
+        "- Ears, neck and scalp where the photo does not show them; the back of the head is the "
+        "face model's.",
         "",
         "## Uncertain",
         *[f"- {line}" for line in _doubts(data, seen, distance)],
@@ -59,19 +69,40 @@ def _strongest(values: dict[str, float], count: int, least: float) -> str:
 
 
 def _doubts(data: dict[str, Any], seen: float, distance: float) -> list[str]:
+    """Returns a sentence for each finding that makes the result uncertain.
+
+    Args:
+        data: the contents of `parameters.json`.
+        seen: fraction of the texture that is taken from the photo.
+        distance: from the camera, metres.
+    """
     doubts = []
     if not data["fit"]["converged"]:
         doubts.append("The fit stopped before it converged.")
     for kind in ("identity", "albedo"):
-        far = {name: abs(v) for name, v in data[kind].items() if abs(v) > _FAR}
-        if far:
+        sizes = {name: abs(value) for name, value in data[kind].items()}
+        far = {name: size for name, size in sizes.items() if size > FAR}
+        if len(far) > MANY * len(sizes):
             doubts.append(
-                f"{len(far)} {kind} coefficients lie more than {_FAR:.0f} standard deviations "
-                f"from the average: {_strongest(far, 4, 0)}."
+                f"{len(far)} of {len(sizes)} {kind} coefficients lie more than {FAR:.0f} standard "
+                f"deviations from the average: {_strongest(far, 4, 0)}."
             )
-    if not 0.4 <= distance <= 4.0:
-        doubts.append(f"A distance of {distance:.2f} m is unusual for a portrait.")
-    if seen < 0.15:
+    limit = AT_BOUND * MAX_IDENTITY
+    bound = {name: abs(v) for name, v in data["identity"].items() if abs(v) >= limit}
+    if bound:
+        doubts.append(
+            f"{len(bound)} identity coefficients are at the fit's bound of {MAX_IDENTITY:.0f} "
+            f"standard deviations: {_strongest(bound, 4, 0)}."
+        )
+    nearest, farthest = DISTANCES
+    if distance > 0:
+        place = math.log(distance / nearest) / math.log(farthest / nearest)  # 0..1 in the range
+        if not 1 - AT_BOUND < place < AT_BOUND:
+            doubts.append(
+                f"The distance of {distance:.2f} m is at an end of the range that the fit allows, "
+                f"{nearest} to {farthest} m: depth is uncertain."
+            )
+    if seen < LITTLE_SEEN:
         doubts.append("Little skin was seen; most of the texture is inferred.")
     doubts.append("The shape of what the photo does not show is the most probable one, not known.")
     return doubts

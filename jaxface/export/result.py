@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ def write_result(
     reconstruction: Reconstruction,
     model: FaceModel,
     details: dict[str, Any],
+    face_names: Sequence[str] = (),
     extra: Callable[[Path], None] | None = None,
 ) -> None:
     """Writes the result of one photo: meshes, textures, preview, parameters, report.
@@ -42,6 +43,8 @@ def write_result(
         reconstruction: whose camera is in pixels of the photo.
         model: the face model that was fitted.
         details: what else belongs into `parameters.json`: settings, versions, timings, checksums.
+        face_names: of the database's faces (`Assets.face_names`), for the weights; numbers if
+            missing.
         extra: writes more files into the folder before it appears.
 
     Raises:
@@ -53,17 +56,21 @@ def write_result(
         ... )  # doctest: +SKIP
     """
     with whole_folder(folder) as work:
-        _fill(work, photo, reconstruction, model, details)
+        _fill(work, photo, reconstruction, model, details, face_names)
         if extra is not None:
             extra(work)
 
 
 def parameters_json(
-    reconstruction: Reconstruction, model: FaceModel, details: dict[str, Any]
+    reconstruction: Reconstruction,
+    model: FaceModel,
+    details: dict[str, Any],
+    face_names: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Returns what `parameters.json` holds: every coefficient by name, and how it came about."""
     weights = _numbers(reconstruction.blend.weights)
-    faces = reconstruction.blend.faces or [f"face_{index}" for index in range(len(weights))]
+    indices = np.asarray(reconstruction.blend.faces).tolist()
+    faces = [face_names[i] if face_names else f"face_{i}" for i in indices]
     return {
         "format": "jaxface-1",
         "model": model.name,
@@ -105,6 +112,7 @@ def _fill(
     reconstruction: Reconstruction,
     model: FaceModel,
     details: dict[str, Any],
+    face_names: Sequence[str],
 ) -> None:
     fit, unwrapped = reconstruction.fit, reconstruction.unwrapped
     parameters = fit.parameters
@@ -133,7 +141,7 @@ def _fill(
     for name, image in images.items():
         write_png(folder / f"{name}.png", np.asarray(image))
     write_film(folder / "turntable.mp4", turntable(reconstruction, finer))
-    data = parameters_json(reconstruction, model, details)
+    data = parameters_json(reconstruction, model, details, face_names)
     (folder / PARAMETERS).write_text(json.dumps(data, indent=1) + "\n")
     (folder / "report.md").write_text(report(photo, reconstruction, data))
 

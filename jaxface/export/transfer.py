@@ -20,7 +20,8 @@ from jaxface.morphable.adapters.adapt import adapt, registration_of
 from jaxface.morphable.adapters.follow import follow
 from jaxface.morphable.adapters.official import OfficialModel
 from jaxface.morphable.adapters.registration import Registration, largest_part
-from jaxface.morphable.model import load_model, shape
+from jaxface.morphable.files import load_model
+from jaxface.morphable.model import shape
 from jaxface.morphable.surface import similarity
 from jaxface.morphable.texels import texel_map
 from jaxface.rendering.color import linear_to_srgb

@@ -8,13 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from jaxface.config import ReconstructConfig
 from jaxface.errors import InputError
-from jaxface.fitting import TrackConfig, track
-from jaxface.pipeline.assets import Assets
-from jaxface.pipeline.chain import Progress
-from jaxface.pipeline.config import ReconstructConfig
-from jaxface.pipeline.person import reconstruct_person
-from jaxface.types import PersonReconstruction, Track
+from jaxface.fitting.track import TrackConfig, track
+from jaxface.person import reconstruct_person
+from jaxface.reconstruct import Progress
+from jaxface.types import Assets, PersonReconstruction, Track
 
 KEYS = 6  # frames that show the face from as many sides as the video has
 _NOSE, _RIGHT_CHEEK, _LEFT_CHEEK = 1, 234, 454  # of MediaPipe's mesh
@@ -40,7 +39,7 @@ def reconstruct_video(
         landmarks: 478 points in pixels of every frame, NaN where it shows no face.
         blendshapes: `Detection.blendshapes` of every frame, 0..1.
         assets: from `load_assets` with the same `config`.
-        config: static settings.
+        config: settings.
         rate: frames a second.
         progress: as for `reconstruct`.
 

@@ -9,15 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxface.config import ReconstructConfig
+from jaxface.crops import crop_face
 from jaxface.errors import InputError
-from jaxface.fitting import fit_faces, with_landmarks68
-from jaxface.pipeline.assets import Assets
-from jaxface.pipeline.chain import Progress, complete
-from jaxface.pipeline.config import ReconstructConfig
-from jaxface.pipeline.face import in_photo, prepare_face
-from jaxface.pipeline.stages import person, unwrap_face
-from jaxface.types import FitResult, PersonReconstruction
-from jaxface.unwrapping import explain_albedo, merge_unwrapped
+from jaxface.fitting.person import fit_faces
+from jaxface.fitting.schemes import with_landmarks68
+from jaxface.observe import person_mask
+from jaxface.reconstruct import Progress, complete_observation
+from jaxface.types import Assets, FitResult, Observation, PersonReconstruction
+from jaxface.unwrapping.exposure import explain_albedo
+from jaxface.unwrapping.merge import merge_unwrapped
+from jaxface.unwrapping.unwrap import unwrap
 
 
 def reconstruct_person(
@@ -37,9 +39,9 @@ def reconstruct_person(
 
     Args:
         photos_srgb: 0..1; up to a dozen or so, since all are fitted at once.
-        landmarks: of each photo, 478 or 68 points in pixels, the same number in all.
+        landmarks: of each photo, 478, 468 or 68 points in pixels, the same number in all.
         assets: from `load_assets` with the same `config`.
-        config: static settings.
+        config: settings.
         blendshapes: of each photo, `Detection.blendshapes`, 0..1.
         focals: focal lengths in pixels, where they are known.
         progress: as for `reconstruct`.
@@ -57,10 +59,10 @@ def reconstruct_person(
     count = len(photos_srgb)
     if not count or len({len(points) for points in landmarks}) != 1:
         raise InputError("A person needs photos whose landmarks are of one kind.")
-    tell = progress or (lambda stage, info: None)
-    tell("fit", {"state": "start"})
-    faces = [
-        prepare_face(photo, points, blendshapes=shapes, focal=focal)
+    on_event = progress or (lambda stage, info: None)
+    on_event("observe", {"state": "start"})
+    crops = [
+        crop_face(photo, points, blendshapes=shapes, focal=focal)
         for photo, points, shapes, focal in zip(
             photos_srgb,
             landmarks,
@@ -69,42 +71,40 @@ def reconstruct_person(
             strict=True,
         )
     ]
-    masks = [person(face, assets.networks) for face in faces]
-    few = len(landmarks[0]) == 68
+    masks = [person_mask(crop.srgb, assets.networks) for crop in crops]
+    few = len(crops[0].landmarks) == 68
     model = with_landmarks68(assets.model) if few else assets.model
     fits = fit_faces(
-        [face.srgb for face in faces],
-        [face.landmarks for face in faces],
+        [crop.srgb for crop in crops],
+        [crop.landmarks for crop in crops],
         model,
-        blendshapes=[face.blendshapes for face in faces],
-        focals=[face.focal for face in faces],
+        blendshapes=[crop.blendshapes for crop in crops],
+        focals=[crop.focal for crop in crops],
         noise=None if few else assets.noise,
         person_masks=masks,
-        principals=[face.center for face in faces],
-        photo_sizes=[face.longest for face in faces],
+        principals=[crop.principal for crop in crops],
+        photo_sizes=[crop.photo_side for crop in crops],
         config=config.fit,
     )
-    error = 100 * float(jnp.mean(jnp.stack([fitted.landmark_error for fitted in fits])))
-    tell("fit", {"state": "end", "note": f"landmarks {error:.2f} % of the eyes' distance"})
-
-    tell("unwrap", {"state": "start"})
     seen, lit = [], []
-    for face, mask, fitted in zip(faces, masks, fits, strict=True):
-        for _ in range(2):
-            found, fitted = unwrap_face(
-                face, mask, fitted, model, assets.texels, config=config.unwrap
-            )
-        seen.append(found)
-        lit.append(in_photo(fitted, face))
+    for crop, mask, fitted in zip(crops, masks, fits, strict=True):
+        unwrapped, explained = unwrap(
+            crop.srgb, fitted, model, assets.texels, person_mask=mask, config=config.unwrap
+        )
+        seen.append(unwrapped)
+        lit.append(crop.crop.fit_to_photo(explained))
     merged, gains = merge_unwrapped(jax.tree.map(lambda *leaves: jnp.stack(leaves), *seen))
     albedo = explain_albedo(lit[0], merged, model).parameters.albedo
-    fits = [_of_one_skin(*one, albedo) for one in zip(lit, gains, strict=True)]
-    best = int(np.argmax([float(jnp.mean(one.skin_mask)) for one in seen]))
-    share = 100 * float(jnp.mean(merged.skin_mask))
-    tell("unwrap", {"state": "end", "note": f"{share:.0f} % seen"})
+    fits = [_of_one_skin(*pair, albedo) for pair in zip(lit, gains, strict=True)]
+    best = int(np.argmax([float(jnp.mean(unwrapped.skin_mask)) for unwrapped in seen]))
+    error = 100 * float(jnp.mean(jnp.stack([fitted.landmark_error for fitted in fits])))
+    fraction = 100 * float(jnp.mean(merged.skin_mask))
+    note = f"landmarks {error:.2f} % of the eyes' distance, {fraction:.0f} % seen"
+    on_event("observe", {"state": "end", "note": note})
 
-    result, names = complete(fits[best], merged, assets, config, progress=progress)
-    result = result.replace(blend=result.blend.replace(faces=names[0]))
+    result = complete_observation(
+        Observation(fit=fits[best], unwrapped=merged), assets, config, progress=progress
+    )
     return PersonReconstruction(result=result, fits=tuple(fits), best=best)
 
 
