@@ -1,12 +1,13 @@
-"""Many photos: files, journal, and host work that goes on while the device computes."""
+"""Runs over many photos: files, journal, and host work beside the device's."""
 
 from jaxface.batch.cloud import to_path
 from jaxface.batch.faces import FaceWorker
-from jaxface.batch.inputs import Item, Share, find_photos
+from jaxface.batch.inputs import Item, Shard, find_photos
 from jaxface.batch.journal import Journal
 from jaxface.batch.on_ray import run_on_ray
 from jaxface.batch.overlap import Outcome, overlap
-from jaxface.batch.runner import Report, Worker, run_photos
+from jaxface.batch.results import Report, Worker
+from jaxface.batch.runner import run_photo, run_photos
 
 __all__ = [
     "FaceWorker",
@@ -14,11 +15,12 @@ __all__ = [
     "Journal",
     "Outcome",
     "Report",
-    "Share",
+    "Shard",
     "Worker",
     "find_photos",
     "overlap",
     "run_on_ray",
+    "run_photo",
     "run_photos",
     "to_path",
 ]

@@ -1,8 +1,8 @@
-"""Photos from and results to object stores: any address that fsspec knows. Host code.
+"""Photos and results in object stores: any address that fsspec knows. Host code.
 
-A photo is fetched to a file, a result is written to a folder here and then uploaded, its
-`parameters.json` last: a folder with that file is whole. A store has no lock, so nothing stops a
-second run that writes to the same place.
+A photo is fetched to a file of this machine; a result is written to a folder of this machine and
+then uploaded, its `parameters.json` last: a folder that has this file is complete. A store has no
+lock, so two runs must not write to the same address.
 """
 
 from __future__ import annotations
@@ -14,24 +14,22 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from jaxface.batch.inputs import Item, Share, in_words
+from jaxface.batch.inputs import Item, Shard, store_errors
 from jaxface.batch.journal import journal_name, read_entries
+from jaxface.batch.results import OnEvent, Report, Worker, is_finished
 from jaxface.errors import InputError
 from jaxface.export import PARAMETERS
-
-if TYPE_CHECKING:
-    from jaxface.batch.runner import Report, Worker
 
 _JOURNAL_EVERY = 30.0  # seconds between two uploads of the journal
 
 
 def to_path(text: str) -> Path:
-    """Returns a path, or for an address such as `s3://bucket/photos` what acts like one.
+    """Returns a `Path`, or for an address such as `s3://bucket/photos` a `UPath`, its equivalent.
 
     Raises:
-        InputError: a package that it needs is missing, or there is no such kind of address.
+        InputError: a package that the address needs is missing, or fsspec knows no such protocol.
 
     Example:
         >>> to_path("photos/a.jpg").name
@@ -45,55 +43,58 @@ def to_path(text: str) -> Path:
         raise InputError(
             f"{text} is an address: pip install 'jaxface[cloud]', and s3fs, gcsfs or adlfs."
         ) from None
-    with in_words(text):
+    with store_errors(text):
         path: Any = UPath(text)
-        path.fs  # noqa: B018  the package of this kind of store is loaded here
+        path.fs  # noqa: B018  loads the package of this protocol, so that a missing one is reported
         return path
 
 
 def is_cloud(path: Path) -> bool:
-    """Returns whether a path is an address of `to_path`."""
+    """Returns whether `to_path` made this of an address."""
     return not isinstance(path, Path)
 
 
 @contextmanager
 def fetched(item: Item) -> Iterator[Item]:
-    """Yields the item with its photo as a file of this machine while the block runs.
+    """Yields the item with its photo as a file of this machine, which the block's end removes.
 
     Raises:
-        InputError: the store does not give the photo.
+        InputError: the photo cannot be read from the store.
     """
     if not is_cloud(item.path):
         yield item
         return
     with tempfile.TemporaryDirectory(prefix="jaxface-") as scratch:
-        near = Path(scratch) / item.path.name
-        with in_words(item.path):
-            near.write_bytes(item.path.read_bytes())
-        yield replace(item, path=near)
+        local = Path(scratch) / item.path.name
+        with store_errors(item.path):
+            local.write_bytes(item.path.read_bytes())
+        yield replace(item, path=local)
 
 
 @contextmanager
 def staged(output: Path) -> Iterator[Path]:
-    """Yields a folder of this machine that is uploaded to `output` when the block ends well."""
+    """Yields a folder of this machine; uploads it to `output` if the block raises nothing.
+
+    For an `output` that is no address it is `output` itself.
+    """
     if not is_cloud(output):
         yield output
         return
     with tempfile.TemporaryDirectory(prefix="jaxface-") as scratch:
-        near = Path(scratch) / "result"
-        yield near
-        upload(near, output)
+        local = Path(scratch) / "result"
+        yield local
+        upload(local, output)
 
 
 def upload(folder: Path, target: Path) -> None:
-    """Uploads a result's folder; while that lasts `target` is none.
+    """Uploads a result's folder; until that is complete, `target` has no `parameters.json`.
 
     Raises:
-        InputError: the store does not take it.
+        InputError: the store cannot be written to.
     """
     files = [file for file in folder.rglob("*") if file.is_file()]
     files.sort(key=lambda file: file.name == PARAMETERS)
-    with in_words(target):
+    with store_errors(target):
         for marker in {folder / PARAMETERS, *(f for f in files if f.name == PARAMETERS)}:
             (target / marker.relative_to(folder).as_posix()).unlink(missing_ok=True)
         for file in files:
@@ -109,48 +110,56 @@ def run_in_cloud(
     worker: Worker,
     *,
     resume: bool,
-    share: Share,
-    tell: Callable[[dict[str, Any]], None],
+    shard: Shard,
+    on_event: OnEvent,
     **settings: Any,
 ) -> Report:
-    """Returns what `run_photos` returns for an output in a store: it runs in a folder of this
-    machine, every result is uploaded at once and removed here, the journal now and then."""
+    """Returns the report of `run_photos` for an output in a store.
+
+    The run writes to a temporary folder of this machine; each result is uploaded at once and
+    removed there, the journal every `_JOURNAL_EVERY` seconds and at the end.
+    """
     with tempfile.TemporaryDirectory(prefix="jaxface-") as scratch:
-        near = Path(scratch)
-        with in_words(output):
+        local = Path(scratch)
+        with store_errors(output):
             for journal in output.glob("run*.jsonl") if output.exists() else ():
-                (near / journal.name).write_bytes(journal.read_bytes())
-        proxy = _Uploading(worker, near, output, resume, journal_name(share))
+                (local / journal.name).write_bytes(journal.read_bytes())
+        uploading = _Uploading(worker, local, output, resume, journal_name(shard))
         try:
             report = run(
-                photos, near, proxy, share=share, tell=lambda e: tell(proxy.told(e)), **settings
+                *(photos, local, uploading),
+                resume=resume,
+                shard=shard,
+                on_event=lambda event: on_event(uploading.translate(event)),
+                **settings,
             )
         finally:
-            proxy.upload_journal()
-        report.rows = [row | {"folder": str(proxy.far(row["folder"]))} for row in report.rows]
+            uploading.upload_journal()
+        for row in report.rows:
+            row["folder"] = str(uploading.remote(row["folder"]))
         return report
 
 
 class _Uploading:
-    """A `Worker` whose results are uploaded, and that leaves out what the store holds."""
+    """A `Worker` that uploads the results of another, and skips those that the store holds."""
 
     def __init__(
-        self, worker: Worker, near: Path, output: Path, resume: bool, journal: str
+        self, worker: Worker, local: Path, output: Path, resume: bool, journal: str
     ) -> None:
-        self.worker, self.near, self.output, self.resume = worker, near, output, resume
+        self.worker, self.local, self.output, self.resume = worker, local, output, resume
         self.journal = journal
-        self.settings, self.compute, self.kind = worker.settings, worker.compute, worker.kind
-        self.since = time.monotonic()
-        done = [entry for entry in read_entries(near) if entry.get("event") == "done"]
+        self.settings, self.compute = worker.settings, worker.compute
+        self.batch_key = worker.batch_key
+        self.uploaded = time.monotonic()
+        done = [entry for entry in read_entries(local) if entry.get("event") == "done"]
         self.folders = {entry["key"]: entry["folders"] for entry in done}
 
     compute: Callable[[list[Any], Callable[[], None]], Sequence[Any]]
-    kind: Callable[[Any], Hashable]
+    batch_key: Callable[[Any], Hashable]
 
     def prepare(self, item: Item, key: str) -> Iterable[Any]:
-        from jaxface.batch.runner import is_finished
-
-        names = self.folders.get(key, [item.folder.name])  # the journal here may be an older one
+        # The store is asked, not the journal, whose last lines may not have been uploaded.
+        names = self.folders.get(key, [item.folder.name])
         if self.resume and all(is_finished(self.output / name, key) for name in names):
             return []
         return self.worker.prepare(item, key)
@@ -158,20 +167,23 @@ class _Uploading:
     def finish(self, work: Any, result: Any) -> dict[str, Any]:
         row = self.worker.finish(work, result)
         folder = Path(row["folder"])
-        upload(folder, self.far(folder))
+        upload(folder, self.remote(folder))
         shutil.rmtree(folder, ignore_errors=True)
         return row
 
-    def far(self, folder: str | Path) -> Path:
-        return self.output / Path(folder).relative_to(self.near).as_posix()
+    def remote(self, folder: str | Path) -> Path:
+        """Returns the address of a local folder's result."""
+        return self.output / Path(folder).relative_to(self.local).as_posix()
 
-    def told(self, event: dict[str, Any]) -> dict[str, Any]:
-        if time.monotonic() - self.since > _JOURNAL_EVERY:
+    def translate(self, event: dict[str, Any]) -> dict[str, Any]:
+        """Returns an event with the address of its folder; uploads the journal when it is due."""
+        if time.monotonic() - self.uploaded > _JOURNAL_EVERY:
             self.upload_journal()
-        return event | {"folder": str(self.far(event["folder"]))} if "folder" in event else event
+        return event | {"folder": str(self.remote(event["folder"]))} if "folder" in event else event
 
     def upload_journal(self) -> None:
-        self.since = time.monotonic()
-        if (self.near / self.journal).exists():
-            with in_words(self.output):
-                (self.output / self.journal).write_bytes((self.near / self.journal).read_bytes())
+        """Replaces the journal in the store."""
+        self.uploaded = time.monotonic()
+        if (self.local / self.journal).exists():
+            with store_errors(self.output):
+                (self.output / self.journal).write_bytes((self.local / self.journal).read_bytes())

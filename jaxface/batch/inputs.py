@@ -1,4 +1,4 @@
-"""Which photos a run takes, and the folder of each. Host code."""
+"""The photos of a run and the folder of each result. Host code."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from typing import TypeVar
 from jaxface.errors import InputError
 
 T = TypeVar("T")
-# Of a folder these are taken; HEIC to be told that it cannot be read.
+# Extensions that are photos when a folder is given. HEIC is among them so that it is reported as
+# unsupported rather than left out.
 SUFFIXES = {
     ".jpg", ".jpeg", ".png", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".heif",
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Share:
-    """A process's part of a run that several share: every `count`-th photo from `index` on.
+class Shard:
+    """A process's part of a run that several processes do: items index, index + count, ...
 
     Raises:
-        InputError: there is no such part.
+        InputError: `index` is not in 0..count - 1.
 
     Example:
-        >>> Share(1, 4).of("abcdefg")
+        >>> Shard(1, 4).of("abcdefg")
         ['b', 'f']
     """
 
@@ -35,28 +36,35 @@ class Share:
 
     def __post_init__(self) -> None:
         if not 0 <= self.index < self.count:
-            raise InputError(f"There is no share {self.index + 1} of {self.count}.")
+            raise InputError(f"There is no shard {self.index + 1} of {self.count}.")
 
     def of(self, items: Sequence[T]) -> list[T]:
-        """Returns its part of what all processes list alike."""
+        """Returns this shard's items of a sequence that all processes list in the same order."""
         return list(items[self.index :: self.count])
 
 
-ALL = Share()
+WHOLE = Shard()
 
 
 @dataclass(frozen=True)
 class Item:
-    """A photo of a run and the folder of its result."""
+    """A photo and the folder of its result.
+
+    Attributes:
+        path: the photo's file or address.
+        folder: its result's; with `--all-faces` the folder that holds `face1`, `face2`, ...
+        landmarks: a file of landmarks (`read_landmarks`) used in place of detection, or None.
+    """
 
     path: Path
     folder: Path
+    landmarks: Path | None = None
 
 
 def find_photos(paths: Iterable[Path]) -> list[Path]:
-    """Returns the photos that arguments name: files as they are, of folders the photos in them.
+    """Returns the given files, and in place of each given folder the photos in it, sorted by name.
 
-    Folders are not searched any deeper. Names that begin with a dot are left out.
+    Folders inside folders are not searched. Names that begin with a dot are left out.
 
     Raises:
         InputError: a folder holds no photo, or a store cannot be reached.
@@ -65,31 +73,33 @@ def find_photos(paths: Iterable[Path]) -> list[Path]:
         >>> [photo.name for photo in find_photos([Path("examples/photos")])][0]
         'astronaut.jpg'
     """
-    found: list[Path] = []
+    photos: list[Path] = []
     for path in paths:
-        with in_words(path):
+        with store_errors(path):
             folder = path.is_dir()
             inside = [p for p in path.iterdir() if p.suffix.lower() in SUFFIXES] if folder else []
             inside = sorted(photo for photo in inside if photo.is_file())
         if not folder:
-            found.append(path)
+            photos.append(path)
             continue
         inside = [photo for photo in inside if not photo.name.startswith(".")]
         if not inside:
             raise InputError(f"There is no photo in the folder {path}.")
-        found += inside
-    return found
+        photos += inside
+    return photos
 
 
-def result_folders(photos: Sequence[Path], output: Path, taken: Iterable[str] = ()) -> list[Item]:
-    """Returns the photos with a folder of their own, named after them; doubles are numbered.
+def result_folders(
+    photos: Sequence[Path], output: Path, reserved: Iterable[str] = ()
+) -> list[Item]:
+    """Returns an item for each photo; its folder is `output`/NAME, or NAME-2, -3, ... if in use.
 
     Args:
         photos: in the order of the run.
-        output: the folder that holds them all.
-        taken: names that no folder may have.
+        output: the folder that holds all results.
+        reserved: names that no result folder may have.
     """
-    used = set(taken)
+    used = set(reserved)
     items = []
     for photo in photos:
         name, number = photo.stem, 1
@@ -102,7 +112,7 @@ def result_folders(photos: Sequence[Path], output: Path, taken: Iterable[str] = 
 
 
 def digest(path: Path) -> str:
-    """Returns what a photo's file holds, as 16 hexadecimal digits of its SHA-256.
+    """Returns the first 16 hexadecimal digits of a file's SHA-256.
 
     Raises:
         InputError: there is no such file, or it may not be read.
@@ -117,12 +127,12 @@ def digest(path: Path) -> str:
 
 
 @contextmanager
-def in_words(place: object) -> Iterator[None]:
-    """Turns what a store raises, which may be anything, into one sentence."""
+def store_errors(address: object) -> Iterator[None]:
+    """Turns any exception of an object store's client into an `InputError` of one sentence."""
     try:
         yield
     except FileNotFoundError:
-        raise InputError(f"There is nothing at {place}; check the address.") from None
+        raise InputError(f"There is nothing at {address}; check the address.") from None
     except Exception as error:
         reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
-        raise InputError(f"{place} cannot be reached: {reason[0]}.") from error
+        raise InputError(f"{address} cannot be reached: {reason[0]}.") from error

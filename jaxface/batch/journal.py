@@ -1,11 +1,11 @@
-"""`OUT/run.jsonl`: what a run has finished, a line each, and the lock on its folder. Host code.
+"""`OUT/run.jsonl`: the photos that a run has finished, and the lock on its folder. Host code.
 
-Processes that share a run have a journal each, `run-2-of-8.jsonl`, and all read all.
+Each shard of a run writes a journal of its own, `run-2-of-8.jsonl`, and reads those of all shards.
 
-Every line is JSON and says what `event` it is: `run` when a process takes the folder, `done` or
-`failed` for a photo. A line is on the disk before the next one begins; one that was cut off by
-the end of its process counts for nothing. The lock is the kernel's, on this file: it ends with the
-process, however that ends.
+Every line is a JSON object with an `event`: `run` when a process locks the folder, `done` or
+`failed` for a photo. A line is flushed to the disk before the next one is written; a last line
+that is incomplete, because the process was killed, is ignored. The lock is the kernel's (`flock`)
+on this file: it ends with the process, however that ends.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ try:
 except ImportError:  # Windows: runs are not locked there
     fcntl = None  # type: ignore[assignment]
 
-from jaxface.batch.inputs import ALL, Share
+from jaxface.batch.inputs import WHOLE, Shard
 from jaxface.errors import InputError
 from jaxface.export import PREFIX
 
 JOURNAL = "run.jsonl"
 
 
-def journal_name(share: Share) -> str:
-    """Returns the name of a share's journal."""
-    if share.count == 1:
+def journal_name(shard: Shard) -> str:
+    """Returns the name of a shard's journal."""
+    if shard.count == 1:
         return JOURNAL
-    return f"run-{share.index + 1}-of-{share.count}.jsonl"
+    return f"run-{shard.index + 1}-of-{shard.count}.jsonl"
 
 
 class Journal:
-    """The journal of an output folder, held by one process at a time. A context manager.
+    """The journal of an output folder, locked by one process at a time. A context manager.
 
     Raises:
-        InputError: the folder cannot be written, or another run holds it.
+        InputError: the folder cannot be written, or another run has locked it.
 
     Example:
         >>> import tempfile
@@ -56,25 +56,27 @@ class Journal:
     """
 
     def __init__(
-        self, output: Path, share: Share = ALL, names: Iterable[str] = (), **details: Any
+        self, output: Path, shard: Shard = WHOLE, names: Iterable[str] = (), **details: Any
     ) -> None:
-        """Takes the folder, which is made if it is missing, and writes a `run` line of details.
+        """Locks the folder, which is made if it is missing, and writes a `run` line.
 
         Args:
             output: the folder.
-            share: its part, which is taken alone; shares are held beside each other.
-            names: of a share's folders, of which it removes what a killed process left.
+            shard: of the run; different shards may hold the folder at the same time.
+            names: folders of the shard's results; unfinished ones that a killed process left are
+                removed.
             details: of the `run` line.
         """
-        self.output, self.file = output, output / journal_name(share)
+        self.output, self.file = output, output / journal_name(shard)
         self._open: list[int] = []
-        # Who does all takes the folder; who does a share holds it together with the others.
-        wanted = [self.file] if share.count == 1 else [output / JOURNAL, self.file]
+        # The whole run locks the folder exclusively; a shard locks it shared with other shards and
+        # its own journal exclusively.
+        wanted = [self.file] if shard.count == 1 else [output / JOURNAL, self.file]
         for file in wanted:
-            self._take(file, shared=file != self.file)
+            self._lock(file, shared=file != self.file)
         self._file = self._open[-1]
         try:
-            _remove_unfinished(output, None if share.count == 1 else names)
+            _remove_unfinished(output, None if shard.count == 1 else names)
             self.entries = read_entries(output)
             self._end_line()
             self.write("run", pid=os.getpid(), host=socket.gethostname(), **details)
@@ -82,7 +84,7 @@ class Journal:
             self.close()
             raise
 
-    def _take(self, file: Path, *, shared: bool) -> None:
+    def _lock(self, file: Path, *, shared: bool) -> None:
         try:
             self.output.mkdir(parents=True, exist_ok=True)
             self._open.append(os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666))
@@ -92,8 +94,8 @@ class Journal:
             raise InputError(f"{self.output} cannot be written: {reason}.") from error
         try:
             if fcntl:
-                kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-                fcntl.flock(self._open[-1], kind | fcntl.LOCK_NB)
+                mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+                fcntl.flock(self._open[-1], mode | fcntl.LOCK_NB)
         except OSError as error:
             self.close()
             if isinstance(error, BlockingIOError):
@@ -102,7 +104,7 @@ class Journal:
             raise InputError(f"{file} cannot be locked: {reason}.") from error
 
     def write(self, event: str, **details: Any) -> None:
-        """Appends a line and waits until it is on the disk.
+        """Appends a line and flushes it to the disk.
 
         Raises:
             InputError: it cannot be written.
@@ -119,12 +121,12 @@ class Journal:
             raise InputError(f"{self.file} cannot be written: {reason}.") from error
 
     def finished(self, name: str | None = None) -> dict[str, list[str]]:
-        """Returns by key the folders of the photos that were done when the journal was opened.
+        """Returns the result folders of finished photos by key, as of when the journal was opened.
 
-        A `failed` line after a `done` line of the same key takes it back.
+        A photo is finished if the last line of its key is `done`, not `failed`.
 
         Args:
-            name: of a run; its lines alone.
+            name: only lines that were written under this name of a run count.
         """
         done: dict[str, list[str]] = {}
         for entry in self.entries:
@@ -138,7 +140,7 @@ class Journal:
         return done
 
     def close(self) -> None:
-        """Gives the folder back."""
+        """Unlocks the folder."""
         while self._open:
             os.close(self._open.pop())
 
@@ -149,14 +151,14 @@ class Journal:
         self.close()
 
     def _end_line(self) -> None:
-        """Ends a line that was cut off, so that the next one is whole."""
-        whole = self.file.read_bytes()
-        if whole and not whole.endswith(b"\n"):
+        """Appends a newline to an incomplete last line, so that the next line is complete."""
+        written = self.file.read_bytes()
+        if written and not written.endswith(b"\n"):
             os.write(self._file, b"\n")
 
 
 def read_entries(output: Path) -> list[dict[str, Any]]:
-    """Returns the whole lines of all journals in a folder."""
+    """Returns the complete lines of all journals in a folder, in the order of their times."""
     files = sorted(output.glob("run*.jsonl"))
     lines = [line for file in files for line in file.read_bytes().splitlines()]
     entries = []
@@ -178,7 +180,7 @@ def _holder(output: Path) -> str:
 
 
 def _remove_unfinished(output: Path, names: Iterable[str] | None) -> None:
-    """Removes what a killed process left half-written, here and in the folders of its photos."""
+    """Removes unfinished result folders of killed processes: all, or those of some names."""
     patterns = [f"{PREFIX}*", f"*/{PREFIX}*"]
     if names is not None:
         safe = [escape(name) for name in names]

@@ -1,7 +1,7 @@
 """A run spread over the machines of a Ray cluster. Host code.
 
-Ray Data hands blocks of photos to actors and starts those that died again. A block is a share of
-the run with a journal of its own, so an actor that takes over a block goes on where the other
+Ray Data assigns blocks of photos to actors and restarts actors that died. A block is a shard of the
+run with a journal of its own, so an actor that takes over a block continues where the other one
 stopped.
 """
 
@@ -16,11 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from jaxface.batch.cloud import is_cloud
-from jaxface.batch.inputs import Share
-from jaxface.batch.runner import Pace, Report, Tell, Worker, run_photos
+from jaxface.batch.inputs import Shard
+from jaxface.batch.results import OnEvent, Report, Worker, ignore_event
+from jaxface.batch.runner import run_photos
+from jaxface.batch.timing import Pace
 from jaxface.errors import InputError, JaxfaceError
 
-_BATCHES, _BLOCKS = 8, 64  # in a block at least; for an actor at most
+MIN_BATCHES_PER_BLOCK = 8
+"""More waste less on the last batch of a block, fewer repeat less after an actor died."""
+MAX_BLOCKS_PER_ACTOR = 64
+"""Each block has a journal, which all actors read."""
 
 
 def run_on_ray(
@@ -32,43 +37,45 @@ def run_on_ray(
     resume: bool = False,
     actors: int | None = None,
     cpus: int = 4,
-    tell: Tell = lambda event: None,
+    on_event: OnEvent = ignore_event,
 ) -> Report:
-    """Does what `run_photos` does on a Ray cluster, and returns what became.
+    """Runs `run_photos` in actors of a Ray cluster and returns a report of all photos.
 
-    The cluster is the one that `RAY_ADDRESS` or this machine's `ray start` says, or else a new one
-    on this machine. Every machine of it needs jaxface, and finds photos and output at the same
-    paths or addresses. There are as many actors at a time as there are blocks for, from 1 to
-    `actors`. Of an actor that dies what was being written is lost; another one does it again.
+    The cluster is that of `RAY_ADDRESS` or of `ray start` on this machine, else a new one on this
+    machine. Every machine of the cluster needs jaxface, and photos and output at the same paths or
+    addresses. If an actor dies, another one repeats the results that it was writing.
 
     Args:
         photos: files or addresses; see `find_photos` and `to_path`.
         output: folder of all results and the journals, or an address.
-        make_worker: makes the worker, in each actor; it is pickled.
-        batch: faces computed at once by an actor.
+        make_worker: called in each actor to make its worker; pickled.
+        batch: maximum number of faces that an actor computes at once.
         resume: skip photos that were finished before.
-        actors: at most; one for each GPU if not given, without any one for every `cpus` cores.
-        cpus: cores of an actor where the cluster has no GPU.
-        tell: takes an event for each photo, when its block is done; see `run_photos`.
+        actors: maximum number of actors. Default: one per GPU, or one per `cpus` cores without
+            GPUs.
+        cpus: number of cores of an actor if the cluster has no GPU.
+        on_event: takes a `photo` event for each photo, when its block is done; see `run_photos`.
 
     Raises:
         InputError: Ray is missing, or the output cannot be written.
-        JaxfaceError: what `make_worker` raises.
+        JaxfaceError: `make_worker` raised it.
     """
     try:
         import ray
         import ray.data
     except ImportError:
         raise InputError("--engine ray needs Ray: pip install 'jaxface[ray]'.") from None
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what it survives is no error
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it logs recovered errors, too
     ray.init(ignore_reinit_error=True, log_to_driver=False, logging_level=logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    there = ray.cluster_resources()
-    gpus = int(there.get("GPU", 0))
-    cores = max(1, min(cpus, int(there.get("CPU", 1))))
-    most = actors or gpus or max(1, int(there.get("CPU", 1)) // cores)
-    per_block = max(_BATCHES * batch, math.ceil(len(photos) / (_BLOCKS * most)))
+    resources = ray.cluster_resources()
+    gpus = int(resources.get("GPU", 0))
+    cores = max(1, min(cpus, int(resources.get("CPU", 1))))
+    most = actors or gpus or max(1, int(resources.get("CPU", 1)) // cores)
+    per_block = max(
+        MIN_BATCHES_PER_BLOCK * batch, math.ceil(len(photos) / (MAX_BLOCKS_PER_ACTOR * most))
+    )
     count = math.ceil(len(photos) / per_block)
     photos, output = ([_absolute(photo) for photo in photos], _absolute(output))
     blocks = ray.data.from_items([{"block": i} for i in range(count)], override_num_blocks=count)
@@ -92,24 +99,24 @@ def run_on_ray(
         part: Report | JaxfaceError = row["report"]
         if isinstance(part, JaxfaceError):
             raise part
-        # Without `resume`, what an actor found finished is what one before it had done.
+        # Without `resume`, photos that an actor skipped were done in this run by one that died.
         whole.done += part.done + (0 if resume else len(part.skipped))
         whole.skipped += part.skipped if resume else []
         whole.rows += part.rows
         whole.failures += part.failures
         figures = pace.after(whole, len(part.rows))
         for event in row["events"]:
-            tell(event | figures)
+            on_event(event | figures)
     return whole
 
 
 def _absolute(path: Path) -> Path:
-    """Actors have a working folder of their own."""
+    """Returns an absolute path or the address: actors have another working folder."""
     return path if is_cloud(path) else path.absolute()
 
 
 class _Actor:
-    """Does blocks of the photos, one at a time."""
+    """Runs blocks of the photos, one at a time."""
 
     def __init__(
         self,
@@ -124,15 +131,15 @@ class _Actor:
         self.photos, self.output, self.count, self.settings = photos, output, count, settings
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        share, events = Share(int(row["block"]), self.count), list[Any]()
+        shard, events = Shard(int(row["block"]), self.count), list[Any]()
         try:
             self.worker = self.worker or self.make_worker()
             report: Report | JaxfaceError = run_photos(
                 *(self.photos, self.output, self.worker),
-                share=share,
-                tell=events.append,
+                shard=shard,
+                on_event=events.append,
                 **self.settings,
             )
-        except JaxfaceError as error:  # of no photo: the whole run ends
+        except JaxfaceError as error:  # concerns all photos: the whole run ends
             report = error
         return {"report": report, "events": events}

@@ -1,9 +1,9 @@
-"""Host work that goes on while the device computes: bounded, in order, stoppable. Host code.
+"""Host work beside the device's: bounded queues, items in order, stoppable. Host code.
 
     items -> prepare (threads) -> batches -> compute (one thread) -> finish (threads) -> outcomes
 
-Every arrow holds a bounded number of things: who is ahead waits. An exception is its item's own
-affair, unless `fatal` says otherwise.
+Every arrow is a bounded queue: a step that is ahead waits. An exception fails its item alone,
+unless `fatal` says otherwise.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ Done = TypeVar("Done")
 
 
 class Stopped(Exception):
-    """Raised by `check` when the run ends before its time."""
+    """Raised by `check` when the run has been interrupted."""
 
 
 @dataclass
 class Outcome(Generic[Item]):
-    """What became of an item: the values of its works, or why it failed.
+    """The outcome of an item: the values of its works, or why it failed.
 
     Attributes:
         item: as given.
-        values: what `finish` returned for each of its works, in no order.
-        error: the first exception, or None.
+        values: returned by `finish` for each of its works, in no order.
+        error: the first exception that a work raised, or None.
     """
 
     item: Item
@@ -50,29 +50,29 @@ def overlap(
     finish: Callable[[Work, Done], Any],
     *,
     batch: int = 1,
-    kind: Callable[[Work], Hashable] = lambda work: None,
+    batch_key: Callable[[Work], Hashable] = lambda work: None,
     readers: int = 2,
     writers: int = 2,
     fatal: Callable[[Exception], bool] = lambda error: False,
 ) -> Iterator[Outcome[Item]]:
-    """Yields the outcome of every item as soon as it is there.
+    """Yields the outcome of each item as soon as all its works are finished or have failed.
 
-    A batch that fails is computed again one by one, so that one bad work takes none with it.
-    Ctrl-C, SIGTERM or closing the iterator stop at the next `check`: what is being written is
-    written to its end, the rest is left. After a signal the outcomes that this completes are
-    yielded, and `KeyboardInterrupt` is raised; a second Ctrl-C ends at once.
+    If a batch fails, its works are computed again one by one, so that one failure affects no other
+    item. Ctrl-C, SIGTERM or closing the iterator stop at the next `check`: results that are being
+    written are completed, all others are dropped. After a signal the outcomes completed thereby are
+    yielded, then `KeyboardInterrupt` is raised; a second signal ends the process at once.
 
     Args:
-        items: what to do.
-        prepare: returns an item's works, none if there is nothing to do; in threads.
-        compute: takes at most `batch` works of one kind and `check`, which it calls now and then;
-            returns as many results. In one thread, in the order of the items.
-        finish: takes a work and its result; in threads.
-        batch: works at once.
-        kind: works of different kinds never share a batch.
-        readers: threads that prepare.
-        writers: threads that finish.
-        fatal: whether an exception ends everything; it is raised by the iterator.
+        items: given to `prepare` one by one.
+        prepare: returns the works of an item, none if it needs nothing. Runs in threads.
+        compute: takes at most `batch` works of equal `batch_key` and `check`, which it calls now
+            and then; returns a result for each. Runs in one thread, in the order of the items.
+        finish: takes a work and its result. Runs in threads.
+        batch: maximum number of works computed at once.
+        batch_key: of a work; works of different keys are never in the same batch.
+        readers: number of threads for `prepare`.
+        writers: number of threads for `finish`.
+        fatal: returns whether an exception ends the whole run; the iterator then raises it.
 
     Example:
         >>> outcomes = overlap(
@@ -82,7 +82,7 @@ def overlap(
         [10, 20]
     """
     work: _Overlap[Item, Work, Done] = _Overlap(
-        items, prepare, compute, finish, batch, kind, readers, writers
+        items, prepare, compute, finish, batch, batch_key, readers, writers
     )
     with _signals(work.interrupt):
         try:
@@ -96,14 +96,15 @@ def overlap(
 
 @contextmanager
 def _signals(interrupt: Callable[[], None]) -> Iterator[None]:
-    """Turns a first SIGINT or SIGTERM of the main thread into a call; a second ends the process."""
+    """Calls `interrupt` at the first SIGINT or SIGTERM; a second ends the process. In the
+    main thread only; elsewhere does nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     called: list[int] = []
 
     def handle(number: int, frame: object) -> None:
-        if called:  # there is nothing to lose: a run may be killed at any moment
+        if called:  # safe: results and journal survive a kill at any moment
             os._exit(130)
         called.append(number)
         interrupt()
@@ -125,11 +126,11 @@ class _Overlap(Generic[Item, Work, Done]):
         compute: Callable,
         finish: Callable,
         batch: int,
-        kind: Callable,
+        batch_key: Callable,
         readers: int,
         writers: int,
     ) -> None:
-        self.items, self.batch, self.kind = items, batch, kind
+        self.items, self.batch, self.batch_key = items, batch, batch_key
         self.prepare, self.compute, self.finish = prepare, compute, finish
         self.events: queue.SimpleQueue[tuple[int, str, Any]] = queue.SimpleQueue()
         self.stopping = threading.Event()
@@ -140,7 +141,7 @@ class _Overlap(Generic[Item, Work, Done]):
         self.device = threading.Thread(target=self._device, name="jaxface-device", daemon=True)
 
     def outcomes(self) -> Iterator[Outcome[Item]]:
-        """Counts for each item how many of its works are still under way."""
+        """Yields outcomes, counting the unfinished works of each item."""
         self.device.start()
         outcomes = {index: Outcome(item) for index, item in enumerate(self.items)}
         missing = dict.fromkeys(outcomes, 0)
@@ -167,17 +168,17 @@ class _Overlap(Generic[Item, Work, Done]):
                 yield outcomes.pop(index)
 
     def interrupt(self) -> None:
-        """Ends the run from a signal handler; `outcomes` raises `KeyboardInterrupt`."""
+        """Interrupts the run; may be called by a signal handler. `outcomes` raises."""
         self.stopping.set()
         self.events.put((-1, "interrupt", None))
 
     def check(self) -> None:
-        """Raises `Stopped` if the run is to end."""
+        """Raises `Stopped` if the run was interrupted."""
         if self.stopping.is_set():
             raise Stopped
 
     def stop(self) -> None:
-        """Ends all threads; what is being written is written to its end."""
+        """Ends all threads; results that are being written are completed."""
         self.stopping.set()
         self.reading.shutdown(wait=False, cancel_futures=True)
         self.writing.shutdown(wait=True, cancel_futures=True)
@@ -190,7 +191,7 @@ class _Overlap(Generic[Item, Work, Done]):
             waiting: dict[Hashable, list[tuple[int, Work]]] = {}
             for index, works in self._prepared():
                 for work in works:
-                    group = waiting.setdefault(self.kind(work), [])
+                    group = waiting.setdefault(self.batch_key(work), [])
                     group.append((index, work))
                     if len(group) == self.batch:
                         self._batch(group)
@@ -204,7 +205,7 @@ class _Overlap(Generic[Item, Work, Done]):
             self.events.put((-1, "broken", error))
 
     def _prepared(self) -> Iterator[tuple[int, list[Work]]]:
-        """Prepares in threads, at most `ahead` items further than they are asked for, in order."""
+        """Yields items with their works in order; prepares at most `ahead` items in advance."""
         pending: deque[tuple[int, Future]] = deque()
         indices = iter(range(len(self.items)))
         while True:

@@ -1,63 +1,62 @@
-"""A run over many photos: what is done is journalled, what was done is skipped. Host code."""
+"""A run over photos: finished ones are journalled, and skipped when it is resumed. Host code."""
 
 from __future__ import annotations
 
 import errno
-import json
 import os
-import time
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
-from hashlib import sha256
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 
-from jaxface.batch.cloud import fetched, is_cloud, run_in_cloud
-from jaxface.batch.inputs import ALL, Item, Share, digest, result_folders
+from jaxface.batch.cloud import fetched, is_cloud, run_in_cloud, staged
+from jaxface.batch.inputs import WHOLE, Item, Shard, result_folders
 from jaxface.batch.journal import JOURNAL, Journal
 from jaxface.batch.overlap import overlap
+from jaxface.batch.results import OnEvent, Report, Worker, ignore_event, is_finished, result_key
+from jaxface.batch.timing import Pace
 from jaxface.errors import JaxfaceError
-from jaxface.export import PARAMETERS
 
-Tell = Callable[[dict[str, Any]], None]
-# Of the folder rather than of a photo: nothing more can be written.
+# Errors that concern the output folder, not a photo: no further result could be written.
 FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+MAX_READERS = 8  # threads; more wait for each other in the decoder
 
 
-class Worker(Protocol):
-    """What is done with a photo, in the three parts that overlap; see `overlap`.
+def run_photo(item: Item, worker: Worker, *, batch: int = 1, resume: bool = False) -> Report:
+    """Processes one photo into its own folder and returns the report.
 
-    `settings` is everything that the result depends on besides the photo. `prepare` takes the key
-    that `finish` writes into `parameters.json`, and `finish` returns a line for the summary whose
-    `folder` was written.
+    The result and its key are those of `run_photos`; there is no journal and no other thread, and
+    an exception is raised as it is.
+
+    Args:
+        item: the photo; its folder may be an address.
+        worker: called in turn: `prepare`, `compute`, `finish`.
+        batch: maximum number of faces computed at once.
+        resume: skip the photo if its folder is finished with the same settings and contents.
     """
-
-    @property
-    def settings(self) -> dict[str, Any]: ...
-    def prepare(self, item: Item, key: str) -> Iterable[Any]: ...
-    def compute(self, works: list[Any], check: Callable[[], None]) -> Sequence[Any]: ...
-    def finish(self, work: Any, result: Any) -> dict[str, Any]: ...
-    def kind(self, work: Any) -> Hashable: ...
-
-
-@dataclass
-class Report:
-    """What became of a run.
-
-    Attributes:
-        done: photos that were finished now.
-        rows: of each face that was written, what `finish` returned.
-        skipped: photos that were finished before.
-        failures: photo, reason and exit code.
-    """
-
-    done: int = 0
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    skipped: list[Path] = field(default_factory=list)
-    failures: list[tuple[Path, str, int]] = field(default_factory=list)
+    report = Report()
+    with fetched(item) as local:
+        key = result_key(worker.settings, local)
+        if resume and is_finished(item.folder, key):
+            report.skipped.append(item.path)
+            return report
+        with staged(item.folder) as folder:
+            groups: dict[Hashable, list[Any]] = {}
+            for work in worker.prepare(replace(local, folder=folder), key):
+                groups.setdefault(worker.batch_key(work), []).append(work)
+            for works in groups.values():
+                for first in range(0, len(works), batch):
+                    part = works[first : first + batch]
+                    results = worker.compute(part, lambda: None)
+                    report.rows += map(worker.finish, part, results)
+    report.done = 1
+    for row in report.rows:
+        written = Path(row["folder"]).relative_to(folder).as_posix()
+        row["folder"] = str(item.folder if written == "." else item.folder / written)
+    return report
 
 
 def run_photos(
@@ -68,56 +67,56 @@ def run_photos(
     batch: int = 1,
     resume: bool = False,
     name: str | None = None,
-    share: Share = ALL,
+    shard: Shard = WHOLE,
     readers: int | None = None,
     writers: int | None = None,
-    tell: Tell = lambda event: None,
+    on_event: OnEvent = ignore_event,
 ) -> Report:
-    """Does all photos, each into a folder of its own inside `output`, and returns what became.
+    """Processes all photos, one output folder each, and returns a report.
 
-    A photo that fails is journalled with its reason, and the others follow. After Ctrl-C or
-    SIGTERM what is being written is written to its end, then `KeyboardInterrupt` is raised.
+    A photo that fails is journalled with its reason, and the run goes on. After Ctrl-C or SIGTERM
+    results that are being written are completed, then `KeyboardInterrupt` is raised.
 
     Args:
         photos: files or addresses; see `find_photos` and `to_path`.
         output: folder of all results and the journal, or an address.
-        worker: what to do.
-        batch: faces computed at once.
-        resume: skip photos that the journal and their folder both say are finished, with the same
-            settings and the same contents.
-        name: of the run in the journal; photos finished under it are skipped without `resume`, too.
-        share: this process's part of the photos, if several work on them; each gives the same
-            photos, and the same output, where all of them find what is finished.
-        readers: threads that decode and detect; one on a CPU, on other devices half as many
-            as cores, and 8 at most, if not given.
-        writers: threads that encode and write; as many.
-        tell: takes an event (`event` is `photo`) for each photo, with `done`, `failed`, `total`,
-            `faces_per_hour` and `seconds_left`.
+        worker: processes a photo.
+        batch: maximum number of faces computed at once.
+        resume: skip photos that the journal and their folders both state to be finished, with the
+            same settings and the same contents.
+        name: of the run, written into the journal; photos finished under the same name are skipped
+            even without `resume`.
+        shard: this process's part of the photos, if several processes work on them. All are given
+            the same photos and output, and each skips what any of them has finished.
+        readers: threads that decode and detect. Default: 1 on a CPU, else half as many as cores,
+            at most `MAX_READERS`.
+        writers: threads that encode and write. Default: as `readers`.
+        on_event: takes a `photo` event for each photo, with `result` (`ok`, `skipped`, `failed`),
+            `done`, `failed`, `skipped`, `total`, `faces_per_hour` and `seconds_left`.
 
     Raises:
-        InputError: the output cannot be written, or is another run's.
+        InputError: the output cannot be written, or another run has locked it.
     """
     if is_cloud(output):
         return run_in_cloud(
             run_photos, photos, output, worker,
-            batch=batch, resume=resume, name=name, share=share, readers=readers, writers=writers,
-            tell=tell,
+            batch=batch, resume=resume, name=name, shard=shard, readers=readers, writers=writers,
+            on_event=on_event,
         )  # fmt: skip
-    items = share.of(result_folders(photos, output, taken={JOURNAL}))
-    settings = json.dumps(worker.settings, sort_keys=True, default=str)
+    items = shard.of(result_folders(photos, output, reserved={JOURNAL}))
     report, pace = Report(), Pace(len(items))
-    own = [item.folder.name for item in items]
-    with Journal(output, share, own, photos=len(items), settings=worker.settings) as journal:
+    folders = [item.folder.name for item in items]
+    with Journal(output, shard, folders, photos=len(items), settings=worker.settings) as journal:
         finished = journal.finished(None if resume else name) if resume or name else {}
         keys: dict[Item, str] = {}
 
         def prepare(item: Item) -> Iterable[Any]:
-            with fetched(item) as near:
-                keys[item] = key = key_of(settings, near)
-                folders = [output / folder for folder in finished.get(key, [])]
-                if folders and all(is_finished(folder, key) for folder in folders):
+            with fetched(item) as local:
+                keys[item] = key = result_key(worker.settings, local)
+                results = [output / folder for folder in finished.get(key, [])]
+                if results and all(is_finished(folder, key) for folder in results):
                     return []
-                return list(worker.prepare(near, key))
+                return list(worker.prepare(local, key))
 
         outcomes = overlap(
             items,
@@ -125,7 +124,7 @@ def run_photos(
             worker.compute,
             worker.finish,
             batch=batch,
-            kind=worker.kind,
+            batch_key=worker.batch_key,
             readers=readers or host_threads(),
             writers=writers or host_threads(),
             fatal=_is_fatal,
@@ -151,33 +150,15 @@ def run_photos(
                     report.done += 1
                     entry |= {"result": "ok", "folder": str(item.folder)}
                 del entry["key"]
-                tell({"event": "photo"} | entry | pace.after(report, len(outcome.values)))
+                on_event({"event": "photo"} | entry | pace.after(report, len(outcome.values)))
     return report
 
 
 def host_threads() -> int:
-    """Returns how many threads to read with, and as many to write with, beside the device."""
-    if jax.default_backend() == "cpu":  # the computation takes all cores itself
+    """Returns the default number of threads that read, and of those that write."""
+    if jax.default_backend() == "cpu":  # the computation itself uses all cores
         return 1
-    return max(2, min(8, (os.cpu_count() or 2) // 2))
-
-
-def key_of(settings: str, item: Item) -> str:
-    """Returns what tells a result from others: its settings, its photo's contents, its name.
-
-    Raises:
-        InputError: the photo cannot be read.
-    """
-    whole = f"{settings}\n{digest(item.path)}\n{item.folder.name}"
-    return sha256(whole.encode()).hexdigest()[:16]
-
-
-def is_finished(folder: Path, key: str) -> bool:
-    """Returns whether a folder is a whole result with that key."""
-    try:
-        return json.loads((folder / PARAMETERS).read_text()).get("key") == key
-    except (OSError, ValueError, AttributeError):
-        return False
+    return max(2, min(MAX_READERS, (os.cpu_count() or 2) // 2))
 
 
 def explain(error: Exception) -> tuple[str, int]:
@@ -195,26 +176,3 @@ def _is_fatal(error: Exception) -> bool:
 
 def _inside(folder: Path, output: Path) -> str:
     return folder.relative_to(output).as_posix()
-
-
-class Pace:
-    """How fast a run is, and what that means for the rest."""
-
-    def __init__(self, total: int) -> None:
-        self.total, self.faces, self.since = total, 0, time.monotonic()
-
-    def after(self, report: Report, faces: int) -> dict[str, Any]:
-        """Returns the figures after a photo of some faces; those without a value yet are None."""
-        self.faces += faces
-        seconds = max(time.monotonic() - self.since, 1e-3)
-        failed, skipped = len(report.failures), len(report.skipped)
-        new = report.done + failed
-        left = self.total - new - skipped
-        return {
-            "done": report.done,
-            "failed": failed,
-            "skipped": skipped,
-            "total": self.total,
-            "faces_per_hour": round(3600 * self.faces / seconds, 1) if self.faces else None,
-            "seconds_left": round(seconds * left / new, 1) if new else None,
-        }

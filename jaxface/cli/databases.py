@@ -1,4 +1,4 @@
-"""`jaxface database`: build, add, remove, info, verify, sketch, contact."""
+"""`jaxface database`: build, add, remove, info, verify, cache-features, contact."""
 
 from __future__ import annotations
 
@@ -11,28 +11,43 @@ from rich.table import Table
 
 from jaxface.errors import InputError
 
-database_app = typer.Typer(no_args_is_help=True, help="Texture databases of your own.")
+database_app = typer.Typer(
+    no_args_is_help=True, help="Texture databases: folders of faces to infer from."
+)
 Folder = Annotated[Path, typer.Argument(help="Folder of the database.")]
-Size = Annotated[int, typer.Option(help="Texture side: 256, 512, 1024, 2048.")]
+Embedded = Annotated[
+    Path | None, typer.Argument(help="Folder of the database. Default: the embedded one.")
+]
+Size = Annotated[int, typer.Option(help="Texture side: 256, 512, 1024 or 2048 texels.")]
+Quality = Annotated[
+    str, typer.Option(help="Quality of the portraits' reconstruction: draft, standard or high.")
+]
 
 
 @database_app.command()
 def build(
     folder: Folder,
-    portraits: Annotated[list[Path] | None, typer.Option(help="Folder of portraits.")] = None,
-    skins: Annotated[list[Path] | None, typer.Option(help="Skins in MakeHuman's UV.")] = None,
+    portraits: Annotated[
+        list[Path] | None, typer.Option(help="Portrait or folder of portraits; may be repeated.")
+    ] = None,
+    skins: Annotated[
+        list[Path] | None,
+        typer.Option(help="Texture, or folder of textures, in MakeHuman's UV; may be repeated."),
+    ] = None,
     size: Size = 1024,
-    quality: Annotated[str, typer.Option(help="draft, standard or high.")] = "standard",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with this folder.")] = False,
+    quality: Quality = "standard",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Add what is missing to a database that was begun.")
+    ] = False,
 ) -> None:
     """Builds a database from portraits (each is reconstructed and graded) and skins."""
-    from jaxface.building import texture_database as building
+    from jaxface import build_database
 
     if not portraits and not skins:
         raise InputError("Give --portraits, --skins or both.")
-    photos = building.find_pictures(portraits) if portraits else []
-    pictures = building.find_pictures(skins) if skins else []
-    building.prepare(folder, source="portraits and skins of the user", resume=resume)
+    photos = build_database.find_pictures(portraits) if portraits else []
+    pictures = build_database.find_pictures(skins) if skins else []
+    build_database.prepare(folder, source="portraits and skins of the user", resume=resume)
     _fill(folder, photos, pictures, size, quality)
 
 
@@ -41,22 +56,22 @@ def add(
     folder: Folder,
     photos: Annotated[list[Path], typer.Argument(help="Portraits, or folders of them.")],
     size: Size = 1024,
-    quality: Annotated[str, typer.Option(help="draft, standard or high.")] = "standard",
+    quality: Quality = "standard",
 ) -> None:
     """Adds portraits to a database."""
-    from jaxface.building import texture_database as building
+    from jaxface import build_database
     from jaxface.database import read_list
 
     read_list(folder)
-    _fill(folder, building.find_pictures(photos), [], size, quality)
+    _fill(folder, build_database.find_pictures(photos), [], size, quality)
 
 
 @database_app.command()
 def remove(
     folder: Folder,
-    names: Annotated[list[str], typer.Argument(help="Names of faces.")],
+    names: Annotated[list[str], typer.Argument(help="Names of the faces to remove.")],
 ) -> None:
-    """Takes faces out of a database."""
+    """Removes faces from a database."""
     from jaxface.database import remove_face
 
     for name in names:
@@ -66,9 +81,9 @@ def remove(
 
 @database_app.command()
 def info(
-    folder: Annotated[Path | None, typer.Argument(help="Default: the embedded one.")] = None,
+    folder: Embedded = None,
 ) -> None:
-    """Lists the faces of a database, and what was rejected."""
+    """Lists the faces of a database, and the rejected portraits with reasons."""
     from jaxface import assets
     from jaxface.database import read_list
 
@@ -89,7 +104,7 @@ def info(
 
 @database_app.command()
 def verify(
-    folder: Annotated[Path | None, typer.Argument(help="Default: the embedded one.")] = None,
+    folder: Embedded = None,
 ) -> None:
     """Compares every picture of a database with its checksum."""
     from jaxface import assets
@@ -99,38 +114,48 @@ def verify(
     print(f"All {count} faces are as they should be.")
 
 
-@database_app.command()
-def sketch(
-    folder: Annotated[Path | None, typer.Argument(help="Default: the embedded one.")] = None,
-    size: Annotated[int, typer.Option(help="Texture side: 256, 512, 1024, 2048.")] = 512,
+@database_app.command("sketch", hidden=True)
+@database_app.command("cache-features")
+def cache_features(
+    folder: Embedded = None,
+    size: Annotated[
+        int, typer.Option(help="Texture side of the reconstructions: 256, 512, 1024 or 2048.")
+    ] = 512,
 ) -> None:
-    """Keeps the features of every face, 10 MB each, with which `--sketch` blends faster."""
+    """Writes the VGG-16 features of every face, 10 MB each, for `reconstruct --feature-cache`."""
     from rich.progress import Progress
 
     from jaxface.cli.work import prepare_jax
-    from jaxface.database import open_database, write_sketches
+    from jaxface.config import ReconstructConfig
+    from jaxface.database import open_database, write_features
     from jaxface.features.weights import load_vgg
-    from jaxface.pipeline import SIDES, ReconstructConfig
+    from jaxface.infer import SIDES
 
     prepare_jax(None)
     config = ReconstructConfig.for_quality(size=size).correlation
     faces = open_database(folder, size=size)
     with Progress() as progress:
-        task = progress.add_task("sketch", total=None)
-        place = write_sketches(
-            *(faces.textures, folder, load_vgg(), config, SIDES),
+        task = progress.add_task("features", total=None)
+        place = write_features(
+            faces.textures,
+            folder,
+            load_vgg(),
+            config,
+            SIDES,
             tell=lambda done, total: progress.update(task, completed=done, total=total),
         )
-    print(f"Use it by `jaxface reconstruct --sketch` with textures of {size} texels: {place}.")
+    print(f"Use it by `jaxface reconstruct --feature-cache --size {size}`: {place}.")
 
 
 @database_app.command()
 def contact(
     folder: Folder,
-    output: Annotated[Path, typer.Option("--output", "-o", help="PNG file.")] = Path("contact.png"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="PNG file to write.")] = Path(
+        "contact.png"
+    ),
 ) -> None:
-    """Writes a picture of all faces of a database."""
-    from jaxface.building.texture_database import contact_sheet
+    """Writes an image of all faces of a database."""
+    from jaxface.build_database import contact_sheet
     from jaxface.images import write_png
 
     write_png(output, contact_sheet(folder) / 255.0)
@@ -138,15 +163,16 @@ def contact(
 
 
 def _fill(folder: Path, photos: list[Path], pictures: list[Path], size: int, quality: str) -> None:
-    from jaxface.building import texture_database as building
+    from jaxface import build_database
     from jaxface.cli.work import prepare_jax
-    from jaxface.pipeline import ReconstructConfig, load_assets
+    from jaxface.config import ReconstructConfig
+    from jaxface.loading import load_assets
 
     console = Console()
     total = len(photos) + len(pictures)
     counts = {"done": 0, "rejected": 0}
 
-    def told(name: str, reason: str | None) -> None:
+    def on_face(name: str, reason: str | None) -> None:
         counts["done"] += 1
         counts["rejected"] += reason is not None
         state = "added" if reason is None else f"rejected: {reason}"
@@ -156,11 +182,11 @@ def _fill(folder: Path, photos: list[Path], pictures: list[Path], size: int, qua
     prepare_jax(None)
     config = ReconstructConfig.for_quality(quality, size=size)
     assets = load_assets(config)
-    building.add_skins(folder, pictures, assets, told)
-    building.add_portraits(folder, photos, assets, config, told)
-    kept = counts["done"] - counts["rejected"]
-    skipped = total - counts["done"]
-    print(f"Added {kept}, rejected {counts['rejected']}, known already {skipped}.")
+    build_database.add_skins(folder, pictures, assets, on_face)
+    build_database.add_portraits(folder, photos, assets, config, on_face)
+    added = counts["done"] - counts["rejected"]
+    known = total - counts["done"]
+    print(f"Added {added}, rejected {counts['rejected']}, in the database before {known}.")
 
 
 def _short(value: object) -> str:

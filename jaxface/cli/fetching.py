@@ -1,4 +1,4 @@
-"""Files that are downloaded at the user's word: pinned by checksum, resumed where they stopped."""
+"""`jaxface assets fetch`: downloads with pinned checksums, resumed where they stopped."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from jaxface.assets import checksum
 from jaxface.errors import AssetError, InputError
 from jaxface.features.weights import cache_folder
 
-_CHUNK = 1 << 20
-_PATIENCE = 30.0  # seconds without a byte
+CHUNK = 1 << 20  # bytes between two calls of `on_progress`
+TIMEOUT = 30.0  # seconds without a byte after which a download fails
 _ICT = (
     "ICT-FaceKit's files have no published checksums to pin, so jaxface does not fetch them; clone "
     "https://github.com/ICT-VGL/ICT-FaceKit and use --model ict:ICT-FaceKit/FaceXModel."
@@ -23,7 +23,7 @@ _ICT = (
 
 @dataclass(frozen=True)
 class Source:
-    """Where a file is published, and which bytes it has."""
+    """A published file: its address, SHA-256 and licence."""
 
     url: str
     sha256: str
@@ -44,16 +44,16 @@ SOURCES = {
 }
 
 
-def fetch(name: str, *, tell: Callable[[int, int], None] = lambda done, size: None) -> Path:
+def fetch(name: str, *, on_progress: Callable[[int, int], None] = lambda done, size: None) -> Path:
     """Returns the path of a model's file in the user's cache, downloaded if it is not there.
 
     Args:
-        name: of `SOURCES`.
-        tell: takes bytes done and bytes in all, 0 if unknown.
+        name: a key of `SOURCES`.
+        on_progress: takes the bytes downloaded and the bytes in all, 0 if unknown.
 
     Raises:
-        InputError: there is nothing of that name to fetch.
-        AssetError: there is no network, the download stopped, or the bytes are not the pinned ones.
+        InputError: no file of that name can be fetched.
+        AssetError: there is no network, the download stopped, or the checksum is another one.
     """
     if name == "ict":
         raise InputError(_ICT)
@@ -66,7 +66,7 @@ def fetch(name: str, *, tell: Callable[[int, int], None] = lambda done, size: No
     part = target.with_name(f"{target.name}.part")
     try:
         part.parent.mkdir(parents=True, exist_ok=True)
-        _download(source.url, part, tell)
+        _download(source.url, part, on_progress)
     except (OSError, HTTPException) as error:
         raise AssetError(
             f"{source.url} cannot be downloaded ({error}); run it again to go on where it stopped."
@@ -78,14 +78,14 @@ def fetch(name: str, *, tell: Callable[[int, int], None] = lambda done, size: No
     return target
 
 
-def _download(url: str, part: Path, tell: Callable[[int, int], None]) -> None:
-    """Appends to `part` what is missing of it, or writes it anew if the server cannot resume."""
+def _download(url: str, part: Path, on_progress: Callable[[int, int], None]) -> None:
+    """Appends the missing bytes to `part`, or writes it anew if the server cannot resume."""
     done = part.stat().st_size if part.exists() else 0
     request = Request(url, headers={"Range": f"bytes={done}-"} if done else {})
     try:
-        response = urlopen(request, timeout=_PATIENCE)
+        response = urlopen(request, timeout=TIMEOUT)
     except HTTPError as error:
-        if error.code == 416:  # nothing is missing; the checksum tells whether it is right
+        if error.code == 416:  # no bytes are missing; the checksum is compared by the caller
             return
         raise
     with response:
@@ -93,9 +93,9 @@ def _download(url: str, part: Path, tell: Callable[[int, int], None]) -> None:
         done = done if resumed else 0
         size = done + int(response.headers.get("Content-Length") or 0)
         with open(part, "ab" if resumed else "wb") as stream:
-            while chunk := response.read(_CHUNK):
+            while chunk := response.read(CHUNK):
                 stream.write(chunk)
                 done += len(chunk)
-                tell(done, size)
+                on_progress(done, size)
     if done < size:
         raise OSError(f"it stopped at {done} of {size} bytes")

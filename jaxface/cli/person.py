@@ -1,4 +1,4 @@
-"""What `jaxface reconstruct --person` does: one face from several photos."""
+"""`jaxface reconstruct --person`: one face from several photos."""
 
 from __future__ import annotations
 
@@ -7,21 +7,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from jaxface.batch import Item, find_photos
 from jaxface.batch.cloud import fetched, is_cloud, staged
-from jaxface.batch.faces import describe, summary_row
-from jaxface.cli.progress import CompileClock, Reporter, summary
+from jaxface.batch.faces import check_finite, describe, summary_row
+from jaxface.batch.results import Report
+from jaxface.batch.timing import StageTimer
+from jaxface.cli.progress import Progress
+from jaxface.config import ReconstructConfig
 from jaxface.errors import DetectionError, InputError
 from jaxface.export import check_folder, write_result
 from jaxface.export.result import fit_json
 from jaxface.images import Photo, read_photo
 from jaxface.landmarks.detector import detect
-from jaxface.pipeline import Assets, ReconstructConfig, load_assets, reconstruct_person
-from jaxface.types import Detection, PersonReconstruction
+from jaxface.loading import load_assets
+from jaxface.person import reconstruct_person
+from jaxface.types import Assets, Detection, PersonReconstruction
 
-MOST = 16  # photos: all are fitted at once
+MAX_PHOTOS = 16
+"""Photos of one person: all are fitted at once."""
 
 
 def reconstruct_one_person(
@@ -33,51 +37,67 @@ def reconstruct_one_person(
     database: Path | None = None,
     log_json: bool = False,
 ) -> None:
-    """Writes one folder from several photos of a person.
+    """Writes one result folder from several photos of a person.
 
-    Of every photo its largest face is taken; photos without one are left out, and said so.
+    The largest face of each photo is used. Photos without a face are left out, with a line that
+    says so.
+
+    Args:
+        paths: photos or folders of photos, at most `MAX_PHOTOS`.
+        output: folder or address.
+        config: settings.
+        model: the face model's name.
+        database: folder of a texture database; None is the embedded one.
+        log_json: print events as JSON lines on stdout.
 
     Raises:
-        InputError: no photo shows a face, there are more than can be fitted at once, or the output
-            cannot be written.
+        InputError: no photo shows a face, there are too many, or the output cannot be written.
     """
     files = find_photos(paths)
-    if len(files) > MOST:
-        raise InputError(f"There are {len(files)} photos; choose {MOST} or fewer of the person.")
-    console = Console(stderr=log_json)
+    if len(files) > MAX_PHOTOS:
+        raise InputError(
+            f"There are {len(files)} photos; choose {MAX_PHOTOS} or fewer of the person."
+        )
     if not is_cloud(output):
         check_folder(output, holds_results=False)
     assets = load_assets(config, model=model, database=str(database or "") or None)
-    reporter = Reporter(console, CompileClock(), log_json=log_json)
-    reporter("landmarks", {"state": "start"})
+    progress = Progress(log_json=log_json)
+    timer = StageTimer(progress)
     photos: list[Photo] = []
-    found: list[Detection] = []
-    for file in files:
-        with fetched(Item(file, output)) as near:
-            photo = read_photo(near.path)
-        try:
-            found.append(detect(photo.srgb, assets.networks))
-            photos.append(photo)
-        except DetectionError as error:
-            console.print(f"{file} is left out: {error}", markup=False, highlight=False)
-    if not photos:
-        raise InputError("None of the photos shows a face.")
-    reporter("landmarks", {"state": "end", "note": f"{len(photos)} photo(s)"})
+    detections: list[Detection] = []
+    with timer.stage("landmarks") as info:
+        for file in files:
+            with fetched(Item(file, output)) as local:
+                photo = read_photo(local.path)
+            try:
+                detections.append(detect(photo.srgb, assets.networks))
+                photos.append(photo)
+            except DetectionError as error:
+                progress.print(f"{file} is left out: {error}")
+        if not photos:
+            raise InputError("None of the photos shows a face.")
+        info["note"] = f"{len(photos)} photo(s)"
     person = reconstruct_person(
         [photo.srgb for photo in photos],
-        [np.asarray(one.landmarks[0]) for one in found],
+        [np.asarray(detection.landmarks[0]) for detection in detections],
         assets,
         config,
-        blendshapes=[one.blendshapes[0] for one in found],
+        blendshapes=[detection.blendshapes[0] for detection in detections],
         focals=[photo.focal for photo in photos],
-        progress=reporter,
+        progress=timer,
     )
     fits = [
         {"photo": photo.name} | fit_json(fitted, assets.model)
         for photo, fitted in zip(photos, person.fits, strict=True)
     ]
     write_person(
-        *(output, photos[person.best], person, assets, config, reporter),
+        output,
+        photos[person.best],
+        person,
+        assets,
+        config,
+        progress=progress,
+        timer=timer,
         name=f"{len(photos)} photos",
         more={"photos": fits},
     )
@@ -89,38 +109,44 @@ def write_person(
     person: PersonReconstruction,
     assets: Assets,
     config: ReconstructConfig,
-    reporter: Reporter,
     *,
+    progress: Progress,
+    timer: StageTimer,
     name: str,
     more: dict[str, Any],
     extra: Callable[[Path], None] | None = None,
 ) -> None:
-    """Writes a person's folder and its line of the summary.
+    """Writes a person's result folder and prints its summary.
 
     Args:
-        output: the folder.
-        photo: that shows most.
+        output: folder or address.
+        photo: the one that shows most of the face.
         person: the result.
-        assets: of the pipeline.
-        config: static settings.
-        reporter: of the progress.
-        name: of what was reconstructed, for the summary.
-        more: what `parameters.json` holds besides.
-        extra: as of `write_result`.
+        assets: with which it was made.
+        config: settings.
+        progress: prints the summary.
+        timer: of the stages until now.
+        name: of the input, for the summary.
+        more: further entries of `parameters.json`.
+        extra: writes further files into the folder, as in `write_result`.
+
+    Raises:
+        JaxfaceError: the result is not finite.
+        InputError: the folder cannot be written.
     """
-    reporter("export", {"state": "start"})
+    check_finite(person.result, name)
     # Several photos have no key: --resume is refused.
-    details = describe(photo, person.result, config, "") | more
-    details["timings"] = reporter.timings()
-    with staged(output) as folder:
+    details = describe(photo, person.result, config, key="") | more
+    details["timings"] = timer.per_face()
+    with timer.stage("export"), staged(output) as folder:
         write_result(
             folder,
             photo=photo,
             reconstruction=person.result,
             model=assets.model,
             details=details,
+            face_names=assets.face_names,
             extra=extra,
         )
-    reporter("export", {"state": "end"})
-    if not reporter.log_json:
-        summary(reporter.console, [summary_row(name, details, output)])
+    details["timings"] = timer.per_face()
+    progress.finish(Report(done=1, rows=[summary_row(name, details, output)]))

@@ -1,4 +1,4 @@
-"""What `jaxface reconstruct --video` does: one face from a video, and its motion."""
+"""`jaxface reconstruct --video`: one face from a video, and its motion."""
 
 from __future__ import annotations
 
@@ -8,27 +8,31 @@ from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
-from rich.console import Console
 
 from jaxface.batch import Item
 from jaxface.batch.cloud import fetched, is_cloud
+from jaxface.batch.timing import StageTimer
 from jaxface.cli.person import write_person
-from jaxface.cli.progress import CompileClock, Reporter
+from jaxface.cli.progress import Progress
+from jaxface.config import ReconstructConfig
 from jaxface.errors import DetectionError, InputError
 from jaxface.export import check_folder
 from jaxface.export.video import write_track
 from jaxface.images import Photo
 from jaxface.landmarks.detector import detect
-from jaxface.pipeline import Assets, ReconstructConfig, key_frames, load_assets, reconstruct_video
+from jaxface.loading import load_assets
+from jaxface.types import Assets
+from jaxface.video import key_frames, reconstruct_video
 
-_STEP = 25  # frames between two lines of progress
+FRAMES_PER_EVENT = 25
+"""Frames between two events of progress."""
 
 
 class Video:
-    """The frames of a video file, sRGB 0..1, and their rate.
+    """The frames of a video file, sRGB 0..1; `rate` is their number per second.
 
     Raises:
-        InputError: there is no such file, or it is no video that can be decoded.
+        InputError: there is no such file, or it cannot be decoded as a video.
     """
 
     def __init__(self, path: Path) -> None:
@@ -46,9 +50,9 @@ class Video:
             yield frame.astype(np.float32) / 255.0
 
     def take(self, numbers: list[int]) -> dict[int, np.ndarray]:
-        """Returns some frames by their numbers."""
-        first = islice(enumerate(self), 1 + max(numbers))
-        return {number: frame for number, frame in first if number in numbers}
+        """Returns the frames with these numbers, which count from 0."""
+        frames = islice(enumerate(self), 1 + max(numbers))
+        return {number: frame for number, frame in frames if number in numbers}
 
 
 def reconstruct_video_file(
@@ -60,53 +64,71 @@ def reconstruct_video_file(
     database: Path | None = None,
     log_json: bool = False,
 ) -> None:
-    """Writes one folder from a video of a person, with `expressions.csv` and `animation.glb`.
+    """Writes one result folder from a video of a person, with `expressions.csv` and
+    `animation.glb`.
+
+    Args:
+        paths: the video file, alone in its list.
+        output: folder or address.
+        config: settings.
+        model: the face model's name.
+        database: folder of a texture database; None is the embedded one.
+        log_json: print events as JSON lines on stdout.
 
     Raises:
-        InputError: it is not one video, no frame shows a face, or the output cannot be written.
+        InputError: there is not exactly one video, no frame shows a face, or the output cannot
+            be written.
     """
     if len(paths) != 1:
         raise InputError("--video takes one file.")
-    console = Console(stderr=log_json)
     if not is_cloud(output):
         check_folder(output, holds_results=False)
-    with fetched(Item(paths[0], output)) as near:
-        video = Video(near.path)
+    with fetched(Item(paths[0], output)) as local:
+        video = Video(local.path)
         assets = load_assets(config, model=model, database=str(database or "") or None)
-        reporter = Reporter(console, CompileClock(), log_json=log_json)
-        landmarks, blendshapes = _detect_all(video, assets, reporter)
+        progress = Progress(log_json=log_json)
+        timer = StageTimer(progress)
+        landmarks, blendshapes = _detect_all(video, assets, timer)
         frames = video.take(key_frames(landmarks))
         person, path = reconstruct_video(
-            *(frames.__getitem__, landmarks, blendshapes, assets, config),
+            frames.__getitem__,
+            landmarks,
+            blendshapes,
+            assets,
+            config,
             rate=video.rate,
-            progress=reporter,
+            progress=timer,
         )
     best = sorted(frames)[person.best]
     write_person(
-        *(output, Photo(frames[best], None, f"{paths[0].stem}-{best}"), person),
-        *(assets, config, reporter),
+        output,
+        Photo(frames[best], None, f"{paths[0].stem}-{best}"),
+        person,
+        assets,
+        config,
+        progress=progress,
+        timer=timer,
         name=paths[0].name,
         more={"video": {"frames": len(landmarks), "rate": video.rate}},
         extra=lambda work: write_track(work, path, video.rate, person.result, assets.model),
     )
 
 
-def _detect_all(video: Video, assets: Assets, reporter: Reporter) -> tuple[np.ndarray, np.ndarray]:
-    """Returns `[N, 478, 3]` landmarks and `[N, 52]` blendshapes of every frame's largest face,
-    NaN and 0 where there is none."""
-    reporter("landmarks", {"state": "start"})
+def _detect_all(video: Video, assets: Assets, timer: StageTimer) -> tuple[np.ndarray, np.ndarray]:
+    """Returns `[N, 478, 3]` landmarks and `[N, 52]` blendshapes of each frame's largest face; NaN
+    and 0 for frames without one."""
     landmarks, blendshapes, found = [], [], 0
-    for number, frame in enumerate(video, start=1):
-        try:
-            face = detect(frame, assets.networks)
-            landmarks.append(np.asarray(face.landmarks[0]))
-            blendshapes.append(np.asarray(face.blendshapes[0]))
-            found += 1
-        except DetectionError:
-            landmarks.append(np.full((478, 3), np.nan, np.float32))
-            blendshapes.append(np.zeros(52, np.float32))
-        if number % _STEP == 0:
-            reporter("landmarks", {"state": "step", "note": f"{number} frames"})
-    note = f"a face in {found} of {len(landmarks)} frames"
-    reporter("landmarks", {"state": "end", "note": note})
+    with timer.stage("landmarks") as info:
+        for number, frame in enumerate(video, start=1):
+            try:
+                face = detect(frame, assets.networks)
+                landmarks.append(np.asarray(face.landmarks[0]))
+                blendshapes.append(np.asarray(face.blendshapes[0]))
+                found += 1
+            except DetectionError:
+                landmarks.append(np.full((478, 3), np.nan, np.float32))
+                blendshapes.append(np.zeros(52, np.float32))
+            if number % FRAMES_PER_EVENT == 0:
+                timer("landmarks", {"state": "step", "note": f"{number} frames"})
+        info["note"] = f"a face in {found} of {len(landmarks)} frames"
     return np.stack(landmarks), np.stack(blendshapes)

@@ -1,102 +1,115 @@
-"""What the commands do: one photo or a run of many, progress, results, the summary."""
+"""What the commands do: JAX's start, one photo or a run of many, renderings of results."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+import functools
+import os
+import threading
+import warnings
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
-from rich.console import Console
 from threadpoolctl import threadpool_limits
 
-from jaxface.batch import FaceWorker, Item, Share, find_photos, run_on_ray, run_photos
-from jaxface.batch.cloud import fetched, is_cloud, staged
-from jaxface.batch.faces import MAX_FACES, describe, settings_of, summary_row
-from jaxface.batch.inputs import ALL, digest
-from jaxface.batch.runner import is_finished, key_of
-from jaxface.cli.progress import CompileClock, Reporter, RunReporter, summary
-from jaxface.database import database_id
+from jaxface.batch import FaceWorker, Item, Shard, find_photos, run_on_ray, run_photo, run_photos
+from jaxface.batch.cloud import is_cloud
+from jaxface.batch.inputs import WHOLE
+from jaxface.batch.results import OnEvent, ignore_event
+from jaxface.cli.programs import Programs, evict
+from jaxface.cli.progress import Progress
+from jaxface.config import ReconstructConfig
 from jaxface.errors import InputError, Interrupted
-from jaxface.export import check_folder, load_result, render_view, write_result
+from jaxface.export import check_folder, load_result, render_view
 from jaxface.features.weights import cache_folder
-from jaxface.images import Photo, read_photo, write_png
-from jaxface.landmarks.detector import detect
+from jaxface.images import read_photo, write_png
 from jaxface.landmarks.files import read_landmarks
-from jaxface.pipeline import Assets, ReconstructConfig, load_assets, reconstruct
-from jaxface.programs import keep_programs
+from jaxface.loading import load_assets
+from jaxface.precision import use_program_store
+
+PLATFORMS = {"gpu": "cuda,cpu", "tpu": "tpu,cpu"}
+"""JAX's names of devices, with the CPU beside them for host work."""
 
 
 def prepare_jax(device: str | None) -> None:
-    """Chooses the device, gives LAPACK one thread, keeps compilations in the user's cache."""
+    """Chooses the device, gives LAPACK one thread, keeps compiled programs in the user's cache.
+
+    A cache that cannot be used (no home directory, a folder that cannot be written) costs time
+    only.
+
+    Args:
+        device: `cpu`, `gpu` or `tpu`; None leaves the choice to JAX and `JAX_PLATFORMS`.
+
+    Raises:
+        InputError: JAX has no such device on this machine.
+    """
     # JAX takes LAPACK from SciPy, whose threads and XLA's get in each other's way: on two cores the
     # fit took 1.7 times as long.
     threadpool_limits(1, user_api="blas")
     if device:
-        platforms = {"gpu": "cuda,cpu", "tpu": "tpu,cpu"}.get(device, device)
-        jax.config.update("jax_platforms", platforms)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_platforms", PLATFORMS.get(device, device))
+    wanted = device or os.environ.get("JAX_PLATFORMS", "")
     try:
-        found = jax.default_backend()
-    except RuntimeError as error:
-        raise InputError(f"There is no device {device!r} for JAX on this machine.") from error
-    if device and found != device:  # JAX takes the next of the list
+        backend = jax.default_backend()
+    except (RuntimeError, AssertionError) as error:  # the latter of JAX's own plugins
+        raise InputError(f"There is no device {wanted!r} for JAX on this machine.") from error
+    if device and backend != device:  # JAX takes the next one of the list
         raise InputError(f"There is no device {device!r} for JAX on this machine.")
-    folder: Path | None = cache_folder() / "programs"
-    if found == "cpu":  # elsewhere it has not been tried; JAX's cache spares most of the wait
-        try:
-            folder = keep_programs(folder)
-        except OSError:  # a folder that cannot be written to costs time alone
-            folder = None
-    if folder and jax.config.jax_compilation_cache_dir is None:
-        jax.config.update("jax_compilation_cache_dir", str(folder / "jax"))
+    _keep_programs(backend, cache_folder() / "programs")
+
+
+@functools.cache  # an actor of Ray prepares JAX for each of its workers
+def _keep_programs(backend: str, root: Path) -> None:
+    """Registers the stores of compiled programs: ours on the CPU, JAX's on every device."""
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    # Damaged or full, JAX's cache costs time only, as ours does, and no user can do anything.
+    for state in ("reading", "writing"):
+        warnings.filterwarnings("ignore", f"Error {state} persistent compilation cache")
+    try:
+        programs = Programs(root)
+    except OSError:
+        return
+    if backend == "cpu":  # on other devices it has not been tried
+        use_program_store(programs)
+    options: Any = jax.config  # attributes that no type tells of
+    if options.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(programs.folder / "jax"))
+    threading.Thread(target=evict, args=(root,), name="evict", daemon=True).start()
 
 
 @dataclass(frozen=True)
 class Ray:
-    """A run on a Ray cluster: so many actors at most, each of so many cores if without a GPU."""
+    """Settings of a run on a Ray cluster.
+
+    Attributes:
+        actors: maximum number of actors; None is one per GPU, or per `cpus` cores without GPUs.
+        cpus: number of cores of an actor without a GPU.
+    """
 
     actors: int | None
     cpus: int
 
 
-def share_of(text: str) -> Share:
-    """Returns this process's share of a run: `2/8`, or `auto` for what JAX finds out.
+def parse_shard(text: str) -> Shard:
+    """Returns the shard that `--shard` names: `2/8`, or `auto` for this process's in a cluster.
 
-    `auto` joins the cluster (SLURM, Open MPI, Kubernetes, TPU pods); call it before JAX is used.
+    `auto` joins the cluster that JAX finds (SLURM, Open MPI, Kubernetes, TPU pods); it must be
+    called before any other use of JAX.
+
+    Raises:
+        InputError: the text is neither, or JAX finds no cluster.
     """
     if text == "auto":
         try:
             jax.distributed.initialize()
         except (RuntimeError, ValueError) as error:
-            raise InputError(f"JAX finds no cluster here ({error}); give --share I/N.") from error
-        return Share(jax.process_index(), jax.process_count())
+            raise InputError(f"JAX finds no cluster here ({error}); give --shard I/N.") from error
+        return Shard(jax.process_index(), jax.process_count())
     part, _, count = text.partition("/")
     if not (part.isdecimal() and count.isdecimal()):
-        raise InputError(f"--share {text} is neither I/N (as 2/8) nor auto.")
-    return Share(int(part) - 1, int(count))
-
-
-def _own_landmarks(path: Path) -> np.ndarray:
-    points = read_landmarks(path)
-    if len(points) == 468:  # without the irises: the mesh's first 468
-        points = np.concatenate([points, np.full((10, 2), np.nan, np.float32)])
-    return points
-
-
-def _faces(
-    photo: Photo, assets: Assets, landmarks: np.ndarray | None, all_faces: bool
-) -> list[tuple[np.ndarray, Any]]:
-    """Returns landmarks and blendshapes of the faces to reconstruct."""
-    if landmarks is not None:
-        return [(landmarks, None)]
-    found = detect(photo.srgb, assets.networks, max_faces=MAX_FACES if all_faces else 1)
-    return [(np.asarray(found.landmarks[i]), found.blendshapes[i]) for i in range(len(found.score))]
+        raise InputError(f"--shard {text} is neither I/N (as 2/8) nor auto.")
+    return Shard(int(part) - 1, int(count))
 
 
 def reconstruct_photos(
@@ -110,28 +123,52 @@ def reconstruct_photos(
     landmarks: Path | None = None,
     batch: int = 1,
     resume: bool = False,
-    share: Share = ALL,
+    shard: Shard = WHOLE,
     log_json: bool = False,
     ray: Ray | None = None,
 ) -> int:
-    """Reconstructs photos and writes a folder for each face; returns the exit code.
+    """Reconstructs photos, writes a folder for each face, prints a summary; returns the exit code.
 
-    One photo's folder is `output` itself, and its failure is raised. Several photos, or those of a
-    folder, are a run (`jaxface.batch`) with folders inside `output`, with `ray` on a cluster.
+    A single photo's folder is `output` itself, and an error is raised. Several photos, or those of
+    a folder, are a run (`run_photos`) with a folder each inside `output`; with `ray` on a cluster.
+
+    Args:
+        paths: photos or folders of photos.
+        output: folder or address.
+        config: settings.
+        model: the face model's name.
+        database: folder of a texture database; None is the embedded one.
+        all_faces: every face of a photo, not only the largest.
+        landmarks: file of landmarks of a single photo, used in place of detection.
+        batch: maximum number of faces computed at once.
+        resume: skip photos that are finished.
+        shard: this process's part of the photos.
+        log_json: print events as JSON lines on stdout.
+        ray: run on a Ray cluster.
     """
-    own = None if landmarks is None else _own_landmarks(landmarks)
     database = None if database is None else database.absolute()
     photos = find_photos(paths)
-    console = Console(stderr=log_json)
-    many = photos != paths or len(photos) > 1 or share.count > 1 or ray is not None
+    single = photos == paths and len(photos) == 1 and shard.count == 1 and ray is None
+    if single and resume and all_faces:
+        raise InputError("--resume with --all-faces needs several photos, or a folder of photos.")
     if not is_cloud(output):
-        check_folder(output, holds_results=all_faces or many)
+        check_folder(output, holds_results=all_faces or not single)
+    # A mistake is reported before anything is loaded.
+    if landmarks is not None:
+        read_landmarks(landmarks)
+    if single and not is_cloud(photos[0]):
+        read_photo(photos[0])
 
-    source = None if database is None else str(database)
-    load = partial(load_assets, config, model=model, database=source)
-    if many:
-        make = partial(_face_worker, load, config, database, all_faces, batch)
-        with RunReporter(console, log_json=log_json) as reporter:
+    make = partial(make_worker, config, model, database, all_faces, batch)
+    with Progress(many=not single, log_json=log_json) as progress:
+        if single:
+            progress.print(str(photos[0]))
+            worker = make(on_event=progress)
+            item = Item(photos[0], output, landmarks)
+            report = run_photo(item, worker, batch=worker.rows, resume=resume)
+            if report.skipped:
+                progress.print(f"{output} is finished.")
+        else:
             try:
                 if ray is not None:
                     report = run_on_ray(
@@ -140,101 +177,38 @@ def reconstruct_photos(
                         resume=resume,
                         actors=ray.actors,
                         cpus=ray.cpus,
-                        tell=reporter,
+                        on_event=progress,
                     )
                 else:
-                    worker = make(tell=reporter)
+                    worker = make(on_event=progress)
                     report = run_photos(
                         *(photos, output, worker),
                         batch=worker.rows,
                         resume=resume,
-                        share=share,
-                        tell=reporter,
+                        shard=shard,
+                        on_event=progress,
                     )
             except KeyboardInterrupt:
                 raise Interrupted("stopped; what is finished is kept, --resume goes on.") from None
-        reporter.finish(report)
-        return report.failures[-1][2] if report.failures else 0
-    if resume and all_faces:
-        raise InputError("--resume with --all-faces needs several photos, or a folder of photos.")
-    settings = settings_of(config, model, database_id(database), all_faces)
-    if landmarks is not None:
-        settings["landmarks"] = digest(landmarks)
-    with fetched(Item(photos[0], output)) as near:
-        photo = read_photo(near.path)
-        key = key_of(json.dumps(settings, sort_keys=True), near)
-    if resume and is_finished(output, key):
-        console.print(f"{output} is finished.", markup=False, highlight=False)
-        return 0
-    if not log_json:
-        height, width = photo.srgb.shape[:2]
-        console.print(f"{photos[0]} ({width} x {height})", markup=False, highlight=False)
-    with staged(output) as folder:
-        rows = _reconstruct_photo(
-            photo, folder, load(), config, console, key,
-            all_faces=all_faces, landmarks=own, log_json=log_json,
-        )  # fmt: skip
-    for row in rows:
-        row["folder"] = row["folder"].replace(str(folder), str(output))
-    if not log_json:
-        summary(console, rows)
-    return 0
+    progress.finish(report)
+    return report.failures[-1][2] if report.failures else 0
 
 
-def _face_worker(
-    load: Callable[[], Assets],
+def make_worker(
     config: ReconstructConfig,
+    model: str,
     database: Path | None,
     all_faces: bool,
     batch: int,
-    tell: Callable[[dict[str, Any]], None] = lambda event: None,
+    on_event: OnEvent = ignore_event,
 ) -> FaceWorker:
-    """Returns a worker of this process, which may be an actor's."""
+    """Returns a worker with its assets, in this process or in an actor of Ray, to which it is sent
+    by its name and arguments."""
     prepare_jax(None)
+    assets = load_assets(config, model=model, database=None if database is None else str(database))
     return FaceWorker(
-        load(), config, batch=batch, all_faces=all_faces, database=database, tell=tell
+        assets, config, batch=batch, all_faces=all_faces, database=database, on_event=on_event
     )
-
-
-def _reconstruct_photo(
-    photo: Photo,
-    folder: Path,
-    assets: Assets,
-    config: ReconstructConfig,
-    console: Console,
-    key: str,
-    *,
-    all_faces: bool,
-    landmarks: np.ndarray | None,
-    log_json: bool,
-) -> list[dict[str, Any]]:
-    clock = CompileClock()
-    reporter = Reporter(console, clock, log_json=log_json)
-    reporter("landmarks", {"state": "start"})
-    faces = _faces(photo, assets, landmarks, all_faces)
-    reporter("landmarks", {"state": "end", "note": f"{len(faces)} face(s)"})
-    rows = []
-    for number, (points, blendshapes) in enumerate(faces, start=1):
-        target = folder / f"face{number}" if all_faces else folder
-        if number > 1:
-            reporter = Reporter(console, clock, log_json=log_json)
-        result = reconstruct(
-            jnp.asarray(photo.srgb),
-            jnp.asarray(points),
-            assets,
-            config,
-            blendshapes=blendshapes,
-            focal=photo.focal,
-            progress=reporter,
-        )
-        reporter("export", {"state": "start"})
-        details = describe(photo, result, config, key) | {"timings": reporter.timings()}
-        write_result(
-            target, photo=photo, reconstruction=result, model=assets.model, details=details
-        )
-        reporter("export", {"state": "end"})
-        rows.append(summary_row(photo.name, details | {"timings": reporter.timings()}, target))
-    return rows
 
 
 def render_result(
@@ -247,7 +221,20 @@ def render_result(
     light: str,
     size: int,
 ) -> None:
-    """Renders a written result from a side into a PNG file. Angles in degrees."""
+    """Renders a result folder into a PNG file.
+
+    Args:
+        result: folder that `reconstruct` wrote.
+        output: the PNG file.
+        yaw: degrees, to the subject's left.
+        pitch: degrees, chin up.
+        neutral: without the expression.
+        light: `studio` or `photo`.
+        size: pixels a side.
+
+    Raises:
+        InputError: the folder holds no result, or the file cannot be written.
+    """
     stored = load_result(result)
     image = render_view(stored, yaw=yaw, pitch=pitch, neutral=neutral, light=light, size=size)
     try:
