@@ -20,8 +20,8 @@ fast: $(STAMP)
 	$(PYTEST) -m "not slow and not thorough"
 
 lint: $(STAMP)
-	$(BIN)/ruff check jaxface tests run.py
-	$(BIN)/ruff format --check jaxface tests run.py
+	$(BIN)/ruff check jaxface building benchmarks tests run.py
+	$(BIN)/ruff format --check jaxface building benchmarks tests run.py
 	$(BIN)/mypy
 
 docs: $(STAMP)

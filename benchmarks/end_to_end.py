@@ -27,7 +27,8 @@ import jax
 from jaxface.batch import FaceWorker, Item, find_photos, run_photos
 from jaxface.batch.faces import Work
 from jaxface.cli.work import prepare_jax
-from jaxface.pipeline import ReconstructConfig, load_assets
+from jaxface.config import ReconstructConfig
+from jaxface.loading import load_assets
 
 
 class Traced(FaceWorker):

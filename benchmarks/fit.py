@@ -22,22 +22,26 @@ import optax
 
 import jaxface
 from jaxface.cli.work import prepare_jax
-from jaxface.fitting import FitConfig, load_noise
-from jaxface.fitting.crop import make_crop
+from jaxface.fitting import FitConfig
 from jaxface.fitting.derivative import Objective
-from jaxface.fitting.fit import _fit_crop, pose_and_objective
+from jaxface.fitting.files import load_noise
+from jaxface.fitting.fit import pose_and_objective
+from jaxface.fitting.target import FitTarget, fit_target
 from jaxface.fitting.unknowns import POSE, bounds
 from jaxface.landmarks.networks import load_networks
-from jaxface.morphable.model import load_model
+from jaxface.morphable.files import load_model
 
 PHOTOS = [f"examples/photos/{name}.jpg" for name in ("astronaut", "biden", "obama")]
 STEPS, RENEWED = 1000, 50
 RATES = (0.003, 0.01, 0.03)
 
 
-@partial(jax.jit, static_argnames="config")
-def begin(crop: Any, model: Any, shapes: Any, noise: Any, config: FitConfig) -> tuple[Any, Any]:
-    pose, objective = pose_and_objective(crop, model, shapes, noise, config)
+@jax.jit
+def begin(
+    target: FitTarget, model: Any, blendshapes: Any, noise: Any, config: FitConfig
+) -> tuple[jax.Array, Objective]:
+    """Returns where both start, and the objective of the finest level."""
+    pose, objective = pose_and_objective(target, model, blendshapes, noise, config)
     pixels = objective.pixels
     # The light that explains the pixels best, as the fit's own start has it.
     x = objective.prior.mean.at[:POSE].set(pose)
@@ -94,9 +98,11 @@ def main() -> None:
         photo = jaxface.read_photo(path).srgb
         found = jaxface.detect(photo, networks)
         points, shapes = jnp.asarray(found.landmarks[0]), found.blendshapes[0]
-        crop = make_crop(jnp.asarray(photo), points, None, None, None, None, config.usual_focal)
-        fitted, ours = seconds(partial(_fit_crop, crop, model, shapes, noise, config), given.rounds)
-        x, objective = begin(crop, model, shapes, noise, config)
+        known = {"blendshapes": shapes, "noise": noise, "config": config}
+        call = partial(jaxface.fit, jnp.asarray(photo), points, model, **known)
+        fitted, ours = seconds(call, given.rounds)
+        target = fit_target(jnp.asarray(photo), points, None, None, None, None, config.usual_focal)
+        x, objective = begin(target, model, shapes, noise, config)
         runs = [seconds(partial(adam, x, objective, rate), 1) for rate in RATES]
         (_, errors), theirs = min(runs, key=lambda run: float(run[0][0][-1]))
         goal = float(fitted.photometric_error)

@@ -1,45 +1,46 @@
 """What a derivative costs: value and gradient of a stage or the whole chain beside the value alone.
 
 `python benchmarks/gradient.py [PHOTO] [--stage chain fit synthesize] [--steps 10 40]
-[--derivative unrolled implicit]` prints a row for each: seconds of the value, of value and gradient
+[--derivative implicit unrolled]` prints a row for each: seconds of the value, of value and gradient
 by the photo (of `fit`: by the landmarks; of `synthesize`: by what the photo shows), their ratio,
 and the peak memory of both, each in a process of its own, the first call (which compiles) left out.
+`chain` is `reconstruct_face`, and `--derivative` that of its fit.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 import jaxface
-from jaxface.pipeline import run_stages
+from jaxface.cli.bench import peak
+
+Call = tuple[Callable[[jax.Array], jax.Array], jax.Array]
+"""A scalar function and the argument by which it is differentiated."""
 
 
-def chain(photo: str, assets: Any, config: Any) -> tuple[Callable[..., jax.Array], jax.Array]:
+def chain(photo: str, assets: jaxface.Assets, config: jaxface.ReconstructConfig) -> Call:
     """From a photo's pixels to the texture."""
     picture = jaxface.read_photo(photo).srgb
     found = jaxface.detect(picture, assets.networks)
-    face = jaxface.prepare_face(picture, found.landmarks[0], blendshapes=found.blendshapes[0])
+    crop = jaxface.crop_face(picture, found.landmarks[0], blendshapes=found.blendshapes[0])
 
     def total(srgb: jax.Array) -> jax.Array:
-        result, _ = run_stages(face.replace(srgb=srgb), assets, config)
+        result = jaxface.reconstruct_face(crop.replace(srgb=srgb), assets, config)
         return jnp.mean(result.synthesis.texture)
 
-    return total, face.srgb
+    return total, crop.srgb
 
 
-def fit(photo: str, assets: Any, config: Any) -> tuple[Callable[..., jax.Array], jax.Array]:
+def fit(photo: str, assets: jaxface.Assets, config: jaxface.ReconstructConfig) -> Call:
     """From landmarks, and a photo, to the face's vertices."""
     picture = jaxface.read_photo(photo).srgb
     found = jaxface.detect(picture, assets.networks)
@@ -52,17 +53,18 @@ def fit(photo: str, assets: Any, config: Any) -> tuple[Callable[..., jax.Array],
     return total, found.landmarks[0]
 
 
-def synthesize(photo: str, assets: Any, config: Any) -> tuple[Callable[..., jax.Array], jax.Array]:
-    """From a texture of which the left 60 % are seen to the whole."""
+def synthesize(photo: str, assets: jaxface.Assets, config: jaxface.ReconstructConfig) -> Call:
+    """From a texture of which the left 60 % are visible to the whole."""
     size = config.size
     low = jnp.full((size, size, 3), 0.35)
     mask = jnp.broadcast_to(jnp.arange(size) < 0.6 * size, (size, size)).astype(float)
-    count = len(assets.database.textures)
+    textures = assets.database.textures
+    weights = jnp.full(len(textures), 1 / len(textures))
     grain = jax.random.normal(jax.random.key(0), (size, size, 1))
 
-    def total(shown: jax.Array) -> jax.Array:
+    def total(partial: jax.Array) -> jax.Array:
         found = jaxface.synthesize(
-            *(low, shown, mask, assets.database.textures, jnp.full(count, 1 / count), assets.vgg),
+            *(jax.random.key(0), low, partial, mask, textures, weights, assets.vgg),
             correlation=config.correlation,
             config=config.synthesis,
         )
@@ -74,15 +76,16 @@ def synthesize(photo: str, assets: Any, config: Any) -> tuple[Callable[..., jax.
 STAGES = {"chain": chain, "fit": fit, "synthesize": synthesize}
 
 
-def measure(given: argparse.Namespace) -> dict:
+def measure(given: argparse.Namespace) -> dict[str, float]:
     """Returns the median seconds of a call and the peak memory in GB."""
     config, derivative = jaxface.ReconstructConfig.for_quality(given.quality), given.derivative[0]
-    synthesis = replace(config.synthesis, derivative=derivative)
-    if given.steps[0]:
-        synthesis = replace(synthesis, levels=((1.0, given.steps[0]),))
-    config = replace(config, synthesis=synthesis)
-    if given.stage[0] == "fit":
-        config = replace(config, fit=replace(config.fit, derivative=derivative))
+    if given.stage[0] == "synthesize":
+        synthesis = config.synthesis.replace(derivative=derivative)
+        if given.steps[0]:
+            synthesis = synthesis.replace(levels=((1.0, given.steps[0]),))
+        config = config.replace(synthesis=synthesis)
+    else:
+        config = config.replace(fit=config.fit.replace(derivative=derivative))
     assets = jaxface.load_assets(config)
     total, argument = STAGES[given.stage[0]](given.photo, assets, config)
     call = total if given.mode == "value" else jax.value_and_grad(total)
@@ -93,8 +96,7 @@ def measure(given: argparse.Namespace) -> dict:
         seconds.append(time.perf_counter() - begin)
     if given.mode != "value":
         assert bool(jnp.isfinite(found[1]).all()) and float(jnp.abs(found[1]).max()) > 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    return {"seconds": statistics.median(seconds[1:]), "first": seconds[0], "GB": peak}
+    return {"seconds": statistics.median(seconds[1:]), "first": seconds[0], "GB": peak() / 1e9}
 
 
 def main() -> None:
@@ -102,8 +104,11 @@ def main() -> None:
     parser.add_argument("photo", nargs="?", default="examples/photos/obama.jpg")
     parser.add_argument("--stage", nargs="+", choices=STAGES, default=["chain"])
     parser.add_argument("--quality", default="draft")
-    parser.add_argument("--derivative", nargs="+", default=["unrolled", "implicit"])
-    parser.add_argument("--steps", type=int, nargs="+", default=[0], help="one level; 0: as usual")
+    parser.add_argument("--derivative", nargs="+", default=["implicit", "unrolled"])
+    parser.add_argument(
+        "--steps", type=int, nargs="+", default=[0],
+        help="of `synthesize`, at one level; 0: the quality's own",
+    )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--mode", choices=("value", "gradient"))
     given = parser.parse_args()
@@ -111,18 +116,24 @@ def main() -> None:
         print(json.dumps(measure(given)))
         return
     print("| stage | steps | derivative | value s | value and gradient s | ratio | GB | GB |")
-    cases = [(a, b, c) for a in given.stage for b in given.steps for c in given.derivative]
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    cases = [
+        (stage, steps, derivative)
+        for stage in given.stage
+        for steps in (given.steps if stage == "synthesize" else [0])
+        for derivative in given.derivative
+    ]
     for stage, steps, derivative in cases:
         both = []
         for mode in ("value", "gradient"):
             command = [sys.executable, __file__, given.photo, "--quality", given.quality]
             command += ["--stage", stage, "--derivative", derivative, "--steps", str(steps)]
             command += ["--rounds", str(given.rounds), "--mode", mode]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             both.append(json.loads(done.stdout.splitlines()[-1]))
         value, slope = both
         print(
-            f"| {stage} | {steps or 'usual'} | {derivative} | {value['seconds']:.1f} "
+            f"| {stage} | {steps or ''} | {derivative} | {value['seconds']:.1f} "
             f"| {slope['seconds']:.1f} | {slope['seconds'] / value['seconds']:.2f} "
             f"| {value['GB']:.1f} | {slope['GB']:.1f} |",
             flush=True,

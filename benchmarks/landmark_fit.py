@@ -77,13 +77,11 @@ def main() -> None:
         return
 
     import jax
-    import jax.numpy as jnp
 
     import jaxface
     from jaxface.cli.work import prepare_jax
-    from jaxface.fitting import FitConfig, with_landmarks68
-    from jaxface.fitting.crop import make_crop
-    from jaxface.fitting.fit import _fit_crop
+    from jaxface.fitting import FitConfig
+    from jaxface.fitting.schemes import with_landmarks68
     from jaxface.landmarks.schemes import IBUG68
 
     prepare_jax(None)
@@ -109,10 +107,7 @@ def main() -> None:
         other = Other(given.python, __file__, str(case))
         times, errors = [], []
         for number, (photo, target) in enumerate(zip(shown, points, strict=True)):
-            crop = make_crop(
-                jnp.asarray(photo), jnp.asarray(target), None, None, None, None, config.usual_focal
-            )
-            call = partial(_fit_crop, crop, model, None, None, config)
+            call = partial(jaxface.fit, photo, target, model, config=config)
             times.append(
                 in_turn(
                     lambda call=call: jax.block_until_ready(call()),
@@ -120,7 +115,7 @@ def main() -> None:
                     given.rounds,
                 )
             )
-            errors.append((np.asarray(call().landmarks), np.asarray(crop.landmarks)))
+            errors.append((np.asarray(call().landmarks), target))
         other("write")
         fitted = json.loads(case.with_suffix(".json").read_text())
     print("| photo | jaxface ms | error % | eos ms | error % |\n| --- | --- | --- | --- | --- |")

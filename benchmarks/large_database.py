@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxface import assets
-from jaxface.database.library import THUMBNAIL, Library
+from jaxface.database.disk import THUMBNAIL, DiskDatabase
 from jaxface.database.store import FORMAT, LIST, UV
 
 
@@ -50,20 +50,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         simulate(Path(folder), args.count, args.size, wanted, place)
         start = time.perf_counter()
-        library = Library(folder, size=args.size)
+        database = DiskDatabase(folder, size=args.size)
         opened = time.perf_counter()
         step = args.size // THUMBNAIL
         photo = np.kron(wanted / 255.0, np.ones((step, step, 1)))
         mask = np.zeros(photo.shape[:2])
         mask[:, : args.size // 2] = 1
-        found = library.take(library.nearest(photo, mask))
+        found = database.take(database.nearest(photo, mask))
         done = time.perf_counter()
     virtual = args.count * args.size**2 * 4 / 1e9
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(f"{args.count} textures of {args.size} x {args.size}, {virtual:.1f} GB packed")
-    print(
-        f"found the one among the {len(found.names)} nearest: {library.names[place] in found.names}"
-    )
+    indices = np.asarray(found.indices)
+    print(f"found the one among the {len(indices)} nearest: {place in indices}")
     print(
         f"opened in {opened - start:.2f} s, searched in {done - opened:.1f} s, peak {peak:.2f} GB"
     )

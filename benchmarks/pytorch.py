@@ -1,4 +1,4 @@
-"""The synthesis beside PyTorch: one evaluation, and the time to an equal loss.
+"""The optimisation of a texture beside PyTorch: one evaluation, and the time to an equal loss.
 
 python benchmarks/pytorch.py [--sizes 128 256 512] [--equal 256] [--evaluations 100]
 
@@ -15,7 +15,6 @@ import itertools
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import jax
@@ -25,17 +24,18 @@ import torch
 import torch.nn.functional as F
 
 from jaxface import load_database, load_vgg, vgg_features
-from jaxface.features.correlations import CorrelationConfig, _window, correlate
-from jaxface.synthesis import SynthesisConfig
+from jaxface.features.correlations import CorrelationConfig, _window, correlate, resize
+from jaxface.synthesis import CompositionConfig, SynthesisConfig
 from jaxface.synthesis import optimize as ours
 from jaxface.synthesis.objective import loss
 from jaxface.types import Correlations
 
 CORRELATION, CONFIG = CorrelationConfig(), SynthesisConfig()
-_FAR = replace(CONFIG, levels=((0.25, 16), (0.5, 16), (1.0, 8)), smooth=0.6)
+TONE_SIGMA = 2 * CompositionConfig().tone_sigma  # texels of 512
+_FAR = CONFIG.replace(levels=((0.25, 16), (0.5, 16), (1.0, 8)), smooth=0.6)
 _PAIRS = (0, 5), (3, 9), (10, 2)  # faces: the start's, the target's
 _LEAST = 64  # texels a side: cells of the deepest layer
-_LAYERS = (2, 2, 3, 2)  # convolutions of the blocks up to relu4_1 and the content layer
+_LAYERS = (2, 2, 3, 2)  # convolutions of the blocks up to relu4_1, above the content layer
 
 
 class Problem:
@@ -52,13 +52,13 @@ class Problem:
 
     def correlations(self, side: int) -> Correlations:
         """Returns the target at a side."""
-        return _complete(ours.resize(self.other, side), self.vgg)
+        return _complete(resize(self.other, side), self.vgg)
 
     def level(self, side: int, variable: jax.Array) -> tuple[Any, Any]:
         return ours._begin(
             *(self.start, self.free, variable, self.correlations(side), self.vgg),
-            jnp.asarray(CONFIG.alpha),
-            side=side, correlation=CORRELATION, config=CONFIG,
+            jnp.asarray(TONE_SIGMA), CORRELATION, CONFIG,
+            side=side,
         )  # fmt: skip
 
     def ours(self) -> Callable[[jax.Array], tuple[jax.Array, jax.Array]]:
@@ -88,7 +88,7 @@ class Torch:
                 kernel = kernel.contiguous(memory_format=torch.channels_last)
                 self.kernels.append((block, index, kernel, tensor(one["bias"])))
         at = np.arange(problem.size)
-        sigma = 2 * CONFIG.tone * problem.size / 512.0
+        sigma = TONE_SIGMA * problem.size / 512.0
         blur = np.exp(-0.5 * ((at[:, None] - at) / sigma) ** 2)
         self.blur = tensor(blur / blur.sum(1, keepdims=True))
         self.start, self.free = tensor(problem.start), tensor(problem.free)
@@ -210,7 +210,7 @@ def to_equal_loss(
             level, state = problem.level(int(size * share), variable)
             last = share == 1.0
             for _ in range(10 * evaluations if last else steps):
-                state = ours._advance(level, state, vgg, correlation=CORRELATION, config=_FAR)
+                state = ours._step(level, state, vgg, CORRELATION, _FAR)
                 number += 1
                 if last and float(state.best_loss) <= limit:
                     break

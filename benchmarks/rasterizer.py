@@ -86,7 +86,7 @@ def main() -> None:
     if given.serve:
         serve(theirs(given.serve))
         return
-    from jaxface.morphable.model import load_model
+    from jaxface.morphable.files import load_model
 
     model = load_model()
     vertices, triangles = np.asarray(model.mean), np.asarray(model.triangles)

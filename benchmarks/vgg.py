@@ -1,4 +1,4 @@
-"""The share of the machine's matrix-product rate that VGG with its correlations reaches.
+"""The fraction of the machine's matrix-product rate that VGG-16 with its correlations reaches.
 
 python benchmarks/vgg.py [--sizes 256 512] [--rounds 7]
 
@@ -70,7 +70,7 @@ def main() -> None:
                 taken[name].append(found)
     rates = {name: operations[name] / statistics.median(taken[name]) for name in runs}
     best = max(rates[product], rates[by_numpy])
-    print("| program | gigaflop | seconds | gigaflop/s | share of the product's rate |")
+    print("| program | gigaflop | seconds | gigaflop/s | fraction of the product's rate |")
     print("| --- | --- | --- | --- | --- |")
     for name, rate in rates.items():
         print(

@@ -1,16 +1,15 @@
 """A reconstructed face edited: along the simplex of the database's faces, along alpha, and in age.
 
-What the database has to say of a face is a point of a simplex. Moved to another point, with all
-skin synthesized anew over the photo's low-frequency albedo, the face stays and its skin changes.
-Alpha decides how much of the skin is made by correlations where the synthesis starts from nothing
-but that albedo, as in the paper. Age is an exchange of correlations, the person's for those of the
-database's old faces: what they add to the albedo is laid over the person's own texture.
+A face's blend of the database is a point of a simplex. Moved to another point, with all skin
+synthesized anew over the photo's low-frequency albedo, the face stays and its skin changes. Alpha
+weighs the correlations where the synthesis starts from nothing but that albedo, as in the paper.
+Age is an exchange of correlations, the person's for those of the database's old faces: the detail
+that they add to the albedo is laid over the person's own texture.
 
 `python examples/editing.py [PHOTO]` writes `out/editing.png`: rows of weights, alpha and age.
 """
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -22,15 +21,13 @@ from jaxface import assets as files
 from jaxface.database import read_list
 from jaxface.export.mesh import smooth
 from jaxface.export.preview import draw
+from jaxface.filters import blur, log_decode, log_encode
 from jaxface.images import write_png
-from jaxface.pipeline.stages import bare_skin, skin_free, surface
 from jaxface.rendering.lighting import studio
-from jaxface.synthesis import blur, level_seams
 
 DRAFT = jaxface.ReconstructConfig.for_quality("draft")
-STRANGER = 25  # a freckled face of the database
+FRECKLED = 25  # a face of the database
 AGEING = ("skin", "nose", "lids", "lips", "neck")
-EPSILON = 2e-3  # linear: below, a ratio means nothing
 
 
 class Editor:
@@ -38,7 +35,6 @@ class Editor:
 
     def __init__(self, photo: jaxface.Photo, config: jaxface.ReconstructConfig, size: int) -> None:
         self.config, self.size, self.assets = config, size, jaxface.load_assets(config)
-        self.uv = self.assets.model, self.assets.texels
         found = jaxface.detect(photo.srgb, self.assets.networks)
         self.result = jaxface.reconstruct(
             photo.srgb, found.landmarks[0], self.assets, self.config,
@@ -47,29 +43,38 @@ class Editor:
         self.mesh = smooth(self.assets.model, np.asarray(self.result.fit.vertices))
 
     def skin(self, weights: np.ndarray, **settings) -> tuple[jax.Array, jaxface.Materials]:
-        """Returns texture and relief, all of them inferred, for a point of the simplex."""
-        database, low = self.assets.database, self.result.unwrapped.low_frequency
-        weights, nothing = jnp.asarray(weights, jnp.float32), jnp.zeros(low.shape[:2])
-        made = jaxface.synthesize(
-            low, low, nothing, database.textures, weights, self.assets.vgg,
-            fixed=skin_free(*self.uv), skin=bare_skin(*self.uv),
-            correlation=self.config.correlation, config=replace(self.config.synthesis, **settings),
-        )  # fmt: skip
-        texture = level_seams(made.texture, self.assets.seams, *self.uv)
-        return texture, surface(texture, nothing, database.heights, weights, *self.uv)
+        """Returns texture (linear RGB) and relief, all of them inferred, of a simplex point.
+
+        Args:
+            weights: of the database's faces, sum 1.
+            settings: of the synthesis, such as `alpha`.
+        """
+        # As if the photo showed nothing but the low-frequency albedo.
+        low = self.result.unwrapped.low_frequency
+        nothing = jnp.zeros(low.shape[:2])
+        seen = self.result.unwrapped.replace(partial=low, skin_mask=nothing)
+        blend = self.result.blend.replace(weights=jnp.asarray(weights, jnp.float32))
+        result = jaxface.refine(
+            self.result.replace(unwrapped=seen, blend=blend),
+            self.assets.database,
+            self.assets,
+            self.config.replace(synthesis=self.config.synthesis.replace(**settings)),
+            stepwise=True,
+        )
+        return result.synthesis.texture, result.materials
 
     def aged(self, old: tuple, power: float) -> tuple[jax.Array, jaxface.Materials]:
         """Returns the person's own texture and relief with a power of the old faces' detail."""
-        low = self.result.unwrapped.low_frequency
-        ratio = ((old[0] + EPSILON) / (low + EPSILON)).mean(-1, keepdims=True)  # lines, no hue
-        model, texels = self.uv
+        texture, low = self.result.synthesis.texture, self.result.unwrapped.low_frequency
+        lines = (log_encode(old[0]) - log_encode(low)).mean(-1, keepdims=True)  # without hue
+        model, texels = self.assets.model, self.assets.texels
         parts = jnp.array([*map(model.region_names.index, AGEING)])
         skin = blur(jnp.isin(texels.region_ids, parts)[..., None].astype(jnp.float32), 2.0)
-        texture = self.result.synthesis.texture * ratio ** (power * skin)
         relief = jax.tree.map(lambda a, b: a + power * (b - a), self.result.materials, old[1])
-        return jnp.clip(texture, 0.0, 1.0), relief
+        return log_decode(log_encode(texture) + power * skin * lines), relief
 
     def view(self, texture: jax.Array, relief: jaxface.Materials) -> np.ndarray:
+        """Returns a picture of the face, sRGB, turned by 20 degrees."""
         camera = jaxface.look_at(
             0.35, 0.0, self.size, self.size, target=(0.0, -0.015, -0.03), extent=0.24
         )
@@ -91,7 +96,7 @@ def main(photo: str = "examples/photos/astronaut.jpg", size: int = 320,
     old = (about["age"] > 0.84) & np.char.startswith(about["base"], "old")
     old &= about["stubble"] == 0
 
-    own, other = np.asarray(editor.result.blend.weights), np.eye(len(old))[STRANGER]
+    own, other = np.asarray(editor.result.blend.weights), np.eye(len(old))[FRECKLED]
     aged = editor.skin(old / old.sum())
     rows = {
         "weights": [editor.skin((1 - t) * own + t * other) for t in (0.0, 0.5, 1.0)],

@@ -3,7 +3,7 @@
 Trained self-supervised as MoFA (Tewari et al., ICCV 2017), on pictures of random faces: the loss is
 the picture beside its own re-rendering, plus the prior N(0, 1). It sees no parameter and no
 landmark. Then, on faces that it has not seen, beside gradient descent on the same loss, which
-starts from the mean face or from what the encoder says.
+starts from the mean face or from the encoder's output.
 
 `python examples/encoder.py [STEPS]` prints the errors and writes `out/encoder.png`: held-out faces,
 the encoder's, gradient descent's.
@@ -137,15 +137,15 @@ def main(steps: int = 800, descent: int = 100, faces: int = 512, size: int = 32,
         if step % 50 == 0:
             print(f"step {step:4}: {float(photometric.mean()):.4f}", flush=True)
 
-    said = encode(weights, held)
+    encoded = encode(weights, held)
     mean, from_mean = descend(model, jnp.zeros_like(truth), truth, held, descent)
-    _, from_encoder = descend(model, said, truth, held, descent)
+    _, from_encoder = descend(model, encoded, truth, held, descent)
     for step in sorted({0, 5, 10, 25, 50, 100, descent} & set(range(descent + 1))):
         for name, rows in {"mean": from_mean, "encoder": from_encoder}.items():
             print(f"{step:3} from {name:8}" + "".join(f"{x:9.4f}" for x in rows[step]))
     level = [row[0] <= from_encoder[0][0] for row in from_mean]
     large = jax.jit(lambda x: picture(model, x, 128, supersample=2))
-    rows = [jnp.concatenate([*map(large, x[:6])], 1) for x in (truth, said, mean)]
+    rows = [jnp.concatenate([*map(large, x[:6])], 1) for x in (truth, encoded, mean)]
     out.mkdir(parents=True, exist_ok=True)
     write_png(out / "encoder.png", jnp.concatenate(rows))
     return from_mean, from_encoder, level.index(True) if any(level) else descent + 1

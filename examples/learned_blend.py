@@ -1,4 +1,4 @@
-"""Which layers and cells tell most of what a photo hides? Learnt through the simplex solve.
+"""Which layers and cells predict best what a photo hides? Learnt through the simplex solve.
 
 Every database face in turn is the truth, seen as far as a turned head shows it. Faces of other
 families are blended as `blend` does, each layer and cell counting by a weight, and the weights are
@@ -20,11 +20,12 @@ import optax
 
 import jaxface
 from jaxface.blending import solve_simplex
+from jaxface.database import face_names
 from jaxface.evaluation.sources import family
 from jaxface.evaluation.truth import face_texels
 from jaxface.features.correlations import cell_scales
 from jaxface.images import write_png
-from jaxface.unwrapping.visibility import project_texels
+from jaxface.unwrapping.visible import project_texels
 
 LAYERS = jaxface.CorrelationConfig().layers
 RIDGE, DECAY, FOLDS = 1e-3, 1e-3, 5  # of `blend`; of the logarithms of the weights
@@ -35,10 +36,7 @@ def masks(size: int, yaw: float) -> tuple[jax.Array, jax.Array]:
     model = jaxface.load_model()
     texels = jaxface.texel_map(model, size)
     camera = jaxface.look_at(np.radians(yaw), 0.0, 512, 512)
-    view = project_texels(
-        model.mean, camera, model.triangles, model.uvs, model.uv_triangles,
-        texels.triangle_ids, texels.vertex_ids, texels.barycentrics, window=512, tolerance=2e-3,
-    )  # fmt: skip
+    view = project_texels(model.mean, camera, model, texels, window=512, tolerance=2e-3)
     face = jnp.asarray(face_texels(model, texels))
     seen = view.unoccluded & (view.facing > 0.3)
     return (face & seen).astype(float), (face & ~seen).astype(float)
@@ -103,13 +101,13 @@ def problems(seen: tuple, hidden: tuple, allowed: jax.Array, count: int) -> tupl
 
 
 @partial(jax.jit, static_argnames="steps")
-def learn(seen: jax.Array, hidden: jax.Array, share: jax.Array, steps: int) -> jax.Array:
+def learn(seen: jax.Array, hidden: jax.Array, counts: jax.Array, steps: int) -> jax.Array:
     """Returns the logarithms of weights that make the blend of the hidden best, where the faces
-    count by their `share`."""
+    count by `counts`."""
     optimizer = optax.adam(0.05)
 
     def loss(cells: jax.Array) -> jax.Array:
-        return share @ errors(cells, seen, hidden) / share.sum() + DECAY * jnp.mean(cells**2)
+        return counts @ errors(cells, seen, hidden) / counts.sum() + DECAY * jnp.mean(cells**2)
 
     def step(_: int, both: tuple) -> tuple:
         change, state = optimizer.update(jax.grad(loss)(both[0]), both[1])
@@ -125,7 +123,7 @@ def main(steps: int = 150, size: int = 128, yaw: float = 60.0, shortlist: int = 
     and of the faces that were learnt from."""
     database, vgg = jaxface.load_database(size=size), jaxface.load_vgg()
     textures = database.textures[:faces]
-    families = np.array([family(name) for name in database.names[:faces]])
+    families = np.array([family(name) for name in face_names()[:faces]])
     both = []
     for mask in masks(size, yaw):
         found = [products(textures, mask, vgg, layer) for layer in LAYERS]
@@ -146,7 +144,7 @@ def main(steps: int = 150, size: int = 128, yaw: float = 60.0, shortlist: int = 
     after = sum(after)
     result = {
         "equal weights": equal.mean(), "blend": before.mean(), "learnt": after.mean(),
-        "best possible": best.mean(), "share of faces better": (after < before).mean(),
+        "best possible": best.mean(), "fraction of faces better": (after < before).mean(),
         "learnt from, blend": np.mean(learnt, 0)[0], "learnt from, learnt": np.mean(learnt, 0)[1],
     }  # fmt: skip
     result = {name: float(value) for name, value in result.items()}
@@ -166,8 +164,8 @@ def draw(cells: jax.Array, face: jax.Array, out: Path) -> None:
     for layer in cells.reshape(-1, side, side):
         amount = jax.image.resize(layer / spread, (size, size), "linear")[..., None]
         colour = jnp.where(amount > 0, jnp.array([0.9, 0.15, 0.1]), jnp.array([0.1, 0.3, 0.9]))
-        share = 0.8 * jnp.abs(amount)
-        tiles.append((1 - share) * face.mean(-1, keepdims=True) + share * colour)
+        opacity = 0.8 * jnp.abs(amount)
+        tiles.append((1 - opacity) * face.mean(-1, keepdims=True) + opacity * colour)
     out.mkdir(parents=True, exist_ok=True)
     write_png(out / "learned_blend.png", jnp.concatenate(tiles, 1))
 

@@ -1,12 +1,13 @@
-"""The weight of the correlation term against the content term (Saito et al. 2017, figure 8)."""
+"""The weight of the correlation term against the content term (Saito et al. 2017, figure 8).
 
-from dataclasses import replace
+The composition is optimised (`refine`) with each weight.
+"""
 
 import numpy as np
 from common import Known, arguments, report, srgb
 
+from jaxface import refine
 from jaxface.evaluation.truth import Condition
-from jaxface.pipeline import infer
 
 args = arguments(__doc__)
 known = Known(args.quality)
@@ -16,8 +17,9 @@ for number in range(args.faces):
     if number == 0:
         pictures = {"photo": truth.photo_srgb, "truth": srgb(truth.texture_linear)}
     for alpha in (0.0, 0.1, 1.0, 10.0, 100.0):
-        config = replace(known.config, synthesis=replace(known.config.synthesis, alpha=alpha))
-        texture = np.asarray(infer(case.seen, case.assets, config)[1].texture)
+        config = known.config.replace(synthesis=known.config.synthesis.replace(alpha=alpha))
+        refined = refine(case.ours, case.assets.database, case.assets, config, stepwise=True)
+        texture = np.asarray(refined.synthesis.texture)
         rows.setdefault(f"{alpha:g}", []).append(known.score(truth, texture))
         pictures.setdefault(f"alpha {alpha:g}", srgb(texture))
 report(args.out / "alpha.png", rows, pictures, label="alpha")

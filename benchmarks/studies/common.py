@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib import pyplot
 
+from jaxface import ReconstructConfig, load_assets
 from jaxface.evaluation import scene
 from jaxface.evaluation.measures import Judge
 from jaxface.evaluation.methods import Case, observe_truth
@@ -16,10 +17,10 @@ from jaxface.evaluation.sheets import save
 from jaxface.evaluation.sources import DatabaseFaces
 from jaxface.evaluation.truth import Condition, Truth, photograph
 from jaxface.features.weights import load_alexnet
-from jaxface.pipeline import Assets, ReconstructConfig, load_assets
+from jaxface.types import Assets
 
 PHOTOS = Path(__file__).resolve().parents[2] / "examples" / "photos"
-KINDS = ("mirrored", "dark")
+KINDS = ("mirrored", "unobserved")
 
 
 def arguments(text: str | None) -> argparse.Namespace:

@@ -3,8 +3,8 @@
 import numpy as np
 from common import Known, arguments, report, srgb
 
+from jaxface import infer
 from jaxface.evaluation.truth import Condition
-from jaxface.pipeline import infer
 
 args = arguments(__doc__)
 known = Known(args.quality)
@@ -14,11 +14,11 @@ for number in range(args.faces):
     if number == 0:
         pictures = {"photo": truth.photo_srgb, "truth": srgb(truth.texture_linear)}
     everybody = case.assets.database
-    order = np.random.default_rng(number).permutation(len(everybody.names))
+    order = np.random.default_rng(number).permutation(len(everybody.indices))
     for size in (2, 4, 8, 16, 32, 64):
         chosen = order[:size]
-        assets = case.assets.replace(database=everybody.take(chosen))
-        texture = np.asarray(infer(case.seen, assets, known.config)[1].texture)
+        result = infer(case.observation, everybody.take(chosen), case.assets, known.config)
+        texture = np.asarray(result.synthesis.texture)
         rows.setdefault(str(len(chosen)), []).append(known.score(truth, texture))
         pictures.setdefault(f"{len(chosen)} faces", srgb(texture))
         if size >= len(order):

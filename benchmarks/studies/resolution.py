@@ -11,7 +11,7 @@ rows: dict[str, list] = {}
 for number in range(args.faces):
     for height in (32, 64, 128, 256, 512):
         truth, case = known.case(number, Condition(yaw=60, height=height))
-        texture = np.asarray(case.ours[1].texture)
+        texture = np.asarray(case.ours.synthesis.texture)
         rows.setdefault(str(height), []).append(known.score(truth, texture))
         if number == 0:
             if height == 32:

@@ -8,7 +8,6 @@ from common import Known, arguments, report, srgb
 
 from jaxface.evaluation.methods import observe_truth
 from jaxface.evaluation.truth import Condition
-from jaxface.pipeline import infer
 
 args = arguments(__doc__)
 known = Known(args.quality)
@@ -18,14 +17,14 @@ for number in range(args.faces):
     if number == 0:
         pictures = {"truth": srgb(truth.texture_linear)}
     height, width = truth.photo_srgb.shape[:2]
-    for share in (0.0, 0.3, 0.45, 0.55, 0.65):
+    for hidden in (0.0, 0.3, 0.45, 0.55, 0.65):
         shown = np.ones((height, width), np.float32)
-        shown[: int(share * height)] = 0
+        shown[: int(hidden * height)] = 0
         case = observe_truth(truth.photo_srgb, truth.fit, assets, known.config, person_mask=shown)
-        texture = np.asarray(infer(case.seen, assets, known.config)[1].texture)
+        texture = np.asarray(case.ours.synthesis.texture)
         face = sum(truth.classes.values()).astype(bool)
         percent = 100 * float(np.asarray(case.seen.skin_mask)[face].mean())
         scores = known.score(truth, texture) | {"seen, % of face": percent}
-        rows.setdefault(f"{100 * share:.0f} %", []).append(scores)
+        rows.setdefault(f"{100 * hidden:.0f} %", []).append(scores)
         pictures.setdefault(f"{percent:.0f} % seen", srgb(texture))
 report(args.out / "visible_texels.png", rows, pictures, label="hidden part of the photo")

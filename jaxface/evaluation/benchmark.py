@@ -17,6 +17,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from jaxface.config import ReconstructConfig
 from jaxface.errors import DetectionError
 from jaxface.evaluation import light, scene
 from jaxface.evaluation.measures import Judge, shape_errors
@@ -27,7 +28,7 @@ from jaxface.evaluation.truth import Condition, Truth, photograph
 from jaxface.features.weights import load_alexnet
 from jaxface.images import write_png
 from jaxface.morphable.model import shape
-from jaxface.pipeline import Assets, ReconstructConfig
+from jaxface.types import Assets
 
 JOURNAL = "journal.jsonl"
 SETTINGS = ("texture", "end to end")

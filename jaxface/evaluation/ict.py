@@ -23,14 +23,16 @@ from jaxface.database import load_database
 from jaxface.errors import DetectionError
 from jaxface.evaluation import light, scene
 from jaxface.evaluation.wrapping import eyeballs, pin, wrap
-from jaxface.fitting.files import load_noise, with_landmarks68
+from jaxface.fitting.files import load_noise
 from jaxface.fitting.fit import FitConfig, fit
+from jaxface.fitting.schemes import with_landmarks68
 from jaxface.images import write_png
 from jaxface.landmarks.detector import detect
 from jaxface.landmarks.networks import load_networks
 from jaxface.morphable import adapters
 from jaxface.morphable.adapters.registration import triangulate
-from jaxface.morphable.model import load_model, shape
+from jaxface.morphable.files import load_model
+from jaxface.morphable.model import shape
 from jaxface.morphable.surface import SurfaceFit, fit_surface, similarity
 from jaxface.types import FaceModel
 

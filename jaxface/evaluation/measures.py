@@ -23,7 +23,7 @@ from jaxface.morphable.surface import similarity, vertex_normals
 from jaxface.types import FaceModel
 
 OCTAVES = 5
-LEAST = 0.005  # share of the face below which a class is not judged
+LEAST = 0.005  # fraction of the face below which a class is not judged
 WHOLE = CorrelationConfig(
     layers=("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"), cells=1, centered=True
 )
@@ -40,7 +40,7 @@ class Judge:
 
     Args:
         truth_linear: the true texture.
-        classes: `seen`, `mirrored`, `dark`: which texels.
+        classes: `seen`, `mirrored`, `unobserved`: which texels.
         shading: what light reaches each texel.
         vgg: weights of VGG-16, for the correlations.
         alexnet: weights of AlexNet and LPIPS.

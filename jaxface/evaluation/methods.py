@@ -12,29 +12,34 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxface.config import ReconstructConfig
 from jaxface.evaluation import scene
 from jaxface.evaluation.poisson import Poisson
 from jaxface.features.correlations import correlate, resize
+from jaxface.filters import blur, log_decode, log_encode
+from jaxface.infer import finish, infer
 from jaxface.landmarks.detector import detect
 from jaxface.morphable.albedo import albedo_texture
-from jaxface.pipeline import (
-    Assets,
-    ReconstructConfig,
-    bare_skin,
-    infer,
-    reconstruct,
-    skin_free,
-)
+from jaxface.reconstruct import reconstruct
+from jaxface.refine import refine
 from jaxface.rendering.color import linear_to_srgb, srgb_to_linear
-from jaxface.synthesis import blur, soft_mask, synthesize
-from jaxface.types import BlendResult, Correlations, FitResult, SynthesisResult, UnwrapResult
-from jaxface.unwrapping import explain_albedo, unwrap
+from jaxface.synthesis import compose, soft_mask, synthesize_stepwise
+from jaxface.types import (
+    Assets,
+    Correlations,
+    FitResult,
+    Observation,
+    Reconstruction,
+    UnwrapResult,
+)
+from jaxface.unwrapping import unwrap
 
-_EPSILON = 2e-3
-_TONE, _FEATHER, _RADIUS = 8.0, 3.0, 4  # texels of 512: of detail, of the seen's border; OpenCV's
+# Texels of 512: Gaussians of detail and of the border of the seen; OpenCV's radius.
+_TONE, _FEATHER, _RADIUS = 8.0, 3.0, 4
 
 
 @dataclass
@@ -45,12 +50,17 @@ class Case:
     fit: FitResult
     assets: Assets
     config: ReconstructConfig
-    done: tuple[BlendResult, SynthesisResult] | None = None
+    done: Reconstruction | None = None
+
+    @property
+    def observation(self) -> Observation:
+        """What the photo shows, as the stages hand it on."""
+        return Observation(fit=self.fit, unwrapped=self.seen)
 
     @cached_property
-    def ours(self) -> tuple[BlendResult, SynthesisResult]:
-        """Our blend and synthesis, made once; several methods use the weights."""
-        return self.done or infer(self.seen, self.assets, self.config)
+    def ours(self) -> Reconstruction:
+        """Our result, made once; several methods use its weights."""
+        return self.done or infer(self.observation, self.assets.database, self.assets, self.config)
 
     @cached_property
     def keep(self) -> np.ndarray:
@@ -61,7 +71,7 @@ class Case:
     @cached_property
     def poisson(self) -> Poisson:
         """Poisson's equation with the photo's texels as boundary; eyes and mouth stay too."""
-        fixed = np.asarray(skin_free(self.assets.model, self.assets.texels)) > 0.5
+        fixed = np.asarray(self.assets.painted) > 0.5
         known = (self.keep[..., 0] > 0.9) | fixed
         return Poisson(known, np.asarray(self.assets.texels.mask))
 
@@ -80,12 +90,15 @@ def observe_truth(
     person_mask: np.ndarray | None = None,
 ) -> Case:
     """Returns the case of a photo whose shape, camera and light are known."""
-    photo = jnp.asarray(photo_srgb)
-    for _ in range(2):  # first to know which pixels are skin, then with their albedo
-        seen = unwrap(
-            photo, fit, assets.model, assets.texels, person_mask=person_mask, config=config.unwrap
-        )
-        fit = explain_albedo(fit, seen, assets.model)
+    seen, fit = unwrap(
+        jnp.asarray(photo_srgb),
+        fit,
+        assets.model,
+        assets.texels,
+        person_mask=person_mask,
+        known_light=True,
+        config=config.unwrap,
+    )
     return Case(seen, fit, assets, config)
 
 
@@ -95,19 +108,19 @@ def observe_photo(photo_srgb: np.ndarray, assets: Assets, config: ReconstructCon
     result = reconstruct(
         photo_srgb, found.landmarks[0], assets, config, blendshapes=found.blendshapes[0]
     )
-    return Case(result.unwrapped, result.fit, assets, config, (result.blend, result.synthesis))
+    return Case(result.unwrapped, result.fit, assets, config, result)
 
 
 def log(linear: np.ndarray) -> np.ndarray:
     """Returns the logarithm in which shading and pigment are sums."""
-    return np.log(np.asarray(linear) + _EPSILON)
+    return np.asarray(log_encode(jnp.asarray(linear)))
 
 
 def detail(linear: np.ndarray, skin: np.ndarray) -> np.ndarray:
     """Returns what of a texture's logarithm is finer than the tone of the skin around."""
     values, sigma = log(linear), _TONE * len(linear) / 512
-    share = jnp.maximum(blur(jnp.asarray(skin), sigma), 1e-3)
-    return values - np.asarray(blur(jnp.asarray(values * skin), sigma) / share)
+    coverage = jnp.maximum(blur(jnp.asarray(skin), sigma), 1e-3)
+    return values - np.asarray(blur(jnp.asarray(values * skin), sigma) / coverage)
 
 
 def composite(case: Case, inferred: np.ndarray) -> np.ndarray:
@@ -123,12 +136,40 @@ def blended(
 ) -> np.ndarray:
     """Returns the photo completed with the gradients of a guide."""
     solved = case.poisson(case.known_log, guide_log, valid, other)
-    return composite(case, np.clip(np.exp(solved) - _EPSILON, 0, 1))
+    return composite(case, np.asarray(log_decode(jnp.asarray(solved))))
 
 
 def default(case: Case) -> np.ndarray:
-    """Returns our texture."""
-    return np.asarray(case.ours[1].texture)
+    """Returns our texture: the composition."""
+    return np.asarray(case.ours.synthesis.texture)
+
+
+def refined(case: Case) -> np.ndarray:
+    """Returns our texture after the optimisation for the blended correlations."""
+    database = case.assets.database
+    result = refine(case.ours, database, case.assets, case.config, stepwise=True)
+    return np.asarray(result.synthesis.texture)
+
+
+def uniform_weights(case: Case) -> np.ndarray:
+    """Returns our texture with all faces of the database weighed alike: what the blend adds."""
+    seen, assets = case.seen, case.assets
+    count = len(assets.database.indices)
+    weights = jnp.full(count, 1 / count)
+    texture = compose(
+        jax.random.key(case.config.seed),
+        seen.low_frequency,
+        seen.partial,
+        seen.skin_mask,
+        assets.database.textures,
+        weights,
+        painted=assets.painted,
+        bare_skin=assets.bare_skin,
+        pixels_per_texel=seen.pixels_per_texel,
+        config=case.config.composition.replace(blended_faces=count),
+    ).texture
+    blended = case.ours.blend.replace(weights=weights)
+    return np.asarray(finish(texture, seen, blended, assets.database, assets, case.config)[0])
 
 
 def paper(case: Case) -> np.ndarray:
@@ -136,7 +177,10 @@ def paper(case: Case) -> np.ndarray:
     plain = ReconstructConfig.for_quality(
         case.config.quality, method="paper", size=case.config.size
     )
-    return np.asarray(infer(case.seen, case.assets, plain)[1].texture)
+    database = case.assets.database
+    result = infer(case.observation, database, case.assets, plain)
+    result = refine(result, database, case.assets, plain, stepwise=True)
+    return np.asarray(result.synthesis.texture)
 
 
 def linear_albedo(case: Case) -> np.ndarray:
@@ -161,9 +205,9 @@ def inpaint(case: Case, how: str) -> np.ndarray:
     radius = max(2, round(_RADIUS * len(picture) / 512))
     filled = cv2.inpaint(picture[..., ::-1].copy(), missing, radius, flag)[..., ::-1]
     inferred = scene.decode_srgb(filled / 255.0)
-    fixed = np.asarray(skin_free(case.assets.model, case.assets.texels))[..., None]
+    painted = np.asarray(case.assets.painted)[..., None]
     # An eye cannot be inpainted from skin: everybody gets the same ones.
-    return composite(case, fixed * np.asarray(case.seen.low_frequency) + (1 - fixed) * inferred)
+    return composite(case, painted * np.asarray(case.seen.low_frequency) + (1 - painted) * inferred)
 
 
 def telea(case: Case) -> np.ndarray:
@@ -180,7 +224,7 @@ def of_database(case: Case, weights: np.ndarray) -> np.ndarray:
     """Returns the photo completed by weighted database faces, tone matched, Poisson-blended."""
     faces = srgb_to_linear(case.assets.database.textures / 255.0)
     mixed = np.asarray(jnp.tensordot(jnp.asarray(weights), faces, 1))
-    skin = 1 - np.asarray(skin_free(case.assets.model, case.assets.texels))[..., None]
+    skin = 1 - np.asarray(case.assets.painted)[..., None]
     return blended(case, log(case.seen.low_frequency) + detail(mixed, skin))
 
 
@@ -190,21 +234,22 @@ def nearest(case: Case) -> np.ndarray:
     Distance is that of the logarithms after each channel's mean is taken out (tone matched).
     """
     faces = log(srgb_to_linear(case.assets.database.textures / 255.0))
-    share = np.asarray(case.seen.skin_mask)[..., None] / max(float(case.seen.skin_mask.sum()), 1e-6)
-    apart = faces - case.known_log
-    apart -= (apart * share).sum((1, 2), keepdims=True)
-    best = int(np.argmin((apart**2 * share).sum((1, 2, 3))))
+    weight = np.asarray(case.seen.skin_mask)[..., None]
+    weight = weight / max(float(weight.sum()), 1e-6)
+    difference = faces - case.known_log
+    difference -= (difference * weight).sum((1, 2), keepdims=True)
+    best = int(np.argmin((difference**2 * weight).sum((1, 2, 3))))
     return of_database(case, np.eye(len(faces), dtype=np.float32)[best])
 
 
 def weighted_average(case: Case) -> np.ndarray:
     """Returns the completion by the average of database faces under our simplex weights."""
-    return of_database(case, np.asarray(case.ours[0].weights))
+    return of_database(case, np.asarray(case.ours.blend.weights))
 
 
 def uniform_average(case: Case) -> np.ndarray:
     """Returns the completion by the plain average of all database faces."""
-    count = len(case.assets.database.names)
+    count = len(case.assets.database.indices)
     return of_database(case, np.full(count, 1 / count, np.float32))
 
 
@@ -230,17 +275,19 @@ def synthesize_for(
         textures: the database's, sRGB 0..255.
         weights: of them; our simplex weights if missing.
     """
-    result = synthesize(
+    result = synthesize_stepwise(
+        jax.random.key(case.config.seed),
         case.seen.low_frequency,
         case.seen.partial,
         case.seen.skin_mask,
         case.assets.database.textures if textures is None else textures,
-        case.ours[0].weights if weights is None else weights,
+        case.ours.blend.weights if weights is None else weights,
         case.assets.vgg,
+        painted=case.assets.painted,
+        bare_skin=case.assets.bare_skin,
         pixels_per_texel=case.seen.pixels_per_texel,
-        fixed=skin_free(case.assets.model, case.assets.texels),
-        skin=bare_skin(case.assets.model, case.assets.texels),
         correlation=case.config.correlation,
+        composition=case.config.composition,
         config=case.config.synthesis,
         target=target,
     )
@@ -251,13 +298,16 @@ def own_target(case: Case) -> Callable[[int], Correlations]:
     """Returns the photo's own correlations by side; what it does not show of a cell, the mirror
     image gives, and what neither shows, the mean over the cells."""
     seen, config = case.seen, case.config.correlation
-    kept = seen.skin_mask[..., None]
-    composed = linear_to_srgb(kept * seen.partial + (1 - kept) * seen.low_frequency)
+    mask = seen.skin_mask[..., None]
+    merged = linear_to_srgb(mask * seen.partial + (1 - mask) * seen.low_frequency)
 
     def target(side: int) -> Correlations:
-        picture, mask = resize(composed, side), resize(kept, side)[..., 0]
-        own = correlate(picture, mask, case.assets.vgg, config)
-        return fill_cells(own, correlate(picture[:, ::-1], mask[:, ::-1], case.assets.vgg, config))
+        picture, visible = resize(merged, side), resize(mask, side)[..., 0]
+        both = (
+            correlate(picture[:, ::turn], visible[:, ::turn], case.assets.vgg, config)
+            for turn in (1, -1)
+        )
+        return fill_cells(*both)
 
     return target
 
@@ -266,18 +316,20 @@ def fill_cells(own: Correlations, mirrored: Correlations) -> Correlations:
     """Returns correlations with a value in every cell: its own as far as it is seen, the mirror
     image's as far as that is, the mean of the seen cells for the rest."""
     values = []
-    for value, share, other, spare in zip(
+    for value, support, other, other_support in zip(
         own.values, own.support, mirrored.values, mirrored.support, strict=True
     ):
-        mean = jnp.tensordot(share, value, 1) / jnp.maximum(share.sum(), 1e-6)
-        first = jnp.clip(share, 0, 1)[:, None, None]
-        second = (1 - first) * jnp.clip(spare, 0, 1)[:, None, None]
+        mean = jnp.tensordot(support, value, 1) / jnp.maximum(support.sum(), 1e-6)
+        first = jnp.clip(support, 0, 1)[:, None, None]
+        second = (1 - first) * jnp.clip(other_support, 0, 1)[:, None, None]
         values.append(first * value + second * other + (1 - first - second) * mean)
     return own.replace(values=tuple(values))
 
 
 METHODS: dict[str, Callable[[Case], np.ndarray]] = {
     "ours": default,
+    "refined": refined,
+    "uniform weights": uniform_weights,
     "paper": paper,
     "linear albedo": linear_albedo,
     "mirror": mirror,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import trimesh
@@ -32,7 +33,7 @@ def occluder(name: str, vertices: np.ndarray, rng: np.random.Generator) -> tuple
 
 
 def _prop(parts: list[trimesh.Trimesh], colour: tuple[float, float, float]) -> Prop:
-    mesh = trimesh.util.concatenate(parts)
+    mesh: Any = trimesh.util.concatenate(parts)
     return Prop(np.asarray(mesh.vertices), np.asarray(mesh.faces), colour)
 
 

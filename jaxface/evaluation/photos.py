@@ -16,17 +16,19 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from jaxface.config import ReconstructConfig
 from jaxface.errors import DetectionError
 from jaxface.export import load_result, write_result
 from jaxface.export.preview import render_view
 from jaxface.images import Photo, read_photo, to_bytes, write_png
 from jaxface.landmarks.detector import detect
+from jaxface.loading import load_assets
 from jaxface.morphable.surface import similarity
-from jaxface.pipeline import Assets, ReconstructConfig, load_assets, reconstruct
+from jaxface.reconstruct import reconstruct
 from jaxface.rendering.color import linear_to_srgb
 from jaxface.rendering.render import render
 from jaxface.rendering.texture import sample_image
-from jaxface.types import Reconstruction
+from jaxface.types import Assets, Reconstruction
 
 # dlib's template for a padded chip (left eye outer, inner, right eye outer, inner, nose base),
 # and the landmarks of the face mesh that stand there.

@@ -49,7 +49,7 @@ def save(figure: Any, file: Path, *, dpi: int = 100) -> Path:
 
 def plot_means(file: Path, results: Results) -> Path:
     """Draws the means of the main measures of each class, with intervals over the cases."""
-    kinds, names = ("seen", "mirrored", "dark"), ("PSNR", "SSIM", "LPIPS")
+    kinds, names = ("seen", "mirrored", "unobserved"), ("PSNR", "SSIM", "LPIPS")
     figure, axes = pyplot.subplots(len(names), len(kinds), figsize=(13, 9), squeeze=False)
     for row, name in zip(axes, names, strict=True):
         for at, kind in zip(row, kinds, strict=True):
@@ -69,7 +69,7 @@ def plot_means(file: Path, results: Results) -> Path:
 
 def plot_conditions(file: Path, results: Results) -> Path:
     """Draws PSNR and LPIPS of the hidden texels over the conditions, a line a method."""
-    pairs = [(kind, name) for kind in ("mirrored", "dark") for name in ("PSNR", "LPIPS")]
+    pairs = [(kind, name) for kind in ("mirrored", "unobserved") for name in ("PSNR", "LPIPS")]
     figure, axes = pyplot.subplots(2, 2, figsize=(13, 9))
     parts = [results.where(condition=condition) for condition in results.conditions]
     for at, (kind, name) in zip(axes.flat, pairs, strict=True):
@@ -89,7 +89,7 @@ def plot_conditions(file: Path, results: Results) -> Path:
 def plot_spectrum(file: Path, results: Results) -> Path:
     """Draws the power of each octave over the truth's; 1 is right."""
     figure, axes = pyplot.subplots(1, 3, figsize=(14, 4), sharey=True)
-    for at, kind in zip(axes, ("seen", "mirrored", "dark"), strict=True):
+    for at, kind in zip(axes, ("seen", "mirrored", "unobserved"), strict=True):
         names = [n for n in results.measures(kind) if n.startswith("energy")]
         for method in results.methods:
             means = [results.mean(method, kind, name) for name in names]

@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from jaxface.images import write_png
 from jaxface.morphable.albedo import albedo_texture
-from jaxface.morphable.model import load_model
+from jaxface.morphable.files import load_model
 from jaxface.morphable.texels import texel_map
 from jaxface.rendering.color import linear_to_srgb
 from jaxface.types import FaceModel

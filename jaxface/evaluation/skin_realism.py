@@ -16,14 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import ndimage
 
-from jaxface.building import skins
-from jaxface.database import load_database
+from jaxface.database import face_names, load_database
 from jaxface.evaluation import scene
 from jaxface.evaluation.sources import family, read_originals
 from jaxface.features.lpips import lpips
 from jaxface.features.weights import load_alexnet
 from jaxface.images import write_png
-from jaxface.morphable.model import load_model
+from jaxface.morphable.files import load_model
+from jaxface.skins import makehuman
 
 SIZE, SIDE = 1024, 128
 # Row and column of the patches' corners.
@@ -57,12 +57,13 @@ def main() -> None:
     parser.add_argument("--faces", type=int, default=24, help="synthetic faces to compare")
     parser.add_argument("--out", type=Path, help="picture: real on top, synthetic below")
     args = parser.parse_args()
-    where = skins.layout(load_model(), SIZE)
+    where = makehuman.layout(load_model(), SIZE)
     sources = read_originals(args.skins, args.package)
-    real = {skin.name: skins.resample(skin, where) for skin in sources}
+    real = {skin.name: makehuman.resample(skin, where) for skin in sources}
     database = load_database(size=SIZE)
-    chosen = np.linspace(0, len(database.names) - 1, args.faces).astype(int)
-    made = {database.names[i]: np.asarray(database.textures[i]) / 255.0 for i in chosen}
+    names = face_names()
+    chosen = np.linspace(0, len(names) - 1, args.faces).astype(int)
+    made = {names[i]: np.asarray(database.textures[i]) / 255.0 for i in chosen}
     alexnet = load_alexnet()
 
     def distance(a: np.ndarray, b: np.ndarray) -> float:

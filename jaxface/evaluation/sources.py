@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -18,15 +19,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxface.building import albedo_model, mouth_colours, skins
-from jaxface.database import Database, load_database
+from jaxface.database import face_names, load_database
 from jaxface.errors import InputError
 from jaxface.evaluation import scene
 from jaxface.evaluation.ict import load_ict, register
 from jaxface.evaluation.wrapping import eyeballs, wrap
 from jaxface.morphable.model import shape
-from jaxface.pipeline import Assets
-from jaxface.types import FaceModel
+from jaxface.skins import makehuman, mouth_colours, statistics
+from jaxface.types import Assets, Database, FaceModel
 
 _CORNER, _FULL = (360, 1296), 2048  # row and column of the crops in the whole skin
 _PAINTED = "special_suit"  # make-up and hair painted on
@@ -34,7 +34,7 @@ TRUTH_SIZE = 1024
 
 
 @dataclass(frozen=True)
-class Face:
+class KnownFace:
     """A face whose every parameter is known.
 
     `vertices` are the default model's, in the canonical UV; `mesh` is what is drawn (vertices,
@@ -53,7 +53,7 @@ class Faces(Protocol):
 
     names: list[str]
 
-    def face(self, name: str) -> Face:
+    def face(self, name: str) -> KnownFace:
         """Returns a face, the same for the same name."""
 
     def without(self, assets: Assets, name: str) -> Assets:
@@ -84,13 +84,25 @@ def related(name: str, other: str) -> bool:
     return family(name) == family(other)
 
 
-def without_relatives(database: Database, name: str) -> Database:
-    """Returns the database without a face and its relatives. Raises `InputError` if nothing is
-    left to learn from."""
-    keep = [i for i, other in enumerate(database.names) if not related(name, other)]
+def without_relatives(database: Database, names: Sequence[str], name: str) -> Database:
+    """Returns the database without a face and its relatives.
+
+    Args:
+        database: of faces whose `indices` point into `names`.
+        names: of all faces.
+        name: of the face.
+
+    Raises:
+        InputError: nothing is left to learn from.
+    """
+    keep = [
+        place
+        for place, index in enumerate(np.asarray(database.indices))
+        if not related(name, names[index])
+    ]
     if len(keep) < 2:
         raise InputError(f"Without the relatives of {name} the database has no two faces left.")
-    return database.take(keep)
+    return database.take(jnp.asarray(keep))
 
 
 def random_shape(model: FaceModel, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -106,23 +118,24 @@ class DatabaseFaces:
 
     def __init__(self, model: FaceModel, database: Path | None = None) -> None:
         self.model = model
-        self.database = load_database(database, size=TRUTH_SIZE)
+        self.textures = load_database(database, size=TRUTH_SIZE).textures
+        self.everybody = face_names(database)
         # One of each family first, so that a few faces are different people.
-        order = generator("order").permutation(len(self.database.names))
+        order = generator("order").permutation(len(self.everybody))
         turns: dict[str, int] = {}
         ranked = []
         for index in order:
-            name = self.database.names[index]
+            name = self.everybody[index]
             turns[family(name)] = turns.get(family(name), 0) + 1
             ranked.append((turns[family(name)], name))
         self.names = [name for _, name in sorted(ranked, key=lambda pair: pair[0])]
 
-    def face(self, name: str) -> Face:
-        texture = np.asarray(self.database.textures[self.database.names.index(name)]) / 255.0
+    def face(self, name: str) -> KnownFace:
+        texture = np.asarray(self.textures[self.everybody.index(name)]) / 255.0
         return on_model(self.model, name, scene.decode_srgb(texture))
 
     def without(self, assets: Assets, name: str) -> Assets:
-        return assets.replace(database=without_relatives(assets.database, name))
+        return assets.replace(database=without_relatives(assets.database, assets.face_names, name))
 
 
 class SkinFaces:
@@ -133,18 +146,20 @@ class SkinFaces:
         self.originals = {skin.name: skin for skin in read_originals(folder, package)}
         names = list(self.originals)
         self.names = [names[i] for i in np.random.default_rng(0).permutation(len(names))]
-        self.fine = skins.layout(model, TRUTH_SIZE)
-        self.small = skins.layout(model, model.albedo_mean.shape[0])
+        self.fine = makehuman.layout(model, TRUTH_SIZE)
+        self.small = makehuman.layout(model, model.albedo_mean.shape[0])
         self.samples = smooth_skins(package, self.small)
 
-    def face(self, name: str) -> Face:
+    def face(self, name: str) -> KnownFace:
         rng = generator("dress", name)
         texture = dress(self.package, self.originals[name], self.fine, rng)
         return on_model(self.model, name, texture)
 
     def without(self, assets: Assets, name: str) -> Assets:
         model = without_skin(assets.model, name, self.samples, self.small)
-        return assets.replace(model=model, database=without_relatives(assets.database, name))
+        return assets.replace(
+            model=model, database=without_relatives(assets.database, assets.face_names, name)
+        )
 
 
 class IctFaces:
@@ -158,7 +173,7 @@ class IctFaces:
         self.ict = load_ict(folder)
         self.names = [f"ict {name}" for name in wearers.names]
 
-    def face(self, name: str) -> Face:
+    def face(self, name: str) -> KnownFace:
         """Wrapped face by face: the texture lies where the fitted model has it, so that sliding of
         the fit along the surface is no error."""
         own = self.ict.face(generator("ict", name))
@@ -184,20 +199,20 @@ class IctFaces:
         return self.wearers.without(assets, name.removeprefix("ict "))
 
 
-def on_model(model: FaceModel, name: str, texture_linear: np.ndarray) -> Face:
+def on_model(model: FaceModel, name: str, texture_linear: np.ndarray) -> KnownFace:
     """Returns a random shape of the model, the same for the same name, in a texture."""
     identity, vertices = random_shape(model, name)
     mesh = (vertices, *(np.asarray(x) for x in (model.triangles, model.uvs, model.uv_triangles)))
-    return Face(name, texture_linear, identity, vertices, mesh)
+    return KnownFace(name, texture_linear, identity, vertices, mesh)
 
 
-def read_originals(folder: Path, package: Path) -> list[skins.Skin]:
+def read_originals(folder: Path, package: Path) -> list[makehuman.Skin]:
     """Returns the skins at full resolution, what lies beside the crops from the small pictures.
 
     Raises `InputError` if the folder holds none.
     """
     found = []
-    small = {skin.name: skin.picture for skin in skins.read_skins(package)}
+    small = {skin.name: skin.picture for skin in makehuman.read_skins(package)}
     for file in sorted(folder.glob("*.webp")):
         if _PAINTED in file.name:
             continue
@@ -208,37 +223,39 @@ def read_originals(folder: Path, package: Path) -> list[skins.Skin]:
         row, column = _CORNER
         picture[row : row + crop.shape[0], column : column + crop.shape[1]] = crop
         dark, old = "darkskinned" in file.stem, file.stem.startswith("old")
-        found.append(skins.Skin(file.stem, dark, old, picture))
+        found.append(makehuman.Skin(file.stem, dark, old, picture))
     if not found:
         raise InputError(f"--skins {folder} holds no .webp skins.")
     return found
 
 
 def dress(
-    package: Path, skin: skins.Skin, where: skins.Layout, rng: np.random.Generator
+    package: Path, skin: makehuman.Skin, where: makehuman.Layout, rng: np.random.Generator
 ) -> np.ndarray:
     """Returns a skin with brows, eyes and mouth, linear `[T, T, 3]`."""
-    linear = scene.decode_srgb(skins.resample(skin, where))
-    hair = skins.brow_density(package, skins.BROWS[rng.integers(len(skins.BROWS))], where)
+    linear = scene.decode_srgb(makehuman.resample(skin, where))
+    hair = makehuman.brow_density(
+        package, makehuman.BROWS[rng.integers(len(makehuman.BROWS))], where
+    )
     hair = np.clip(hair, 0, 0.95)[..., None]
     tint = 0.15 if skin.old else 0.03 * rng.uniform(0.4, 1.5)
     linear = linear * (1 - hair) + np.minimum(tint, 0.5 * linear) * hair
     linear = mouth_colours.lay_over(linear, where)
     eyes = where.part("eyes")
-    linear[eyes] = scene.decode_srgb(skins.paint_eyes(package, "brown", where))[eyes]
-    return skins.dilate(linear, where)
+    linear[eyes] = scene.decode_srgb(makehuman.paint_eyes(package, "brown", where))[eyes]
+    return makehuman.dilate(linear, where)
 
 
 def without_skin(
-    model: FaceModel, name: str, samples: dict[str, np.ndarray], where: skins.Layout
+    model: FaceModel, name: str, samples: dict[str, np.ndarray], where: makehuman.Layout
 ) -> FaceModel:
     """Returns the model with an albedo learnt without a skin and its family."""
     count = sum(mode.startswith("skin_") for mode in model.albedo_names)
     everybody = np.concatenate(list(samples.values()))
     kept = np.concatenate([s for other, s in samples.items() if not related(name, other)])
-    mean, basis = albedo_model.principal_components(kept, count)
+    mean, basis = statistics.principal_components(kept, count)
     own = where.part("eyes", *mouth_colours.PARTS)
-    outer = 1 - skins.dilate(np.where(own[..., None], 1.0, 0.0), where)
+    outer = 1 - makehuman.dilate(np.where(own[..., None], 1.0, 0.0), where)
     change = (mean - everybody.mean(0)) * outer
     basis = np.concatenate([basis * outer, np.asarray(model.albedo_basis)[count:]])
     return model.replace(
@@ -247,11 +264,11 @@ def without_skin(
     )
 
 
-def smooth_skins(package: Path, where: skins.Layout) -> dict[str, np.ndarray]:
+def smooth_skins(package: Path, where: makehuman.Layout) -> dict[str, np.ndarray]:
     """Returns the samples of the albedo model's principal components: each skin, both ways."""
     result = {}
-    for skin in skins.read_skins(package):
-        at = albedo_model.density(skins.resample(skin, where))
-        smooth = albedo_model.blur_on_charts(at, where, where.region.shape[0] / 100)
+    for skin in makehuman.read_skins(package):
+        at = statistics.density(makehuman.resample(skin, where))
+        smooth = statistics.blur_on_charts(at, where, where.region.shape[0] / 100)
         result[skin.name] = np.stack([smooth, smooth[:, ::-1]])
     return result

@@ -11,13 +11,13 @@ import numpy as np
 from jaxface.evaluation.measures import bootstrap
 
 FEW = 8  # people below which a bootstrap interval is too narrow
-CLASSES = ("seen", "mirrored", "dark", "face")
+CLASSES = ("seen", "mirrored", "unobserved", "face")
 HIGHER = ("PSNR", "PSNR gain free", "SSIM")
 """Measures of which more is better; of energies one is best, of all others less."""
 MAIN = {
     "seen": ("PSNR", "SSIM", "LPIPS"),
     "mirrored": ("PSNR", "SSIM", "LPIPS", "correlation relu3_1"),
-    "dark": ("PSNR", "SSIM", "LPIPS", "correlation relu3_1"),
+    "unobserved": ("PSNR", "SSIM", "LPIPS", "correlation relu3_1"),
     "face": ("left-right", "border", "identity"),
 }
 
@@ -136,7 +136,7 @@ def write_tables(folder: Path, rows: Sequence[dict[str, Any]]) -> Path:
         if people < FEW:
             parts += [f"Only {people} people: read the intervals as their range, no more.", ""]
         parts += [differences_table(results, columns)]
-        for kind in ("mirrored", "dark"):
+        for kind in ("mirrored", "unobserved"):
             for name in ("PSNR", "LPIPS"):
                 parts += ["", f"### {name} of {kind} texels by condition", ""]
                 parts += [conditions_table(results, kind, name)]

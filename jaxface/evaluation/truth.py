@@ -13,10 +13,9 @@ from scipy.spatial.transform import Rotation
 from jaxface.errors import InputError
 from jaxface.evaluation import light, scene
 from jaxface.evaluation.occluders import OCCLUDERS, occluder
-from jaxface.evaluation.sources import Face, generator
+from jaxface.evaluation.sources import KnownFace, generator
 from jaxface.morphable.surface import vertex_normals
-from jaxface.morphable.texels import TexelMap
-from jaxface.types import Camera, FaceModel, FaceParameters, FitResult, Lighting
+from jaxface.types import Camera, FaceModel, FaceParameters, FitResult, Lighting, TexelMap
 
 LIGHTS = ("inside", "shadow", "glossy")
 FACE, SPAN, DISTANCE = 0.19, 0.32, 1.2  # metres: chin to hairline, across the photo, to the camera
@@ -66,12 +65,12 @@ class Truth:
     """A photo with everything that is true of it.
 
     `fit` holds true shape, camera and light (of a sun: its part within the harmonics). `seen`,
-    `mirrored` and `dark` divide the face's texels: shown by the photo; hidden, but the texel on the
-    other side is shown; neither. `shading`: mean irradiance over pi that reaches each texel of the
-    mesh, shadows included, highlights not.
+    `mirrored` and `unobserved` divide the face's texels: shown by the photo; hidden, but the texel
+    on the other side is shown; neither. `shading`: mean irradiance over pi that reaches each texel
+    of the mesh, shadows included, highlights not.
     """
 
-    face: Face
+    face: KnownFace
     condition: Condition
     photo_srgb: np.ndarray
     fit: FitResult
@@ -81,7 +80,7 @@ class Truth:
     turned: float
 
 
-def photograph(face: Face, condition: Condition, model: FaceModel, texels: TexelMap) -> Truth:
+def photograph(face: KnownFace, condition: Condition, model: FaceModel, texels: TexelMap) -> Truth:
     """Returns the truth of a face under a condition, always the same for the same two.
 
     Args:
@@ -197,7 +196,7 @@ def classes(face: np.ndarray, seen: np.ndarray) -> dict[str, np.ndarray]:
     return {
         "seen": face & seen,
         "mirrored": face & ~seen & other,
-        "dark": face & ~seen & ~other,
+        "unobserved": face & ~seen & ~other,
     }
 
 
@@ -207,7 +206,7 @@ def shrink(texture: np.ndarray, size: int) -> np.ndarray:
     return texture.reshape(size, step, size, step, 3).mean((1, 3))
 
 
-def _true_fit(face: Face, model: FaceModel, camera: Camera, lighting: np.ndarray) -> FitResult:
+def _true_fit(face: KnownFace, model: FaceModel, camera: Camera, lighting: np.ndarray) -> FitResult:
     zero = jnp.zeros(())
     return FitResult(
         parameters=FaceParameters(

@@ -7,7 +7,7 @@ import trimesh
 from scipy.interpolate import RBFInterpolator
 from scipy.spatial import cKDTree
 
-from jaxface.fitting.files import with_landmarks68
+from jaxface.fitting.schemes import with_landmarks68
 from jaxface.morphable.surface import OUTER
 from jaxface.types import FaceModel
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from jaxface.building.synthetic.canvas import Canvas, oriented_noise, scatter, splat
-from jaxface.building.synthetic.parameters import SkinParameters
+from building.synthetic.canvas import Canvas, oriented_noise, scatter, splat
+from building.synthetic.parameters import SkinParameters
 
 # Pores a square millimetre, and their depth and radius in millimetres (Igarashi et al. 2007).
 _PORES = {

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from jaxface.building.head_topology import REGIONS, Topology
+from building.head_topology import REGIONS, Topology
 
 JAW = ("jawForward", "jawLeft", "jawOpen", "jawRight")
 _TEETH_OF_A_JAW = 68

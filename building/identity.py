@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxface.building import makehuman
-from jaxface.building.placement import Placement
+from building import makehuman
+from building.placement import Placement
 
 # Standard deviations of the sliders that give believable heads.
 _SLIDER_SIGMA = {

@@ -1,6 +1,6 @@
 """Builds `landmark_networks.npz` from the published TFLite files (Apache-2.0).
 
-python -m jaxface.building.landmark_networks --mediapipe WHEEL_FOLDER --task FACE_LANDMARKER.task
+python -m building.landmark_networks --mediapipe WHEEL_FOLDER --task FACE_LANDMARKER.task
 
 Each network becomes a list of operations (JSON) and its float16 weights. Needs the PyPI package
 `tflite` (the flatbuffer schema) at build time only.

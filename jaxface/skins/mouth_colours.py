@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxface.building.canonical_uv import LOWER_TEETH, TEETH_ROWS, UPPER_TEETH
-
 if TYPE_CHECKING:
-    from jaxface.building.skins import Layout
+    from jaxface.skins.makehuman import Layout
+
+# Cells of the teeth, whole texels of a texture of 256: their rows follow the texels'.
+UPPER_TEETH = (95 / 256, 14 / 256, 161 / 256, 20 / 256)
+LOWER_TEETH = (95 / 256, 1 / 256, 161 / 256, 7 / 256)
+# The teeth's rows from the gums over crown and edge to the back: fraction of the cell's height.
+TEETH_ROWS = (0.0, 0.4, 0.75, 1.0)
 
 PARTS = ("teeth", "tongue", "inner_mouth", "sockets")
 
@@ -45,9 +49,9 @@ def lay_over(linear: np.ndarray, where: Layout) -> np.ndarray:
         "inner_mouth": _shadow(_CHEEK * flat, _shade(depth, 0.022, -0.012, 0.08)),
         "sockets": _SOCKET * flat,
     }
-    share = {name: where.shares[..., where.names.index(name), None] for name in PARTS}
-    painted = sum((share[name] * colours[name] for name in PARTS), np.zeros_like(linear))
-    return linear * (1 - sum(share.values())) + painted
+    weights = {name: where.region_weights[..., where.names.index(name), None] for name in PARTS}
+    painted = sum((weights[name] * colours[name] for name in PARTS), np.zeros_like(linear))
+    return linear * (1 - sum(weights.values())) + painted
 
 
 def _shadow(colours: np.ndarray, light: np.ndarray) -> np.ndarray:
@@ -55,9 +59,9 @@ def _shadow(colours: np.ndarray, light: np.ndarray) -> np.ndarray:
 
 
 def _shade(depth: np.ndarray, front: float, back: float, dark: float) -> np.ndarray:
-    """Returns the share of light: 1 in front of `front`, `dark` behind `back` (metres of z)."""
-    share = np.clip((depth - back) / (front - back), 0, 1)
-    return dark + (1 - dark) * share * share * (3 - 2 * share)
+    """Returns the fraction of light: 1 in front of `front`, `dark` behind `back` (metres of z)."""
+    t = np.clip((depth - back) / (front - back), 0, 1)
+    return dark + (1 - dark) * t * t * (3 - 2 * t)
 
 
 def _teeth(where: Layout) -> np.ndarray:
@@ -83,9 +87,9 @@ def _row_of_teeth(
     """Returns the colours `[N, 3]` of one jaw's teeth without shadow.
 
     Args:
-        along: `[N]` share of the arch from the middle (0) to its end (1).
-        row: `[N]` share of the chart's height from the gums (0) over the edge to the back (1).
-        texel: share of the chart's width and height that a texel takes.
+        along: `[N]` fraction of the arch from the middle (0) to its end (1).
+        row: `[N]` fraction of the chart's height from the gums (0) over the edge to the back (1).
+        texel: fraction of the chart's width and height that a texel takes.
         upper: which jaw.
     """
     widths = np.array(_UPPER_WIDTHS if upper else _LOWER_WIDTHS)

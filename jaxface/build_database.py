@@ -13,25 +13,28 @@ import imageio.v3 as iio
 import jax.numpy as jnp
 import numpy as np
 
-from jaxface.building import mouth_colours, skins
+from jaxface.config import ReconstructConfig
 from jaxface.database import add_face, read_list
 from jaxface.database.store import FORMAT, LIST, UV, write_list
 from jaxface.errors import InputError, JaxfaceError
 from jaxface.images import read_photo
 from jaxface.landmarks.detector import detect
 from jaxface.morphable.albedo import albedo_texture
-from jaxface.pipeline import Assets, ReconstructConfig, reconstruct
+from jaxface.reconstruct import reconstruct
 from jaxface.rendering.color import linear_to_srgb
-from jaxface.types import Reconstruction
+from jaxface.skins import makehuman, mouth_colours
+from jaxface.types import Assets, Reconstruction
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".heic", ".avif"}
-Told = Callable[[str, str | None], None]
+OnFace = Callable[[str, str | None], None]
+"""Called with a face's name, and with why it is rejected or None."""
 
-# A portrait is rejected beyond these.
-_LANDMARK_ERROR = 0.045  # share of the eyes' distance
-_SEEN = 0.14  # share of the square
-_FOOTPRINT = 0.35  # pixels of the photo to a texel
-_BURNT = 0.06  # share of the seen that is black or white
+# A portrait is rejected beyond these: stricter, and fewer portraits are left to infer from.
+MAX_LANDMARK_ERROR = 0.045  # fraction of the eyes' distance
+MIN_SKIN_MASK = 0.14  # mean over the texture
+MIN_PIXELS_PER_TEXEL = 0.35  # median over visible skin
+MAX_CLIPPED = 0.06  # fraction of visible skin that is black or overexposed
+DARKEST, BRIGHTEST = 0.003, 0.98  # linear radiance outside of which a texel is clipped
 
 
 def prepare(folder: Path, *, source: str, resume: bool) -> None:
@@ -65,7 +68,7 @@ def find_pictures(paths: Iterable[Path]) -> list[Path]:
 
 
 def add_portraits(
-    folder: Path, photos: list[Path], assets: Assets, config: ReconstructConfig, told: Told
+    folder: Path, photos: list[Path], assets: Assets, config: ReconstructConfig, on_face: OnFace
 ) -> int:
     """Returns how many portraits were added to a database; others are rejected with a reason.
 
@@ -74,7 +77,7 @@ def add_portraits(
         photos: names that the database has or has rejected are left out.
         assets: whose database completes what a portrait does not show.
         config: its size is the textures'.
-        told: called with each name and None or the reason.
+        on_face: called for each portrait.
     """
     added = 0
     for photo in photos:
@@ -95,7 +98,7 @@ def add_portraits(
         else:
             rejected = {**listing.get("rejected", {}), photo.stem: reason}
             write_list(folder, listing | {"rejected": rejected})
-        told(photo.stem, reason)
+        on_face(photo.stem, reason)
     return added
 
 
@@ -114,26 +117,26 @@ def _reconstruct(photo: Path, assets: Assets, config: ReconstructConfig) -> Reco
 
 def grade(result: Reconstruction) -> str | None:
     """Returns why a portrait is not fit for a database, or None."""
-    seen = result.unwrapped.skin_mask > 0.5
-    share = float(seen.mean())
-    if float(result.fit.landmark_error) > _LANDMARK_ERROR:
+    visible = result.unwrapped.skin_mask > 0.5
+    fraction = float(visible.mean())
+    if float(result.fit.landmark_error) > MAX_LANDMARK_ERROR:
         return f"the face model fits badly ({100 * float(result.fit.landmark_error):.1f} %)"
-    if share < _SEEN:
-        return f"too little of the face is seen ({100 * share:.0f} % of the texture)"
-    footprint = float(jnp.median(result.unwrapped.footprint[seen]))
-    if footprint < _FOOTPRINT:
-        return f"the face is too small or too noisy ({footprint:.2f} legible pixels a texel)"
-    radiance = result.unwrapped.radiance[seen].mean(-1)
-    burnt = float(((radiance < 0.003) | (radiance > 0.98)).mean())
-    if burnt > _BURNT:
-        return f"{100 * burnt:.0f} % of the skin is black or burnt out"
+    if fraction < MIN_SKIN_MASK:
+        return f"too little of the face is seen ({100 * fraction:.0f} % of the texture)"
+    resolution = float(jnp.median(result.unwrapped.pixels_per_texel[visible]))
+    if resolution < MIN_PIXELS_PER_TEXEL:
+        return f"the face is too small or too noisy ({resolution:.2f} pixels a texel)"
+    radiance = result.unwrapped.radiance[visible].mean(-1)
+    clipped = float(((radiance < DARKEST) | (radiance > BRIGHTEST)).mean())
+    if clipped > MAX_CLIPPED:
+        return f"{100 * clipped:.0f} % of the skin is black or overexposed"
     return None
 
 
-def add_skins(folder: Path, files: list[Path], assets: Assets, told: Told) -> int:
+def add_skins(folder: Path, files: list[Path], assets: Assets, on_face: OnFace) -> int:
     """Returns how many skins in MakeHuman's UV were added; eyes and mouth are the face model's."""
     size = assets.texels.mask.shape[0]
-    where = skins.layout(assets.model, size)
+    where = makehuman.layout(assets.model, size)
     eyes = where.part("eyes")
     mean = np.asarray(albedo_texture(assets.model, jnp.zeros(len(assets.model.albedo_names)), size))
     known = {entry["name"] for entry in read_list(folder)["faces"]}
@@ -144,16 +147,16 @@ def add_skins(folder: Path, files: list[Path], assets: Assets, told: Told) -> in
         try:
             picture = iio.imread(file, plugin="pillow", mode="RGB").astype(np.float32) / 255
         except (OSError, ValueError) as error:
-            told(file.stem, f"it is no picture ({error})")
+            on_face(file.stem, f"it is no picture ({error})")
             continue
-        skin = skins.Skin(file.stem, dark=False, old=False, picture=picture)
-        srgb = skins.resample(skin, where)
+        skin = makehuman.Skin(file.stem, dark=False, old=False, picture=picture)
+        srgb = makehuman.resample(skin, where)
         linear = np.where(srgb < 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
         linear = mouth_colours.lay_over(linear, where)
         linear[eyes] = mean[eyes]
         texture = np.asarray(linear_to_srgb(jnp.asarray(linear, jnp.float32)))
-        add_face(folder, file.stem, skins.dilate(texture, where), about={"skin": file.name})
-        told(file.stem, None)
+        add_face(folder, file.stem, makehuman.dilate(texture, where), about={"skin": file.name})
+        on_face(file.stem, None)
         added += 1
     return added
 

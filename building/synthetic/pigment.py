@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 from scipy import ndimage
 
-from jaxface.building.albedo_model import HAEMOGLOBIN, MELANIN
-from jaxface.building.synthetic.canvas import Canvas, scatter, smooth_noise, splat
-from jaxface.building.synthetic.parameters import SkinParameters
+from building.albedo_model import HAEMOGLOBIN, MELANIN
+from building.synthetic.canvas import Canvas, scatter, smooth_noise, splat
+from building.synthetic.parameters import SkinParameters
 
 _FADE = np.array([0.30, 0.38, 0.40])  # log RGB by which a scar is paler
 

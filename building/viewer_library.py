@@ -1,4 +1,4 @@
-"""Bundles what the viewer needs of three.js: `python -m jaxface.building.viewer_library FOLDER`.
+"""Bundles what the viewer needs of three.js: `python -m building.viewer_library FOLDER`.
 
 FOLDER holds `node_modules` with npm `three` 0.187.0 and `esbuild`. Writes `pretrained/three.js`,
 which defines the global THREE. Deterministic for the same versions.

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from jaxface.building.albedo_model import blur_on_charts
-from jaxface.building.skins import Layout
+from jaxface.skins.makehuman import Layout
+from jaxface.skins.statistics import blur_on_charts
 
 _SKIN = ("skin", "nose", "neck", "ears", "scalp", "lids", "lips", "brows")
 _MOUTH, _EYE = (0.0, -73.0), (32.0, 0.0)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from jaxface.building import head_topology
-from jaxface.building.head_topology import Topology
-from jaxface.building.makehuman import Base
+from building import head_topology
+from building.head_topology import Topology
+from building.makehuman import Base
 
 PUPIL_DISTANCE = 0.063  # metres, the adult average (Dodgson 2004)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jaxface.building.makehuman import Base
+from building.makehuman import Base
 
 REGIONS = (
     *("skin", "lips", "brows", "lids", "nose", "ears", "scalp", "neck"),

@@ -1,6 +1,6 @@
 """Builds `landmark_embedding.npz`: where the detector's 478 points lie on the face model.
 
-python -m jaxface.building.landmark_embedding
+python -m building.landmark_embedding
 
 Painted portraits of random faces are rendered from many views and shown to the detector; each
 detected point is traced back to the surface, carried to the mean face, averaged robustly and made
@@ -19,8 +19,7 @@ import trimesh
 from scipy.interpolate import RBFInterpolator
 from scipy.optimize import linear_sum_assignment
 
-from jaxface import assets
-from jaxface.building.portraits import (
+from building.portraits import (
     EYE_VERTICES,
     SUPERSAMPLE,
     make_canvas,
@@ -28,6 +27,7 @@ from jaxface.building.portraits import (
     random_lighting,
     random_paint,
 )
+from jaxface import assets
 from jaxface.landmarks.detector import detect_padded
 from jaxface.landmarks.networks import load_networks
 from jaxface.landmarks.schemes import (

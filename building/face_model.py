@@ -1,4 +1,4 @@
-"""Builds `pretrained/face_model.npz` from MakeHuman data: `python -m jaxface.building.face_model`.
+"""Builds `pretrained/face_model.npz` from MakeHuman data: `python -m building.face_model`.
 
 Deterministic: the same data give the same file.
 """
@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxface import assets
-from jaxface.building import (
+from building import (
     expressions,
     gaussian_process,
     head_topology,
@@ -19,9 +18,10 @@ from jaxface.building import (
     makehuman,
     mouth,
 )
-from jaxface.building.head_topology import REGIONS
-from jaxface.building.makehuman import Base
-from jaxface.building.placement import Placement, split, triangulate
+from building.head_topology import REGIONS
+from building.makehuman import Base
+from building.placement import Placement, split, triangulate
+from jaxface import assets
 
 _OUTSIDE = ("skin", "lips", "brows", "lids", "nose", "ears", "scalp", "neck")
 _HEADS = 3000  # random heads behind the principal components

@@ -36,14 +36,14 @@ class Skin:
 
 @dataclass(frozen=True)
 class Layout:
-    """Each texel's place: `[T, T, 3]` on the mean face, MakeHuman UV, region, `[T, T, R]` share
-    of each region among its triangle's corners, chart mask, and `[T, T]` the nearest texel that
+    """Each texel's place: `[T, T, 3]` on the mean face, MakeHuman UV, region, `[T, T, R]` weight
+    of each region's vertices in its triangle, chart mask, and `[T, T]` the nearest texel that
     lies on a chart, as row and column."""
 
     place: np.ndarray
     makehuman_uv: np.ndarray
     region: np.ndarray
-    shares: np.ndarray
+    region_weights: np.ndarray
     mask: np.ndarray
     nearest: tuple[np.ndarray, np.ndarray]
     names: tuple[str, ...]
@@ -78,12 +78,12 @@ def layout(model: FaceModel, size: int) -> Layout:
     mask = np.asarray(texels.mask)
     nearest = ndimage.distance_transform_edt(~mask, return_distances=False, return_indices=True)
     of_region = np.eye(len(model.region_names))[np.asarray(model.vertex_region)]
-    shares = np.einsum("tuk,tukr->tur", weights, of_region[texels.vertex_ids])
+    region_weights = np.einsum("tuk,tukr->tur", weights, of_region[texels.vertex_ids])
     return Layout(
         place=np.einsum("tuk,tukc->tuc", weights, np.asarray(model.mean)[texels.vertex_ids]),
         makehuman_uv=np.einsum("tuk,tukc->tuc", weights, corners[triangle]),
         region=np.asarray(texels.region_ids),
-        shares=shares * mask[..., None],
+        region_weights=region_weights * mask[..., None],
         mask=mask,
         nearest=tuple(nearest),
         names=model.region_names,

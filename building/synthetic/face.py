@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from jaxface.building import mouth_colours, skins
-from jaxface.building.albedo_model import blur_on_charts, density
-from jaxface.building.synthetic import hairs, pigment, relief
-from jaxface.building.synthetic.canvas import Canvas, smooth_noise
-from jaxface.building.synthetic.parameters import SkinParameters
+from building.synthetic import hairs, pigment, relief
+from building.synthetic.canvas import Canvas, smooth_noise
+from building.synthetic.parameters import SkinParameters
+from jaxface.skins import makehuman, mouth_colours
+from jaxface.skins.statistics import blur_on_charts, density
 
 # Log deviation of luminance in octaves of the finest detail (blurs of 0, 1, 2 and 4 texels of a
 # 1024 x 1024 texture) on the cheeks of light skin, measured on photographs of skin.
@@ -31,7 +31,7 @@ class SyntheticFace:
 
 
 def make_face(
-    package: Path, skin: skins.Skin, face: SkinParameters, canvas: Canvas
+    package: Path, skin: makehuman.Skin, face: SkinParameters, canvas: Canvas
 ) -> SyntheticFace:
     """Returns the face of some parameters.
 
@@ -54,7 +54,7 @@ def make_face(
     linear = np.exp(log)
 
     hair = np.array(face.hair)
-    brow = skins.brow_density(package, skins.BROWS[face.brow], layout)
+    brow = makehuman.brow_density(package, makehuman.BROWS[face.brow], layout)
     brow = np.clip(brow * face.brow_density, 0, 0.95)
     beard = hairs.stubble(canvas, face, rng)
     cover = 1 - (1 - brow) * (1 - beard) * (1 - hairs.scalp(canvas, face, rng))
@@ -63,24 +63,24 @@ def make_face(
     linear = mouth_colours.lay_over(linear, layout)
     albedo = np.where(linear < 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
     eyes = layout.part("eyes")
-    albedo[eyes] = skins.paint_eyes(package, face.eye, layout)[eyes]
+    albedo[eyes] = makehuman.paint_eyes(package, face.eye, layout)[eyes]
     height = height + lines + 0.05 * cover + 0.04 * scars
     return SyntheticFace(
-        albedo=skins.dilate(np.clip(albedo, 0, 1).astype(np.float32), layout),
-        height=skins.dilate(height * canvas.skin, layout),
-        specular=skins.dilate(_specular(canvas, height, cover), layout),
+        albedo=makehuman.dilate(np.clip(albedo, 0, 1).astype(np.float32), layout),
+        height=makehuman.dilate(height * canvas.skin, layout),
+        specular=makehuman.dilate(_specular(canvas, height, cover), layout),
     )
 
 
 def _base(
-    skin: skins.Skin, face: SkinParameters, canvas: Canvas, rng: np.random.Generator
+    skin: makehuman.Skin, face: SkinParameters, canvas: Canvas, rng: np.random.Generator
 ) -> np.ndarray:
     """Returns the log linear RGB of the real skin, gently warped so that no two faces share it."""
     layout = canvas.layout
-    texture = skins.resample(skin, layout)
+    texture = makehuman.resample(skin, layout)
     if face.mirrored:
         texture = texture[:, ::-1]
-    log = density(skins.dilate(texture, layout))
+    log = density(makehuman.dilate(texture, layout))
     # Reflections that the photographs have on the upper lids are no albedo.
     lids = canvas.parts["lids"][..., None]
     smooth = blur_on_charts(log, layout, 7 * canvas.scale)

@@ -1,6 +1,6 @@
 """Writes `pretrained/manifest.json`: checksum, size, source and licence of every asset.
 
-python -m jaxface.building.manifest
+python -m building.manifest
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Builds `canonical_uv.npz`: one mirror-symmetric UV for every face model.
 
-python -m jaxface.building.canonical_uv
+python -m building.canonical_uv
 
 The outer skin of head and neck, cut open behind the head, is one chart: a convex combination map
 (Tutte 1963, Floater 1997) into a superellipse. All weights are positive and the border is convex,
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxface.building.parametrization import (
+from building.parametrization import (
     anisotropy,
     arc_length,
     areas,
@@ -27,14 +27,10 @@ from jaxface.building.parametrization import (
     solve_map,
     superellipse,
 )
+from jaxface.skins.mouth_colours import LOWER_TEETH, TEETH_ROWS, UPPER_TEETH
 
 STRIP = 0.125  # share of the height that the small charts take
 OUTER = ("skin", "lips", "brows", "lids", "nose", "scalp", "neck")
-# Cells of the teeth, whole texels of a texture of 256: their rows follow the texels'.
-UPPER_TEETH = (95 / 256, 14 / 256, 161 / 256, 20 / 256)
-LOWER_TEETH = (95 / 256, 1 / 256, 161 / 256, 7 / 256)
-# The teeth's rows from the gums over crown and edge to the back: share of the cell's height.
-TEETH_ROWS = (0.0, 0.4, 0.75, 1.0)
 CHARTS = ("main", "ears", "sockets", "inner_mouth", "eyes", "teeth", "tongue")
 FACE = ("skin", "lips", "brows", "lids", "nose")
 

@@ -1,6 +1,6 @@
 """Builds `landmark_noise.npz`: how the detector's points deviate from the true ones, per yaw.
 
-python -m jaxface.building.landmark_noise
+python -m building.landmark_noise
 
 Random faces (identity, expression, colours, light, camera) are rendered at several yaws and shown
 to the detector. Detected minus true gives, per yaw, a bias and a covariance; the deviations of
@@ -16,20 +16,21 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from jaxface import assets
-from jaxface.building.portraits import (
+from building.portraits import (
     Canvas,
     make_canvas,
     portrait,
     random_lighting,
     random_paint,
 )
+from jaxface import assets
 from jaxface.landmarks.detector import detect_padded
-from jaxface.landmarks.networks import Networks, load_networks
+from jaxface.landmarks.networks import load_networks
 from jaxface.landmarks.schemes import OUTER_EYES
-from jaxface.morphable.model import landmark_points, load_model, shape
+from jaxface.morphable.files import load_model
+from jaxface.morphable.model import landmark_points, shape
 from jaxface.rendering.camera import axis_angle, look_at, project, rotation_matrix
-from jaxface.types import Camera
+from jaxface.types import Camera, Networks
 
 SIZE = 320
 YAWS = (0, 15, 30, 45, 60)

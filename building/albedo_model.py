@@ -1,4 +1,4 @@
-"""Builds the albedo model: `python -m jaxface.building.albedo_model`.
+"""Builds the albedo model: `python -m building.albedo_model`.
 
 Deterministic: the same data give the same files. The model is linear in optical density:
 principal components of the real skins (blurred, with their mirror images), the directions of
@@ -14,9 +14,10 @@ import numpy as np
 from scipy import ndimage
 
 from jaxface import assets
-from jaxface.building import mouth_colours, skins
-from jaxface.building.skins import Layout
-from jaxface.morphable.model import load_model
+from jaxface.morphable.files import load_model
+from jaxface.skins import makehuman, mouth_colours
+from jaxface.skins.makehuman import Layout
+from jaxface.skins.statistics import MIN_LINEAR, blur_on_charts, density, principal_components
 
 _SIZE = 256  # A: the smallest at which a brow and an iris keep their shape
 _COMPONENTS = 10
@@ -24,35 +25,6 @@ _COMPONENTS = 10
 # haemoglobin most in the green (Tsumura et al. 2003; Donner and Jensen 2006).
 MELANIN = np.array([-0.30, -0.45, -0.60])
 HAEMOGLOBIN = np.array([-0.03, -0.20, -0.16])
-
-
-def density(texture_srgb: np.ndarray) -> np.ndarray:
-    """Returns the logarithm of linear RGB of an sRGB texture."""
-    curve = ((np.maximum(texture_srgb, 0.04045) + 0.055) / 1.055) ** 2.4
-    linear = np.where(texture_srgb <= 0.04045, texture_srgb / 12.92, curve)
-    return np.log(np.maximum(linear, 4e-3))
-
-
-def blur_on_charts(image: np.ndarray, where: Layout, sigma: float) -> np.ndarray:
-    """Returns the Gaussian mean over texels of charts, continued between the charts."""
-    weight = where.mask[..., None].astype(float)
-    widths = (sigma, sigma, 0)
-    total = ndimage.gaussian_filter(image * weight, widths)
-    return skins.dilate(total / (ndimage.gaussian_filter(weight, widths) + 1e-6), where)
-
-
-def principal_components(samples: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the mean and the `count` first components, scaled to a standard deviation of 1.
-
-    Args:
-        samples: `[N, ...]`.
-        count: number of components.
-    """
-    flat = samples.reshape(len(samples), -1)
-    mean = flat.mean(0)
-    _, scale, axes = np.linalg.svd(flat - mean, full_matrices=False)
-    basis = axes[:count] * scale[:count, None] / np.sqrt(len(samples) - 1)
-    return mean.reshape(samples.shape[1:]), basis.reshape(count, *samples.shape[1:])
 
 
 def fields(package: Path, where: Layout) -> dict[str, np.ndarray]:
@@ -79,7 +51,9 @@ def fields(package: Path, where: Layout) -> dict[str, np.ndarray]:
     beard = soft(where.part("skin") * below * front * chin_up, 3.0)
     sides = 1 / (1 + np.exp((x - 0.026) / 0.003))
     upper = soft(where.part("skin", "nose") * (y > mouth[1] - 0.012) * below * sides, 2.5)
-    brows = np.mean([skins.brow_density(package, name, where) for name in skins.BROWS[:6]], 0)
+    brows = np.mean(
+        [makehuman.brow_density(package, name, where) for name in makehuman.BROWS[:6]], 0
+    )
     brows = ndimage.gaussian_filter(brows, 1.5)[..., None]
     grey, brown = np.array([-0.45, -0.42, -0.38]), np.array([-0.45, -0.6, -0.75])
     return {
@@ -101,25 +75,27 @@ def fields(package: Path, where: Layout) -> dict[str, np.ndarray]:
 def build(package: Path) -> None:
     """Writes `pretrained/albedo_model.npz`."""
     model = load_model()
-    sources = skins.read_skins(package)
+    sources = makehuman.read_skins(package)
 
-    where = skins.layout(model, _SIZE)
+    where = makehuman.layout(model, _SIZE)
     samples = []
     for skin in sources:
-        smooth = blur_on_charts(density(skins.resample(skin, where)), where, _SIZE / 100)
+        smooth = blur_on_charts(density(makehuman.resample(skin, where)), where, _SIZE / 100)
         samples += [smooth, smooth[:, ::-1]]
     mean, components = principal_components(np.stack(samples), _COMPONENTS)
     own = where.part("eyes", *mouth_colours.PARTS)  # no skin: the same for everybody
-    inner = skins.dilate(np.where(own[..., None], 1.0, 0.0), where)
+    inner = makehuman.dilate(np.where(own[..., None], 1.0, 0.0), where)
     components = components * (1 - inner)
     extra = fields(package, where)
     mean = mean + 1.3 * extra["brows"]
-    mean = np.log(np.maximum(mouth_colours.lay_over(np.exp(mean), where), 4e-3))
+    mean = np.log(np.maximum(mouth_colours.lay_over(np.exp(mean), where), MIN_LINEAR))
     eyes = where.part("eyes")
-    mean[eyes] = density(skins.paint_eyes(package, "brown", where))[eyes]
-    mean = skins.dilate(mean, where)
+    mean[eyes] = density(makehuman.paint_eyes(package, "brown", where))[eyes]
+    mean = makehuman.dilate(mean, where)
     mean = 0.5 * (mean + mean[:, ::-1])
-    basis = np.concatenate([components, [skins.dilate(field, where) for field in extra.values()]])
+    basis = np.concatenate(
+        [components, [makehuman.dilate(field, where) for field in extra.values()]]
+    )
     names = [f"skin_{index}" for index in range(_COMPONENTS)] + list(extra)
     np.savez_compressed(
         assets.folder() / "albedo_model.npz",

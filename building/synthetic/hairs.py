@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from jaxface.building.synthetic.canvas import Canvas, scatter, smooth_noise, splat
-from jaxface.building.synthetic.parameters import SkinParameters
+from building.synthetic.canvas import Canvas, scatter, smooth_noise, splat
+from building.synthetic.parameters import SkinParameters
 
 _STEPS = 5
 

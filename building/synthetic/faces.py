@@ -1,4 +1,4 @@
-"""Builds the embedded database: `python -m jaxface.building.synthetic.faces PACKAGE`.
+"""Builds the embedded database: `python -m building.synthetic.faces PACKAGE`.
 
 Deterministic: the same package and count give the same faces. About 8 seconds a face.
 """
@@ -9,13 +9,13 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
+from building.synthetic.canvas import make_canvas
+from building.synthetic.face import make_face
+from building.synthetic.parameters import draw
 from jaxface import assets
-from jaxface.building import skins
-from jaxface.building.synthetic.canvas import make_canvas
-from jaxface.building.synthetic.face import make_face
-from jaxface.building.synthetic.parameters import draw
 from jaxface.database import save_database
-from jaxface.morphable.model import load_model
+from jaxface.morphable.files import load_model
+from jaxface.skins import makehuman
 
 COUNT, SIZE = 64, 1024
 _SOURCE = (
@@ -26,14 +26,14 @@ _SOURCE = (
 
 def build(package: Path, folder: Path, *, count: int = COUNT, size: int = SIZE) -> None:
     """Writes a database of synthetic faces, every real skin in turn as a base."""
-    bases = skins.read_skins(package)
-    canvas = make_canvas(skins.layout(load_model(), size))
+    bases = makehuman.read_skins(package)
+    canvas = make_canvas(makehuman.layout(load_model(), size))
 
     def faces():
         for index in range(count):
             base = bases[index % len(bases)]
             man = "_male" in base.name
-            face = draw(index, base.name, dark=base.dark, man=man, brows=len(skins.BROWS))
+            face = draw(index, base.name, dark=base.dark, man=man, brows=len(makehuman.BROWS))
             made = make_face(package, base, face, canvas)
             name = f"synthetic_{index:02d}_{base.name}"
             yield name, made.albedo, made.height, made.specular, asdict(face)

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from jaxface.building import makehuman
-from jaxface.building.head_topology import REGIONS, Topology
-from jaxface.building.placement import Placement
+from building import makehuman
+from building.head_topology import REGIONS, Topology
+from building.placement import Placement
 
 _GAZE = {"Up": 17.0, "Down": 20.0, "Out": 21.0, "In": 21.0}  # degrees at a coefficient of 1
 

@@ -1,0 +1,1 @@
+"""MakeHuman's skins in the canonical UV: for the texture database, the albedo model, evaluation."""
