@@ -16,11 +16,9 @@ import griffe
 from latex2mathml.converter import convert
 
 import jaxface
-from jaxface.pipeline.config import SIZES
 
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.S)
-_SETTINGS = ("ReconstructConfig", "FitConfig", "SolverConfig", "UnwrapConfig")
-_SETTINGS += ("CorrelationConfig", "SynthesisConfig", "TrackConfig")
+_QUALITIES = ("draft", "standard", "high")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -37,17 +35,30 @@ def on_page_content(html: str, **_: Any) -> str:
 
 def settings() -> str:
     """Returns tables of all settings, from the classes and their docstrings."""
-    return "\n\n".join(_table(getattr(jaxface, name)) for name in _SETTINGS)
+    return "\n\n".join(_table(kind) for kind in _kinds())
+
+
+def _kinds() -> list[type]:
+    """Returns the settings of the chain, its stages' in their order, then all other public ones."""
+    kinds: list[type] = [jaxface.ReconstructConfig]
+    for kind in kinds:  # grows while it is walked
+        for field in dataclasses.fields(kind):
+            value = _value(field)
+            if dataclasses.is_dataclass(value) and type(value) not in kinds:
+                kinds.append(type(value))
+    public = (getattr(jaxface, name) for name in jaxface.__all__ if name.endswith("Config"))
+    return kinds + [kind for kind in public if kind not in kinds]
 
 
 def qualities() -> str:
     """Returns a table of what `--quality` chooses."""
     rows = [
-        "| `--quality` | texture | steps of the synthesis, coarse to fine |",
+        "| `--quality` | texture | steps of the optimisation with `--refine`, coarse to fine |",
         "| --- | --- | --- |",
     ]
-    for name, size in SIZES.items():
-        levels = jaxface.ReconstructConfig.for_quality(name).synthesis.levels
+    for name in _QUALITIES:
+        config = jaxface.ReconstructConfig.for_quality(name)
+        size, levels = config.size, config.synthesis.levels
         steps = ", ".join(f"{count} at {round(share * size)}" for share, count in levels)
         rows.append(f"| `{name}` | {size} x {size} | {steps} |")
     return "\n".join(rows)
@@ -57,24 +68,31 @@ def _table(kind: type) -> str:
     text = inspect.getdoc(kind) or ""
     head, _, body = text.partition("Attributes:")
     entries = re.split(r"^ *(\w+): ", "\n" + inspect.cleandoc(body), flags=re.M)[1:]
-    said = dict(zip(entries[::2], entries[1::2], strict=True))
+    meanings = dict(zip(entries[::2], entries[1::2], strict=True))
     rows = [f"## {kind.__name__}", "", head.strip(), ""]
     rows += ["| setting | default | what |", "| --- | --- | --- |"]
     for field in dataclasses.fields(kind):
-        meaning = " ".join(said[field.name].split())
+        meaning = " ".join(meanings[field.name].split())
         rows.append(f"| `{field.name}` | {_default(field)} | {meaning} |")
     return "\n".join(rows)
 
 
+def _value(field: dataclasses.Field) -> Any:
+    """Returns a field's default."""
+    if field.default is not dataclasses.MISSING:
+        return field.default
+    return field.default_factory() if field.default_factory is not dataclasses.MISSING else None
+
+
 def _default(field: dataclasses.Field) -> str:
-    value = field.default
-    if value is dataclasses.MISSING:
-        value = field.default_factory()  # type: ignore[misc]
+    value = _value(field)
     if not dataclasses.is_dataclass(value):
         return f"`{value!r}`"
     kind = type(value)
-    own = [f for f in dataclasses.fields(value) if getattr(value, f.name) != f.default]
-    given = ", ".join(f"{f.name}={getattr(value, f.name)!r}" for f in own)
+    changed = [
+        f for f in dataclasses.fields(value) if repr(getattr(value, f.name)) != repr(_value(f))
+    ]
+    given = ", ".join(f"{f.name}={getattr(value, f.name)!r}" for f in changed)
     return f"[`{kind.__name__}({given})`](#{kind.__name__.lower()})"
 
 
