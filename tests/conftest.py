@@ -13,7 +13,8 @@ from jaxtyping import install_import_hook
 # Before the first import of jaxface: their functions check what annotations promise at run time.
 # Not `synthesis`, which `test_devices.py` calls with shapes in place of arrays.
 STAGES = (
-    *("blending", "database", "features", "fitting", "implicit", "landmarks", "materials"),
+    *("blending", "database", "features", "filters", "fitting", "implicit", "landmarks"),
+    "materials",
     *("morphable", "pipeline", "rendering", "types", "unwrapping"),
 )
 install_import_hook([f"jaxface.{name}" for name in STAGES], "shape_checks.functions")
@@ -22,10 +23,13 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
 PHOTOS = ROOT / "examples" / "photos"
 
-# Compilations are kept between runs: on two cores they are most of what the tests cost.
-jax.config.update("jax_compilation_cache_dir", str(ROOT / ".cache" / "jax-tests"))
+# Compilations are kept between runs: on two cores they are most of what the tests cost. An empty
+# folder in JAX_COMPILATION_CACHE_DIR measures what a first run takes.
+if not jax.config.jax_compilation_cache_dir:
+    jax.config.update("jax_compilation_cache_dir", str(ROOT / ".cache" / "jax-tests"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 os.environ.setdefault("JAXFACE_CACHE", str(ROOT / ".cache" / "jaxface"))
+os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(ROOT / ".cache" / "hypothesis"))
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +48,30 @@ def rng() -> np.random.Generator:
 @pytest.fixture(scope="session")
 def model():
     """The embedded face model."""
-    from jaxface.morphable.model import load_model
+    from jaxface.morphable.files import load_model
 
     return load_model()
+
+
+@pytest.fixture(scope="session")
+def vgg():
+    """The weights of VGG-16."""
+    from jaxface.features.weights import load_vgg
+
+    return load_vgg()
+
+
+@pytest.fixture(scope="session")
+def networks():
+    """MediaPipe's networks."""
+    from jaxface.landmarks.networks import load_networks
+
+    return load_networks()
+
+
+@pytest.fixture(scope="session")
+def database():
+    """The embedded database's faces at 128 texels."""
+    from jaxface.database import load_database
+
+    return load_database(size=128)

@@ -100,7 +100,7 @@ CHECKS = {
         whole=False,
     ),
     "chain": Check(
-        "`run_stages`", "all of the above", problems.chain, 1e-7, whole=False, tested=False
+        "`reconstruct_face`", "all of the above", problems.chain, 1e-7, whole=False, tested=False
     ),
 }
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "gradients.md"

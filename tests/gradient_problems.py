@@ -6,8 +6,8 @@ Each returns a scalar function and its arguments by name.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -21,34 +21,35 @@ import trimesh
 from jaxtyping import Array
 
 from jaxface.blending import blend, mix, project_simplex, solve_simplex
-from jaxface.database import Database
+from jaxface.config import ReconstructConfig
 from jaxface.features.correlations import CorrelationConfig
 from jaxface.features.weights import load_vgg
-from jaxface.fitting import FitConfig, fit, fit_faces, with_landmarks68
-from jaxface.fitting.crop import crop_window
-from jaxface.fitting.landmarks import embedding_points
+from jaxface.fitting import FitConfig, fit, fit_faces
 from jaxface.fitting.photometric import _REGIONS
+from jaxface.fitting.schemes import with_landmarks68
 from jaxface.fitting.solver import SolverConfig
+from jaxface.fitting.target import crop_around
 from jaxface.images import read_photo
-from jaxface.landmarks.crops import Region, crop, pyramid
 from jaxface.landmarks.mesh import SIZE as MESH_SIZE
 from jaxface.landmarks.mesh import face_mesh
 from jaxface.landmarks.networks import load_networks
-from jaxface.mapping import Shared, one
+from jaxface.loading import bare_skin_mask, painted_mask
 from jaxface.morphable.albedo import albedo_texture
-from jaxface.morphable.model import load_model, shape
+from jaxface.morphable.files import load_model
+from jaxface.morphable.model import landmark_points, shape
 from jaxface.morphable.texels import texel_map
-from jaxface.pipeline import Assets, Face, ReconstructConfig, run_stages
-from jaxface.pipeline.stages import unwrap_face
+from jaxface.reconstruct import reconstruct_face
 from jaxface.rendering.camera import look_at, project
 from jaxface.rendering.color import linear_to_srgb
+from jaxface.rendering.crop import pyramid, sample
 from jaxface.rendering.lighting import studio
 from jaxface.rendering.render import render
-from jaxface.synthesis import SynthesisConfig, seam_pairs, synthesize
+from jaxface.synthesis import CompositionConfig, SynthesisConfig, seam_pairs, synthesize
 from jaxface.synthesis.objective import Level, differentiable, loss
-from jaxface.types import Correlations, FaceModel
+from jaxface.types import Assets, Correlations, Crop, Database, FaceCrop, FaceModel
 from jaxface.unwrapping import UnwrapConfig
 from jaxface.unwrapping.membrane import membrane
+from jaxface.unwrapping.reject import skin_mask
 
 unwrapping = import_module("jaxface.unwrapping.unwrap")
 PHOTO = Path(__file__).resolve().parents[1] / "examples" / "photos" / "astronaut.jpg"
@@ -165,7 +166,7 @@ def portrait(model: FaceModel, size: int = 96) -> tuple[jax.Array, jax.Array]:
     picture, _ = render(
         *(model, vertices, albedo, camera, studio(), size, size), smooth=True, background=0.3
     )
-    return linear_to_srgb(picture), project(embedding_points(model, vertices), camera)[0]
+    return linear_to_srgb(picture), project(landmark_points(model, vertices), camera)[0]
 
 
 def _smooth_lookup(image: jax.Array, xy: jax.Array) -> jax.Array:
@@ -185,8 +186,8 @@ _EXACT = FitConfig(
     solver=SolverConfig(max_iterations=30, rtol=1e-12),
     pixel_solver=SolverConfig(max_iterations=30, rtol=1e-12),
 )
-_UNROLLED = replace(
-    _EXACT, derivative="unrolled", pixel_solver=SolverConfig(max_iterations=12, rtol=1e-12)
+_UNROLLED = _EXACT.replace(
+    derivative="unrolled", pixel_solver=SolverConfig(max_iterations=12, rtol=1e-12)
 )
 
 
@@ -196,7 +197,7 @@ def _to_the_end(window: Any) -> Iterator[None]:
     changes = {"BLURS": (2.0, *(1.0,) * 4), "sample_image": _smooth_lookup, "SAMPLES": _SAMPLES}
     with (
         patch.multiple("jaxface.fitting.photometric", **changes),
-        patch("jaxface.fitting.crop.crop_window", lambda _: window),
+        patch("jaxface.fitting.target.crop_around", lambda _: window),
     ):
         yield
 
@@ -219,7 +220,7 @@ def fitting(exact: FitConfig = _EXACT) -> Problem:
     model = doubled(small_model())
     photo, landmarks = portrait(model)
     model = _front(model)
-    window = crop_window(landmarks)
+    window = crop_around(landmarks)
     height = jnp.linspace(1.0, 0.9, 96)
     rng = np.random.default_rng(0)
     weight = jnp.asarray(rng.normal(size=model.mean.shape))
@@ -252,7 +253,7 @@ def person() -> Problem:
     model = doubled(small_model())
     photo, landmarks = portrait(model)
     model = _front(model)
-    window = crop_window(landmarks)
+    window = crop_around(landmarks)
     photos = jnp.stack([photo, jnp.roll(0.9 * photo, (1, 2), (0, 1))])
     rng = np.random.default_rng(0)
     weight = jnp.asarray(rng.normal(size=model.mean.shape))
@@ -274,12 +275,14 @@ def landmarks() -> Problem:
     """The face mesh of a photo in a given region: where to look has no derivative."""
     networks = load_networks()
     photo = read_photo(PHOTO).srgb[:256, 96:352]
-    region = doubled(Region(jnp.array([125.0, 125.0]), jnp.array(190.0), jnp.array(0.1)))
+    region = doubled(
+        Crop(jnp.array([125.0, 125.0]), jnp.array(190.0), jnp.array(0.1), size=MESH_SIZE)
+    )
     weight = jnp.asarray(np.random.default_rng(0).normal(size=(478, 3)))
 
     def total(photo, weights):
         given = networks.replace(mesh=networks.mesh.replace(weights=weights))
-        image = crop(pyramid(photo), jnp.array([256.0, 256.0]), region, MESH_SIZE)
+        image = sample(pyramid(photo), jnp.array([256.0, 256.0]), region)
         return jnp.vdot(weight, face_mesh(image, region, given)[0])
 
     return total, {
@@ -295,16 +298,18 @@ def synthesis() -> Problem:
     vgg = doubled({name: load_vgg()[name] for name in names})
     correlation = CorrelationConfig(layers=("relu1_1", "relu2_1"), cells=2)
     settings = SynthesisConfig(
-        levels=((0.5, 2), (1.0, 3)), content_layer="relu2_1", memory=2, alpha=3.0, tone=24.0
+        levels=((0.5, 2), (1.0, 3)), content_layer="relu2_1", memory=2, alpha=3.0
     )
+    composition = CompositionConfig(tone_sigma=24.0)
     mask = jnp.asarray(np.broadcast_to(np.arange(size) < 0.6 * size, (size, size)), float)
     faces = jnp.asarray(rng.integers(90, 200, (3, size, size, 3)), jnp.uint8)
     low = jnp.asarray(rng.uniform(0.3, 0.4, (size, size, 3)))
 
     def total(low, shown, weights, vgg):
         found = synthesize(
-            *(low, shown, mask, faces, weights, vgg), correlation=correlation, config=settings
-        )
+            *(jax.random.key(0), low, shown, mask, faces, weights, vgg),
+            correlation=correlation, composition=composition, config=settings,
+        )  # fmt: skip
         return jnp.sum(found.texture**2)
 
     arguments = {
@@ -322,13 +327,14 @@ def optimum() -> Problem:
     vgg = doubled({"conv1_1": load_vgg()["conv1_1"]})
     correlation = CorrelationConfig(layers=("relu1_1",), cells=2)
     settings = SynthesisConfig(
-        levels=((1.0, 60),), content_layer="relu1_1", memory=20, tone=48.0, derivative="implicit"
+        levels=((1.0, 60),), content_layer="relu1_1", memory=20, derivative="implicit"
     )
+    composition = CompositionConfig(tone_sigma=48.0)
     mask = jnp.asarray(np.broadcast_to(np.arange(size) < 0.6 * size, (size, size)), float)
     low = jnp.asarray(rng.uniform(0.3, 0.4, (size, size, 3)))
 
-    def at_the_optimum(x: Array, level: Level, vgg: Any, **settings: Any) -> Array:
-        return differentiable(_newton(x, level, vgg, **settings), level, vgg, **settings)
+    def at_the_optimum(x: Array, level: Level, vgg: Any, *settings: Any) -> Array:
+        return differentiable(_newton(x, level, vgg, *settings), level, vgg, *settings)
 
     def total(low, shown, weights, textures, alpha, vgg):
         with (
@@ -337,8 +343,9 @@ def optimum() -> Problem:
             patch.multiple("jaxface.synthesis.objective", _STEPS=400, _DAMPING=0.0),
         ):
             found = synthesize(
-                *(low, shown, mask, textures, weights, vgg),
-                correlation=correlation, config=settings, alpha=alpha,
+                *(jax.random.key(0), low, shown, mask, textures, weights, vgg),
+                correlation=correlation, composition=composition,
+                config=settings.replace(alpha=alpha),
             )  # fmt: skip
         return jnp.sum(found.texture**2)
 
@@ -352,10 +359,10 @@ def optimum() -> Problem:
     }
 
 
-@partial(jax.jit, static_argnames=("correlation", "config"))
-def _newton(x: Array, level: Level, vgg: Any, *, correlation: Any, config: Any) -> Array:
-    x, *given = jax.lax.stop_gradient((x, level, vgg))
-    slope = jax.grad(lambda x: loss(x, *given, correlation, config))
+@jax.jit
+def _newton(x: Array, level: Level, vgg: Any, correlation: Any, config: Any) -> Array:
+    x, *given = jax.lax.stop_gradient((x, level, vgg, correlation, config))
+    slope = jax.grad(lambda x: loss(x, *given))
 
     def step(x: Array, _: None) -> tuple[Array, None]:
         right, curvature = jax.linearize(slope, x)
@@ -365,8 +372,13 @@ def _newton(x: Array, level: Level, vgg: Any, *, correlation: Any, config: Any) 
     return jax.lax.scan(step, x, None, length=6)[0]
 
 
-# What `unwrap` decides smoothly, so that it changes with the photo, and takes as constant.
-_CHOICES = ("skin_mask", "cast_shadows", "dark_lines")
+def _looped(step: Callable, carry: Any, length: int) -> tuple[Any, Any]:
+    """`jax.lax.scan` round by round, so that each round's skin mask is a value of its own."""
+    made = []
+    for _ in range(length):
+        carry, out = step(carry, None)
+        made.append(out)
+    return carry, jax.tree.map(lambda *leaves: jnp.stack(leaves), *made)
 
 
 def _whole_membrane(*given: Any, **settings: Any) -> Array:
@@ -374,48 +386,43 @@ def _whole_membrane(*given: Any, **settings: Any) -> Array:
 
 
 @dataclass
-class _Held:
-    """Runs the chain with a step of light added to the fit's, the unwrapping's choices as the first
-    run found them, and its membranes solved to the end."""
+class _HeldUnwrap:
+    """`unwrap` with a step of light added to the fit's, its skin masks as the first run found them
+    (they change with the photo, and the derivative takes them as constant), and its membranes
+    solved to the end."""
 
     light: Any
-    choices: list[list[Array]] = field(default_factory=list)  # of each unwrapping
-    known: bool = False
-    calls: int = 0
+    masks: list[Array]
 
-    def __call__(self, stage: Callable, *given: Any, **static: Any) -> Any:
-        if stage is not unwrap_face:
-            return one(stage, *given, **static)
-        before = given[2].parameters.lighting
+    def __call__(self, photo: Any, fit: Any, *rest: Any, **options: Any) -> Any:
+        before = fit.parameters.lighting
         lighting = before.replace(coefficients=before.coefficients + self.light)
-        fitted = given[2].replace(parameters=given[2].parameters.replace(lighting=lighting))
-        held = self.choices[self.calls] if self.known else None
-        self.calls += 1
+        fit = fit.replace(parameters=fit.parameters.replace(lighting=lighting))
+        held = list(self.masks)
 
-        def unwrapped(face: Any, mask: Any, fitted: Any, *rest: Any) -> Any:
+        def unwrapped(photo: Any, fit: Any) -> Any:
             found: list[Array] = []
 
-            def choice(name: str) -> Callable:
-                decide = getattr(unwrapping, name)
+            def decided(*given: Any) -> Array:
+                found.append(held[len(found)] if held else skin_mask(*given))
+                return found[-1]
 
-                def decided(*given: Any, **static: Any) -> Array:
-                    kept = decide(*given, **static) if held is None else held[len(found)]
-                    found.append(kept)
-                    return kept
+            with ExitStack() as patches:
+                for name, change in {
+                    "unwrap.skin_mask": decided,
+                    "visible.denoise": lambda photo, _: (photo, jnp.zeros(())),
+                    "delight.membrane": _whole_membrane,
+                    "tone.membrane": _whole_membrane,
+                    "scalp.membrane": _whole_membrane,
+                }.items():
+                    module, _, attribute = f"jaxface.unwrapping.{name}".rpartition(".")
+                    patches.enter_context(patch.object(import_module(module), attribute, change))
+                patches.enter_context(patch("jax.lax.scan", _looped))
+                return unwrapping.unwrap.__wrapped__(photo, fit, *rest, **options), found
 
-                return decided
-
-            changes = {name: choice(name) for name in _CHOICES}
-            changes["denoise"] = lambda photo: (photo, jnp.zeros(()))
-            changes["membrane"] = _whole_membrane
-            plain = patch("jaxface.pipeline.stages.unwrap", unwrapping.unwrap.__wrapped__)
-            with plain, patch.multiple(unwrapping, **changes):
-                return unwrap_face.__wrapped__(face, mask, fitted, *rest, **static), found
-
-        rest = [x.value if isinstance(x, Shared) else x for x in given[3:]]
-        result, found = jax.jit(unwrapped)(*given[:2], fitted, *rest)
-        if held is None:
-            self.choices.append(found)
+        result, found = jax.jit(unwrapped)(photo, fit)
+        if not held:
+            self.masks.extend(found)
         return result
 
 
@@ -423,52 +430,58 @@ def chain(size: int = 64) -> Problem:
     """From the photo to the texture, all stages; a step of light is added to what the fit found."""
     model = doubled(_few_modes())
     photo, landmarks = portrait(with_landmarks68(model))
-    model, window = _front(model), crop_window(landmarks)
+    model, window = _front(model), crop_around(landmarks)
     rng = np.random.default_rng(0)
     names = ("conv1_1", "conv1_2", "conv2_1")
     vgg = doubled({name: load_vgg()[name] for name in names})
     textures = jnp.asarray(rng.uniform(90, 200, (3, size, size, 3)))
-    heights = jnp.full((3, size, size), 128, jnp.uint8)
+    texels = doubled(texel_map(model, size))
     assets = Assets(
         model=model,
-        texels=doubled(texel_map(model, size)),
-        database=Database(textures, heights, ("a", "b", "c")),
+        texels=texels,
+        database=Database(
+            textures, jnp.full((3, size, size), 128, jnp.uint8), jnp.arange(len(textures))
+        ),
         networks=doubled(load_networks()),
         vgg=vgg,
         noise=None,
         seams=jnp.asarray(seam_pairs(model)),
+        painted=doubled(painted_mask(model, texels)),
+        bare_skin=doubled(bare_skin_mask(model, texels)),
     )
     config = ReconstructConfig(
         size=size,
         fit=_EXACT,
         unwrap=UnwrapConfig(window=128),
-        correlation=CorrelationConfig(layers=("relu1_1", "relu2_1"), cells=2),
-        synthesis=SynthesisConfig(levels=((1.0, 3),), content_layer="relu2_1", memory=2, tone=24.0),
+        correlation=CorrelationConfig(layers=("relu1_1", "relu2_1"), cells=2, blend_side=size),
     )
-    middle = jnp.full(2, 48.0)
-    face = Face(
-        srgb=photo, corner=jnp.zeros(2), scale=jnp.ones(()), landmarks=landmarks,
-        blendshapes=jnp.zeros(52), focal=jnp.asarray(320.0), center=middle, longest=2 * middle[0],
-    )  # fmt: skip
+    face = FaceCrop(
+        srgb=photo,
+        crop=Crop(jnp.full(2, 48.0), jnp.asarray(96.0), size=96),
+        landmarks=landmarks,
+        blendshapes=jnp.zeros(52),
+        focal=jnp.asarray(320.0),
+        principal=jnp.full(2, 48.0),
+        photo_side=jnp.asarray(96.0),
+    )
     weight = jnp.asarray(rng.normal(size=(size, size, 3)))
+    masks: list[Array] = []
 
-    first: list[list[Array]] = []
-
-    def total(photo, landmarks, light, basis, textures, alpha, vgg):
-        run = _Held(light, first, known=bool(first))
+    def total(photo, landmarks, light, basis, textures, gain, vgg):
         changed = assets.replace(
             model=model.replace(identity_basis=basis / 1000),  # a smaller step: mm
             database=assets.database.replace(textures=textures),
             vgg=vgg,
         )
+        composition = config.composition.replace(mean_detail_gain=gain)
         seen = face.replace(srgb=photo, landmarks=landmarks)
         certain = partial(solve_simplex, tolerance=1e-15, max_iterations=20000)
         with (
             _to_the_end(window),
-            patch("jaxface.pipeline.stages.BLEND_SIZE", size),
+            patch.object(import_module("jaxface.observe"), "unwrap", _HeldUnwrap(light, masks)),
             patch("jaxface.blending.solve_simplex", certain),
         ):
-            result, _ = run_stages(seen, changed, config, alpha=alpha, run=run)
+            result = reconstruct_face(seen, changed, config.replace(composition=composition))
         return jnp.vdot(weight, result.synthesis.texture)
 
     arguments = {
@@ -477,7 +490,7 @@ def chain(size: int = 64) -> Problem:
         "light": jnp.zeros((9, 3)),
         "identity basis": 1000 * model.identity_basis,
         "database's textures": textures,
-        "alpha": jnp.asarray(3.0),
+        "a number of the config": jnp.asarray(1.4),
         "VGG's weights": vgg,
     }
     total(*arguments.values())

@@ -7,32 +7,33 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from jaxface.config import ReconstructConfig
+from jaxface.crops import crop_face
 from jaxface.features.correlations import CorrelationConfig
 from jaxface.fitting import FitConfig
 from jaxface.fitting.solver import SolverConfig
 from jaxface.images import read_photo
 from jaxface.landmarks.detector import detect
-from jaxface.mapping import Many, Shared, _mapped, _value, face_mesh
-from jaxface.pipeline import (
-    Assets,
-    Face,
-    ReconstructConfig,
-    load_assets,
-    prepare_assets,
-    prepare_face,
-    run_stages,
-    stages,
+from jaxface.loading import load_assets
+from jaxface.reconstruct import (
+    _mapped,
+    device_mesh,
+    infer,
+    observe,
+    place,
+    refine,
+    replicate,
+    stack,
+    unstack,
 )
-from jaxface.pipeline.batched import stack, unstack
 from jaxface.synthesis import SynthesisConfig
-from jaxface.types import Reconstruction
+from jaxface.types import Assets, FaceCrop, Reconstruction
 
 PHOTO = Path(__file__).resolve().parents[1] / "examples" / "photos" / "astronaut.jpg"
 COLLECTIVE = re.compile(
@@ -40,40 +41,21 @@ COLLECTIVE = re.compile(
 )
 SMALL = ReconstructConfig(
     size=64,
+    refine=True,
     fit=FitConfig(
         solver=SolverConfig(max_iterations=4), pixel_solver=SolverConfig(max_iterations=3)
     ),
-    correlation=CorrelationConfig(layers=("relu1_1", "relu2_1", "relu3_1")),
+    correlation=CorrelationConfig(layers=("relu1_1", "relu2_1", "relu3_1"), blend_side=64),
     synthesis=SynthesisConfig(levels=((0.5, 2), (1.0, 3))),
 )
 
 
-class Watch(Many):
-    """Runs the very programs whose compiled text was searched for collectives."""
-
-    def __call__(self, stage: Callable[..., Any], *arguments: Any, **static: Any) -> Any:
-        shared = tuple(isinstance(argument, Shared) for argument in arguments)
-        values = tuple(map(_value, arguments))
-        shapes = tuple(np.shape(leaf) for leaf in jax.tree.leaves(values))
-        key = stage, shapes, tuple(sorted(static.items()))
-        if key not in programs:
-            mapped = _mapped(stage, shared, tuple(sorted(static.items())), self.mesh)
-            programs[key] = mapped.lower(*values).compile()
-            found = COLLECTIVE.findall(programs[key].as_text())
-            collectives.setdefault(stage.__name__, []).extend(found)
-        return programs[key](*values)
-
-
-programs: dict[Any, Any] = {}
-collectives: dict[str, list[str]] = {}
-
-
 def small_assets(faces: int) -> Assets:
     assets = load_assets(SMALL)
-    return assets.replace(database=assets.database.take(range(faces)))
+    return assets.replace(database=assets.database.take(jnp.arange(faces)))
 
 
-def some_faces(assets: Assets, count: int) -> list[Face]:
+def some_faces(assets: Assets, count: int) -> list[FaceCrop]:
     """Returns one face moved over its photo and under changing exposure."""
     photo = read_photo(PHOTO).srgb
     found = detect(photo, assets.networks)
@@ -82,7 +64,7 @@ def some_faces(assets: Assets, count: int) -> list[Face]:
         moved = np.roll(photo, (3 * number, 7 * number), (0, 1)) * (1 - 0.06 * number)
         points = np.asarray(found.landmarks[0])[:, :2] + (7 * number, 3 * number)
         focal = None if number % 2 else 900.0
-        faces.append(prepare_face(moved, points, blendshapes=found.blendshapes[0], focal=focal))
+        faces.append(crop_face(moved, points, blendshapes=found.blendshapes[0], focal=focal))
     return faces
 
 
@@ -94,7 +76,7 @@ def apart(a: Reconstruction, b: Reconstruction) -> dict[str, float]:
     ):
         x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
         name = jax.tree_util.keystr(path)
-        found[name] = float(np.abs(x - y).max() / max(np.abs(x).max(), 1e-9))
+        found[name] = float(np.abs(x - y).max(initial=0.0) / max(np.abs(x).max(initial=0.0), 1e-9))
     texture, other = np.asarray(a.synthesis.texture), np.asarray(b.synthesis.texture)
     found["texture mean"] = float(np.abs(texture - other).mean())
     return found
@@ -102,23 +84,39 @@ def apart(a: Reconstruction, b: Reconstruction) -> dict[str, float]:
 
 def main() -> None:
     assert len(jax.devices()) == 8, jax.devices()
-    stages.BLEND_SIZE = 64  # of what takes long, only as much as shows that it is right
     plain = small_assets(3)
-    assets = prepare_assets(plain)
-    run = Watch(face_mesh())
+    mesh = device_mesh()
+    assets = replicate(plain, mesh)
+    shared, database = assets.replace(database=None), assets.database
     faces = some_faces(plain, 8)
+    crops = place(stack(faces, 8), mesh)
+    axes = (0, None, None, None)
+    collectives = {}
 
-    def batch(members: list[Face]) -> list[Reconstruction]:
-        results, names = run_stages(run.place(stack(members, 8)), assets, SMALL, run=run)
-        return unstack(results, names, len(members))
+    def compiled(function, axes, *arguments):
+        program = _mapped(function, axes, mesh).lower(*arguments).compile()
+        collectives[function.__name__] = COLLECTIVE.findall(program.as_text())
+        return program
+
+    observed = compiled(observe, axes[:3], crops, shared, SMALL)
+    seen = observed(crops, shared, SMALL)
+    inferred = compiled(infer, axes, seen, database, shared, SMALL)
+    result = inferred(seen, database, shared, SMALL)
+    refined = compiled(refine, axes, result, database, shared, SMALL)
+
+    def batch(members: list[FaceCrop]) -> list[Reconstruction]:
+        """The very programs whose compiled text was searched for collectives."""
+        seen = observed(place(stack(members, 8), mesh), shared, SMALL)
+        result = refined(inferred(seen, database, shared, SMALL), database, shared, SMALL)
+        return unstack(result, len(members))
 
     whole = batch(faces)
-    compiled = len(programs)
     pair = batch([faces[2], faces[5]])  # on another device, beside others, filled up with itself
-    single, _ = run_stages(faces[5], plain, SMALL)
+    alone = plain.replace(database=None)
+    single = infer(observe(faces[5], alone, SMALL), plain.database, alone, SMALL)
+    single = refine(single, plain.database, alone, SMALL, stepwise=True)
     found = {
         "collectives": collectives,
-        "compiled again": len(programs) - compiled,
         "company": max(apart(whole[5], pair[1]).values()),
         "single": apart(single, whole[5]),
         "between faces": apart(whole[0], whole[5])["texture mean"],

@@ -19,7 +19,7 @@ from typing import Any
 
 from jaxface.batch import Item, Report, run_photos
 from jaxface.batch.journal import read_entries
-from jaxface.batch.runner import is_finished
+from jaxface.batch.results import is_finished
 from jaxface.errors import DetectionError, JaxfaceError
 from jaxface.export import PARAMETERS, whole_folder
 
@@ -62,7 +62,7 @@ class StandIn:
                 (place / f"{number}.txt").write_text(result * self.size)
         return {"folder": str(folder), "photo": folder.name, "result": "ok"}
 
-    def kind(self, work: Any) -> Hashable:
+    def batch_key(self, work: Any) -> Hashable:
         return len(work[2]) > 20
 
 

@@ -13,14 +13,15 @@ import trimesh
 
 from jaxface.errors import InputError
 from jaxface.export.mesh import smooth
-from jaxface.fitting.files import with_landmarks68
 from jaxface.fitting.fit import expression_order
 from jaxface.fitting.photometric import SAMPLES, make_samples
+from jaxface.fitting.schemes import with_landmarks68
 from jaxface.morphable import adapters
 from jaxface.morphable.adapters import ict
 from jaxface.morphable.adapters.adapt import registration_of
 from jaxface.morphable.adapters.registration import Registration
-from jaxface.morphable.model import landmark_points, load_model, shape
+from jaxface.morphable.files import load_model
+from jaxface.morphable.model import landmark_points, shape
 from jaxface.morphable.subdivision import subdivide
 from jaxface.morphable.texels import texel_map
 from jaxface.types import FaceModel

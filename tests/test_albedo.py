@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxface.building.albedo_model import principal_components
 from jaxface.evaluation.skin_coverage import face_angle, lab
 from jaxface.morphable.albedo import albedo_at, albedo_texture, log_albedo
 from jaxface.morphable.texels import texel_map
+from jaxface.skins.statistics import principal_components
 
 SIZE = 64
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from building import manifest
 from jaxface import assets
-from jaxface.building import manifest
 from jaxface.errors import AssetError
 
 

@@ -43,7 +43,7 @@ def test_a_folder_means_its_photos(tmp_path: Path) -> None:
 
 def test_no_two_photos_share_a_folder() -> None:
     photos = [Path(p) for p in ("x/a.jpg", "y/a.png", "a-2.jpg", "z/a.jpg", "run.jsonl.png")]
-    items = result_folders(photos, Path("out"), taken={JOURNAL})
+    items = result_folders(photos, Path("out"), reserved={JOURNAL})
     names = [item.folder.name for item in items]
     assert names == ["a", "a-2", "a-2-2", "a-3", "run.jsonl-2"]
 
@@ -51,7 +51,7 @@ def test_no_two_photos_share_a_folder() -> None:
 # ---- overlap
 
 
-def test_batches_keep_order_and_kind() -> None:
+def test_batches_keep_order_and_key() -> None:
     batches = []
 
     def compute(works: list[int], check) -> list[int]:
@@ -66,7 +66,7 @@ def test_batches_keep_order_and_kind() -> None:
             compute,
             lambda work, result: result,
             batch=4,
-            kind=lambda w: w % 2,
+            batch_key=lambda w: w % 2,
             readers=3,
         )
     )

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jaxface import assets
-from jaxface.building.canonical_uv import build
-from jaxface.building.parametrization import (
+from building.canonical_uv import build
+from building.parametrization import (
     anisotropy,
     border_loops,
     cut_seam,
@@ -15,6 +14,7 @@ from jaxface.building.parametrization import (
     solve_map,
     superellipse,
 )
+from jaxface import assets
 from jaxface.morphable.texels import texel_map
 
 

@@ -47,14 +47,14 @@ class Done(NamedTuple):
 Run = Callable[..., Done]
 
 
-def in_a_process(*args: object) -> Done:
+def in_a_process(*args: object, **environment: str) -> Done:
     """Runs `run.py` as users do."""
     cache = {"JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache" / "jax-tests")}
     done = subprocess.run(
         [sys.executable, str(ROOT / "run.py"), *map(str, args)],
         capture_output=True,
         text=True,
-        env=os.environ | {"JAX_PLATFORMS": "cpu"} | cache,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"} | cache | environment,
         check=False,
         timeout=600,
     )
@@ -86,7 +86,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cli") / "face"
     done = in_a_process("reconstruct", PHOTOS / "astronaut.jpg", "-o", folder, "--quality", "draft")
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "Summary" in done.stdout and "synthesize" in done.stdout
+    assert "Summary" in done.stdout and "infer" in done.stdout
     return folder
 
 
@@ -118,6 +118,13 @@ def test_render_turns_the_head(jaxface: Run, result: Path, tmp_path: Path) -> No
         (["reconstruct", "PHOTO", "--method", "magic"], 2, "--method"),
         (["reconstruct", "PHOTO", "--model", "nobody"], 2, "nobody"),
         (["reconstruct", "PHOTO", "--landmarks", "x.txt"], 2, ".pts"),
+        (["reconstruct", "PHOTO", "--landmarks", "x.npy"], 2, "x.npy"),
+        (["reconstruct", "PHOTO", "--alpha", "2"], 2, "--refine"),
+        (["reconstruct", "PHOTO", "--feature-cache", "--method", "paper"], 2, "--feature-cache"),
+        (["reconstruct", "PHOTO", "--sketch", "--method", "paper"], 2, "--feature-cache"),
+        (["reconstruct", "PHOTO", "--shard", "3/2"], 2, "shard 3 of 2"),
+        (["reconstruct", "PHOTO", "--shard", "x"], 2, "--shard"),
+        (["reconstruct", "PHOTO", "--all-faces", "--resume"], 2, "--all-faces"),
         (["reconstruct", "PHOTO", "--person", "--all-faces"], 2, "--person"),
         (["reconstruct", "PHOTO", "--person", "--video"], 2, "--video"),
         (["reconstruct", "PHOTO", "PHOTO", "--video"], 2, "one file"),
@@ -138,14 +145,26 @@ def test_mistakes(jaxface: Run, tmp_path: Path, args: list[str], code: int, word
     assert not out.exists()
 
 
-@pytest.mark.parametrize("device", ["gpu", "tpu", "abacus"])
-def test_a_device_that_is_not_here(device: str, tmp_path: Path) -> None:
-    """Not the next best one in its place."""
-    if jax.default_backend() == device:
+@pytest.mark.parametrize(
+    ("option", "variable"),
+    [
+        ("gpu", "cpu"),
+        (None, "cuda"),
+        pytest.param("tpu", "cpu", marks=pytest.mark.slow),
+        pytest.param("abacus", "cpu", marks=pytest.mark.slow),
+        pytest.param(None, "abacus", marks=pytest.mark.slow),
+        pytest.param(None, "tpu", marks=pytest.mark.slow),
+    ],
+)
+def test_a_device_that_is_not_here(option: str | None, variable: str, tmp_path: Path) -> None:
+    """By `--device` or by `JAX_PLATFORMS`: not the next best one in its place, no traceback."""
+    wanted = option or variable
+    if jax.default_backend() in (wanted, {"cuda": "gpu"}.get(wanted)):
         pytest.skip("it is here")
     photo, out = PHOTOS / "astronaut.jpg", tmp_path / "out"
-    done = in_a_process("reconstruct", photo, "-o", out, "--device", device)
-    assert_one_sentence(done, 2, f"no device '{device}'")
+    given = [] if option is None else ["--device", option]
+    done = in_a_process("reconstruct", photo, "-o", out, *given, JAX_PLATFORMS=variable)
+    assert_one_sentence(done, 2, f"no device '{wanted}'")
     assert not out.exists()
 
 
@@ -179,10 +198,23 @@ def test_assets_commands(jaxface: Run) -> None:
     assert verified.returncode == 0 and "as they should be" in verified.stdout
 
 
-def test_help_names_the_commands() -> None:
-    done = in_a_process("--help")
-    for command in ("reconstruct", "demo", "render", "assets"):
-        assert command in done.stdout
+def test_help_names_the_commands(jaxface: Run) -> None:
+    text = jaxface("--help").stdout
+    for command in ("reconstruct", "demo", "render", "transfer", "evaluate", "bench", "assets"):
+        assert command in text
+
+
+def test_help_names_the_options_and_hides_their_old_names(
+    jaxface: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    text = jaxface("reconstruct", "--help").stdout
+    for option in ("--refine", "--feature-cache", "--shard", "--seed", "--landmarks", "--actors"):
+        assert option in text
+    assert "--sketch" not in text and "--share" not in text
+    commands = jaxface("database", "--help").stdout
+    assert "cache-features" in commands and "sketch" not in commands
+    assert "VGG-16 features" in jaxface("database", "sketch", "--help").stdout
 
 
 def test_evaluate_says_what_it_lacks(

@@ -65,7 +65,7 @@ def test_from_store_to_store_and_on_again(store: str, tmp_path: Path) -> None:
     photos, output = find_photos([to_path(f"{store}/photos")]), to_path(f"{store}/out")
     assert [photo.name for photo in photos] == [f"p{number:03}.jpg" for number in range(5)]
     events: list[dict] = []
-    report = run_photos(photos, output, StandIn(), batch=2, tell=events.append)
+    report = run_photos(photos, output, StandIn(), batch=2, on_event=events.append)
     assert report.done == 5 and not report.failures
     assert all(whole(output / photo.stem) for photo in photos)
     assert {row["folder"] for row in report.rows} == {str(output / p.stem) for p in photos}

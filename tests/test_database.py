@@ -8,10 +8,11 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
-from jaxface.building import skins, texture_database
+from jaxface import build_database
 from jaxface.database import (
-    Library,
+    DiskDatabase,
     add_face,
+    face_names,
     load_database,
     open_database,
     read_list,
@@ -19,16 +20,12 @@ from jaxface.database import (
     save_database,
     verify_database,
 )
-from jaxface.database.store import HEIGHT_LEVEL
 from jaxface.errors import AssetError, InputError
 from jaxface.morphable.texels import texel_map
+from jaxface.skins import makehuman
+from jaxface.types import HEIGHT_LEVEL_MM
 
 COUNT = 64
-
-
-@pytest.fixture(scope="module")
-def database():
-    return load_database(size=128)
 
 
 def faces(**textures):
@@ -38,8 +35,9 @@ def faces(**textures):
 def test_embedded_database_holds_different_faces(database) -> None:
     textures = np.asarray(database.textures)
     assert textures.shape == (COUNT, 128, 128, 3) and textures.dtype == np.uint8
-    assert len(set(database.names)) == COUNT
-    assert all(name.startswith("synthetic_") for name in database.names)
+    assert np.asarray(database.indices).tolist() == list(range(COUNT))
+    assert len(set(face_names())) == COUNT
+    assert all(name.startswith("synthetic_") for name in face_names())
     flat = textures.reshape(COUNT, -1).astype(float)
     distance = np.abs(flat[:, None, ::7] - flat[None, :, ::7]).mean(-1) + 100 * np.eye(COUNT)
     assert distance.min() > 1
@@ -86,10 +84,10 @@ def test_round_trip_and_resizing(tmp_path) -> None:
     save_database(tmp_path, [("b", one[::-1], None, None, {})], source="a test")
     add_face(tmp_path, "a", one, height, ramp[None] + 0 * one[..., 0], {"age": 0.5})
     got = load_database(tmp_path, size=32)
-    assert got.names == ("b", "a")
+    assert face_names(tmp_path) == ("b", "a") and got.indices.tolist() == [0, 1]
     assert np.abs(np.asarray(got.textures[1]) / 255.0 - one).mean() < 0.015
-    millimetres = (np.asarray(got.heights[1]) - 128.0) * HEIGHT_LEVEL
-    assert np.abs(millimetres - height).mean() < 2 * HEIGHT_LEVEL
+    millimetres = (np.asarray(got.heights[1]) - 128.0) * HEIGHT_LEVEL_MM
+    assert np.abs(millimetres - height).mean() < 2 * HEIGHT_LEVEL_MM
     assert (np.asarray(got.heights[0]) == 128).all()
     half = np.asarray(load_database(tmp_path, size=16).textures[1]) / 255.0
     want = one.reshape(16, 2, 16, 2, 3).mean((1, 3))
@@ -133,24 +131,25 @@ def test_damaged_database_is_one_sentence(tmp_path, damage) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_library_finds_the_face_among_many(tmp_path, rng, monkeypatch) -> None:
+def test_a_face_is_found_among_many_on_disk(tmp_path, rng, monkeypatch) -> None:
     """Half of a face, in another exposure, finds it again; the packed files follow the list."""
-    monkeypatch.setattr("jaxface.database.library.LARGE", 4)
+    monkeypatch.setattr("jaxface.database.disk.LARGE", 4)
     textures = {}
     for index in range(6):
         coarse = rng.uniform(0.2, 0.8, (8, 8, 3))
         textures[f"face{index}"] = np.kron(coarse, np.ones((16, 16, 1)))
     save_database(tmp_path, faces(**textures), source="a test")
-    library = open_database(tmp_path, size=128)
-    assert isinstance(library, Library) and len(library) == 6
+    database = open_database(tmp_path, size=128)
+    assert isinstance(database, DiskDatabase) and len(database) == 6
     mask = np.zeros((128, 128))
     mask[:, :70] = 1
-    found = library.take(library.nearest(0.8 * textures["face3"], mask, count=1))
-    assert found.names == ("face3",) and found.textures.shape == (1, 128, 128, 3)
+    found = database.take(database.nearest(0.8 * textures["face3"], mask, count=1))
+    assert found.indices.tolist() == [3] and found.textures.shape == (1, 128, 128, 3)
     remove_face(tmp_path, "face3")
-    assert "face3" not in Library(tmp_path, size=128).names
-    library = Library(tmp_path, size=128)
-    assert library.take(library.nearest(textures["face4"], mask, count=1)).names == ("face4",)
+    database = DiskDatabase(tmp_path, size=128)
+    assert "face3" not in database.names
+    (index,) = database.nearest(textures["face4"], mask, count=1)
+    assert database.names[index] == "face4"
 
 
 def test_skins_become_faces_and_pictures_are_found(tmp_path, model, rng) -> None:
@@ -160,42 +159,42 @@ def test_skins_become_faces_and_pictures_are_found(tmp_path, model, rng) -> None
     iio.imwrite(folder / "pink.png", pink)
     (folder / "broken.png").write_bytes(b"no picture")
     (folder / "notes.txt").write_text("")
-    files = texture_database.find_pictures([folder])
+    files = build_database.find_pictures([folder])
     assert [file.name for file in files] == ["broken.png", "pink.png"]
     with pytest.raises(InputError, match="no picture"):
-        texture_database.find_pictures([target.parent / "skins" / "notes.txt", tmp_path][:0])
+        build_database.find_pictures([target.parent / "skins" / "notes.txt", tmp_path][:0])
 
     class Some:
         pass
 
     assets = Some()
     assets.model, assets.texels = model, texel_map(model, 64)
-    told = []
-    texture_database.prepare(target, source="a test", resume=False)
+    reasons = []
+    build_database.prepare(target, source="a test", resume=False)
     with pytest.raises(InputError, match="--resume"):
-        texture_database.prepare(target, source="a test", resume=False)
+        build_database.prepare(target, source="a test", resume=False)
     for expected in (1, 0):  # the second time it is there already
-        count = texture_database.add_skins(target, files, assets, lambda *x: told.append(x))
+        count = build_database.add_skins(target, files, assets, lambda *x: reasons.append(x))
         assert count == expected
-    assert told[0][0] == "broken" and told[0][1] and told[1] == ("pink", None)
+    assert reasons[0][0] == "broken" and reasons[0][1] and reasons[1] == ("pink", None)
     texture = iio.imread(target / "pink.webp")
     cheek = texture[36, 40].astype(int)
     assert np.abs(cheek - [200, 150, 130]).max() < 12
-    assert texture_database.contact_sheet(target, tile=32).shape == (32, 256, 3)
+    assert build_database.contact_sheet(target, tile=32).shape == (32, 256, 3)
 
 
 def test_layout_and_dilation(model) -> None:
-    where = skins.layout(model, 64)
+    where = makehuman.layout(model, 64)
     assert (
         where.place[where.part("nose")][:, 2].mean() > where.place[where.part("ears")][:, 2].max()
     )
     image = np.where(where.mask[..., None], [0.2, 0.5, 0.7], 9.0)
     np.testing.assert_allclose(
-        skins.dilate(image, where), np.broadcast_to([0.2, 0.5, 0.7], image.shape)
+        makehuman.dilate(image, where), np.broadcast_to([0.2, 0.5, 0.7], image.shape)
     )
 
 
 def test_sample_returns_the_pixel_at_its_centre(rng) -> None:
     picture = rng.uniform(size=(6, 7, 3))
-    got = skins.sample(picture, np.array([2.5, 6.5]), np.array([3.5, 0.5]))
+    got = makehuman.sample(picture, np.array([2.5, 6.5]), np.array([3.5, 0.5]))
     np.testing.assert_allclose(got, picture[[3, 0], [2, 6]], atol=1e-6)

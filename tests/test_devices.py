@@ -17,17 +17,16 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
+from jaxface import observe, reconstruct_face, refine
+from jaxface.config import ReconstructConfig
+from jaxface.crops import _cut, crop_face
 from jaxface.landmarks.detector import detect_padded
 from jaxface.landmarks.networks import load_networks
-from jaxface.mapping import Shared, one
-from jaxface.pipeline import ReconstructConfig, load_assets, prepare_face, run_stages
-from jaxface.pipeline.face import _cut
+from jaxface.loading import load_assets
+from jaxface.reconstruct import infer
+from jaxface.types import Assets, Crop, FaceCrop
 
-STAGES = {
-    "person", "fit_face", "unwrap_face", "blend_face", "_prepare", "blended_correlations",
-    "_begin", "_advance", "projected", "_finish", "level_seams", "surface", "in_photo",
-}  # fmt: skip
-WITH_VGG = {"blend_face", "blended_correlations", "_begin", "_advance"}
+STAGES = ("observe", "infer", "refine")
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +53,14 @@ def found() -> dict[str, Any]:
 
 @pytest.mark.thorough
 def test_no_stage_has_a_collective(found: dict[str, Any]) -> None:
-    assert set(found["collectives"]) == STAGES
+    assert set(found["collectives"]) == set(STAGES)
     assert not any(found["collectives"].values()), found["collectives"]
 
 
 @pytest.mark.thorough
 def test_neither_padding_nor_neighbours_change_a_face(found: dict[str, Any]) -> None:
     """Bit for bit: one program, whatever its other rows hold."""
-    assert found["company"] == 0 and found["compiled again"] == 0
+    assert found["company"] == 0
     assert found["between faces"] > 1e-3  # the comparison can fail
 
 
@@ -76,54 +75,48 @@ def test_a_batch_equals_single_runs(found: dict[str, Any]) -> None:
     assert max(apart.values()) < 3e-4, apart
 
 
-class Recorder:
-    """Goes through the chain with shapes alone, and keeps every stage that it meets."""
-
-    def __init__(self) -> None:
-        self.calls: dict[str, tuple[Callable, tuple, dict]] = {}
-
-    def __call__(self, stage: Callable, *arguments: Any, **static: Any) -> Any:
-        self.calls[stage.__name__] = stage, arguments, static
-        return jax.eval_shape(partial(one, stage, **static), *arguments)
+CONFIG = ReconstructConfig.for_quality("draft", refine=True)
 
 
 @pytest.fixture(scope="module")
-def calls() -> dict[str, tuple[Callable, tuple, dict]]:
-    config = ReconstructConfig.for_quality("draft")
+def given() -> tuple[FaceCrop, Assets]:
     points = np.random.default_rng(0).uniform(100, 300, (478, 2))
-    face = prepare_face(np.zeros((400, 400, 3)), points)
-    record = Recorder()
-    assets = load_assets(config)
-    run_stages(jax.eval_shape(lambda: face), assets, config, run=record)
-    return record.calls
+    return crop_face(np.zeros((400, 400, 3)), points), load_assets(CONFIG)
 
 
 @pytest.mark.slow
-def test_the_chain_needs_no_values(calls: dict) -> None:
-    """All that the host decides between the stages, it decides from shapes."""
-    assert set(calls) == STAGES
+def test_the_chain_needs_no_values(given: tuple[FaceCrop, Assets]) -> None:
+    """All that is decided between the stages is decided from shapes; many faces have an axis."""
+    crop, assets = given
+    chain = partial(reconstruct_face, config=CONFIG)
+    one = jax.eval_shape(chain, crop, assets)
+    assert one.synthesis.texture.shape == (256, 256, 3) and one.blend.weights.shape == (64,)
+    crops = jax.tree.map(lambda x: jax.ShapeDtypeStruct((4, *x.shape), x.dtype), crop)
+    many = jax.eval_shape(jax.vmap(chain, in_axes=(0, None)), crops, assets)
+    for single, stacked in zip(jax.tree.leaves(one), jax.tree.leaves(many), strict=True):
+        assert stacked.shape == (4, *single.shape) and stacked.dtype == single.dtype
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(STAGES))
-def test_stages_lower_for_cuda_and_tpu(calls: dict, name: str) -> None:
+@pytest.mark.parametrize("name", STAGES)
+def test_stages_lower_for_cuda_and_tpu(given: tuple[FaceCrop, Assets], name: str) -> None:
     """One face, and four of a batch."""
-    stage, arguments, static = calls[name]
-    values = [a.value if isinstance(a, Shared) else a for a in arguments]
-    axes = [None if isinstance(a, Shared) else 0 for a in arguments]
-    call = partial(stage, **static)
-    rows = [
-        value
-        if axis is None
-        else jax.tree.map(lambda x: jax.ShapeDtypeStruct((4, *x.shape), x.dtype), value)
-        for value, axis in zip(values, axes, strict=True)
-    ]
-    for function, given in ((call, values), (jax.vmap(call, in_axes=tuple(axes)), rows)):
-        exported = jax.export.export(jax.jit(function), platforms=["cuda", "tpu"])(*given)
+    crop, assets = given
+    seen = jax.eval_shape(observe, crop, assets, CONFIG)
+    result = jax.eval_shape(infer, seen, assets.database, assets, CONFIG)
+    stages: dict[str, tuple[Callable[..., Any], Any]] = {
+        "observe": (lambda crop: observe(crop, assets, CONFIG), crop),
+        "infer": (lambda seen: infer(seen, assets.database, assets, CONFIG), seen),
+        "refine": (lambda result: refine(result, assets.database, assets, CONFIG), result),
+    }
+    stage, argument = stages[name]
+    rows = jax.tree.map(lambda x: jax.ShapeDtypeStruct((4, *x.shape), x.dtype), argument)
+    for function, values in ((stage, argument), (jax.vmap(stage), rows)):
+        exported = jax.export.export(jax.jit(function), platforms=["cuda", "tpu"])(values)
         assert exported.platforms == ("cuda", "tpu") and exported.mlir_module_serialized
         rounded = _rounded(exported.mlir_module())
         assert rounded["dot_general"] == 0
-        assert (rounded["convolution"] > 0) == (name in WITH_VGG)
+        assert (rounded["convolution"] > 0) == (name != "observe")  # VGG's
 
 
 def _rounded(module: str) -> dict[str, int]:
@@ -145,10 +138,10 @@ def test_products_left_to_the_device_are_noticed() -> None:
 def test_landmarks_and_the_cut_lower_for_cuda_and_tpu() -> None:
     photo, extent = jnp.zeros((256, 256, 3)), jnp.full(2, 256.0)
     detector = jax.jit(partial(detect_padded, faces=1))
-    cut = jax.jit(partial(_cut, size=512))
+    crop = Crop(jnp.full(2, 128.0), jnp.full((), 256.0), size=512)
     for function, given in (
         (detector, (photo, extent, load_networks())),
-        (cut, (photo, extent, jnp.zeros(2), jnp.ones(()))),
+        (jax.jit(_cut), (photo, extent, crop)),
     ):
         exported = jax.export.export(function, platforms=["cuda", "tpu"])(*given)
         assert exported.mlir_module_serialized

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import runpy
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -80,25 +79,40 @@ def test_the_learnt_weights_are_those_of_blend() -> None:
 def test_skin_is_edited_and_ages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = program("editing.py")
 
-    def average(photo, landmarks, assets, config, **rest) -> SimpleNamespace:
+    def average(photo, landmarks, assets, config, **rest) -> jaxface.Reconstruction:
         """The average face, since this is not a test of the reconstruction."""
-        model, weights = assets.model, jnp.full(len(assets.database.names), 1 / 64)
+        model, database = assets.model, assets.database
         texture = jaxface.albedo_texture(model, jnp.zeros(len(model.albedo_names)), config.size)
-        seen, heights = jnp.zeros(texture.shape[:2]), assets.database.heights
-        relief = made["surface"](texture, seen, heights, weights, model, assets.texels)
-        return SimpleNamespace(
+        nothing = jnp.zeros(texture.shape[:2])
+        count = len(database.indices)
+        relief = jaxface.materials(texture, nothing, database.heights[0], model, assets.texels)
+        return jaxface.Reconstruction(
             fit=SimpleNamespace(vertices=model.mean),
-            unwrapped=SimpleNamespace(low_frequency=texture),
-            blend=SimpleNamespace(weights=weights),
-            synthesis=SimpleNamespace(texture=texture),
+            unwrapped=jaxface.UnwrapResult(
+                radiance=texture,
+                shading=jnp.ones_like(texture),
+                partial=texture,
+                visibility=nothing,
+                skin_mask=nothing,
+                pixels_per_texel=jnp.ones_like(nothing),
+                low_frequency=texture,
+            ),
+            blend=jaxface.BlendResult(
+                weights=jnp.full(count, 1 / count),
+                correlations=None,
+                duality_gap=jnp.zeros(()),
+                iterations=jnp.zeros((), jnp.int32),
+                faces=database.indices,
+            ),
+            synthesis=jaxface.SynthesisResult(texture=texture, losses=jnp.zeros(0)),
             materials=relief,
         )
 
     nobody = SimpleNamespace(landmarks=[None], blendshapes=[None])
     monkeypatch.setattr(jaxface, "detect", lambda *_: nobody)
     monkeypatch.setattr(jaxface, "reconstruct", average)
-    quick = SynthesisConfig(levels=((1.0, 3),), experts=2)
-    config = replace(made["DRAFT"], size=128, synthesis=quick)
+    quick = SynthesisConfig(levels=((1.0, 3),), blended_faces=4)
+    config = made["DRAFT"].replace(size=128, synthesis=quick)
     rows = made["main"](size=96, config=config, out=tmp_path)
     own, _, oldest = map(made["detail"], rows["age"])
     assert oldest > 1.1 * own

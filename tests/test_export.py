@@ -21,7 +21,8 @@ from jaxface.export.glb import encode_glb
 from jaxface.export.mesh import Corners, tangents
 from jaxface.export.video import write_track
 from jaxface.images import Photo
-from jaxface.morphable.model import load_model, shape
+from jaxface.morphable.files import load_model
+from jaxface.morphable.model import shape
 from jaxface.rendering.camera import look_at, project
 from jaxface.rendering.color import linear_to_srgb
 from jaxface.rendering.lighting import studio
@@ -67,7 +68,7 @@ def case() -> SimpleNamespace:
     unwrapped = UnwrapResult(texture, texture, texture, mask, mask, mask, texture)
     correlations = Correlations(values=(), support=(), layers=())
     blend = BlendResult(
-        jnp.array([0.25, 0.75]), correlations, zero, jnp.array(3), faces=("ann", "bob")
+        jnp.array([0.25, 0.75]), correlations, zero, jnp.array(3), faces=jnp.array([2, 0])
     )
     flat = jnp.broadcast_to(jnp.array([0.0, 0.0, 1.0]), (SIDE, SIDE, 3))
     surface = Materials(0 * mask, flat, 0.5 * mask, 0.7 * mask)
@@ -92,6 +93,7 @@ def write(case: SimpleNamespace, target: Path) -> None:
         reconstruction=case.result,
         model=case.model,
         details=case.details,
+        face_names=("bob", "cid", "ann"),
     )
 
 

@@ -7,26 +7,31 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxface import InputError, prepare_face
-from jaxface.database import Database, Library
-from jaxface.features.correlations import CorrelationConfig
-from jaxface.mapping import Many, face_mesh
-from jaxface.pipeline.assets import Assets
-from jaxface.pipeline.batched import round_up, stack
-from jaxface.pipeline.chain import _candidates
+from jaxface import InputError, crop_face
+from jaxface.config import ReconstructConfig
+from jaxface.database import DiskDatabase
+from jaxface.reconstruct import _chosen, _mapped, device_mesh, round_up, stack
 from jaxface.rendering.color import luminance, srgb_to_linear
-from jaxface.types import UnwrapResult
+from jaxface.types import Database, Observation, UnwrapResult
 
 
-def test_faces_of_any_photo_have_few_kinds() -> None:
+def test_faces_of_any_photo_have_few_sizes() -> None:
     points = np.random.default_rng(0).uniform(0, 1, (478, 2)).astype(np.float32)
-    small = prepare_face(np.zeros((200, 300, 3)), 100 * points + 40, focal=400.0)
-    assert small.srgb.shape == (512, 512, 3) and float(small.scale) == 1.0
-    large = prepare_face(np.zeros((900, 1000, 3)), 800 * points)
-    assert large.srgb.shape == (1024, 1024, 3) and 0 < float(large.scale) < 1
-    middle = np.asarray(large.center) / large.scale + large.corner
+    small = crop_face(np.zeros((200, 300, 3)), 100 * points + 40, focal=400.0)
+    assert small.srgb.shape == (512, 512, 3) and float(small.crop.scale) == 1.0
+    large = crop_face(np.zeros((900, 1000, 3)), 800 * points)
+    assert large.srgb.shape == (1024, 1024, 3) and 0 < float(large.crop.scale) < 1
+    middle = large.crop.points_to_photo(large.principal)
     np.testing.assert_allclose(middle, [500, 450], atol=1e-3)
     assert np.isnan(large.focal) and float(small.focal) == 400.0
+
+
+def test_the_irises_of_468_landmarks_are_missing() -> None:
+    points = np.random.default_rng(0).uniform(40, 160, (478, 2)).astype(np.float32)
+    face = crop_face(np.zeros((200, 300, 3)), points[:468])
+    assert face.landmarks.shape == (478, 2)
+    assert np.isnan(np.asarray(face.landmarks)[468:]).all()
+    assert np.isfinite(np.asarray(face.landmarks)[:468]).all()
 
 
 def test_missing_landmarks_do_not_move_the_square() -> None:
@@ -35,19 +40,19 @@ def test_missing_landmarks_do_not_move_the_square() -> None:
     missing = points.copy()
     missing[468:] = np.nan
     photo = np.random.default_rng(1).uniform(0, 1, (200, 300, 3))
-    whole, part = prepare_face(photo, points), prepare_face(photo, missing)
+    whole, part = crop_face(photo, points), crop_face(photo, missing)
     np.testing.assert_array_equal(whole.srgb, part.srgb)
     assert np.isnan(np.asarray(part.landmarks)[468:]).all()
-    with pytest.raises(InputError, match="478 or 68"):
-        prepare_face(photo, points[:100])
+    with pytest.raises(InputError, match="478, 468 or 68"):
+        crop_face(photo, points[:100])
     with pytest.raises(InputError, match="three"):
-        prepare_face(photo, np.full((68, 2), np.nan))
+        crop_face(photo, np.full((68, 2), np.nan))
 
 
 def test_a_batch_is_filled_up_with_its_last_face() -> None:
     points = np.random.default_rng(0).uniform(40, 160, (478, 2)).astype(np.float32)
     photos = np.random.default_rng(1).uniform(0, 1, (2, 200, 300, 3))
-    faces = [prepare_face(photo, points) for photo in photos]
+    faces = [crop_face(photo, points) for photo in photos]
     batch = stack(faces, round_up(3, 4))
     assert batch.srgb.shape == (4, 512, 512, 3)
     for row, face in enumerate((faces[0], faces[1], faces[1], faces[1])):
@@ -55,9 +60,9 @@ def test_a_batch_is_filled_up_with_its_last_face() -> None:
 
 
 def test_each_face_has_its_own_part_of_a_large_database() -> None:
-    """Whose textures then lie along the face axis, where a small database's are shared."""
+    """Whose textures then lie along the face axis, and whose indices say which they are."""
 
-    class Large(Library):
+    class Large(DiskDatabase):
         def __init__(self) -> None:
             pass
 
@@ -66,32 +71,30 @@ def test_each_face_has_its_own_part_of_a_large_database() -> None:
 
         def take(self, faces: np.ndarray) -> Database:
             textures = np.full((3, 8, 8, 3), faces[0], np.uint8)
-            return Database(textures, textures[..., 0], tuple(f"face {face}" for face in faces))
-
-    def with_database(database: Database | Library) -> Assets:
-        return Assets(None, None, database, None, None, None, None)
+            return Database(textures, textures[..., 0], np.asarray(faces, np.int32))
 
     rows = np.array([0.2, 0.7]).reshape(2, 1, 1, 1) * np.ones((2, 8, 8, 3))
     ones = jnp.ones((2, 8, 8))
     partial = srgb_to_linear(rows)
     seen = UnwrapResult(partial, partial, partial, ones, ones, ones, partial)
-    found = _candidates(seen, with_database(Large()), CorrelationConfig())
-    assert [names[0] for names in found.names] == ["face 2", "face 7"]
-    run = Many(face_mesh(jax.devices()[:1]))
+    mesh = device_mesh(jax.devices()[:1])
+    found = _chosen(Observation(None, seen), Large(), None, ReconstructConfig(), mesh)
+    np.testing.assert_array_equal(np.asarray(found.indices)[:, 0], [2, 7])
     weights = np.array([[1.0, 0, 0], [0, 0, 1.0]], np.float32)
-    mixed = run(lambda t, w: jnp.tensordot(w, t * 1.0, 1), found.textures, weights)
-    np.testing.assert_allclose(np.asarray(mixed)[:, 0, 0, 0], [2, 7])
-    small = Database(jnp.ones((3, 8, 8, 3)), jnp.ones((3, 8, 8)), ("a", "b", "c"))
-    shared = _candidates(seen, with_database(small), CorrelationConfig())
-    assert len(shared.names) == 2
-    mixed = run(lambda t, w: jnp.tensordot(w, t, 1), shared.textures, weights)
-    assert mixed.shape == (2, 8, 8, 3)
+
+    def mixed(database: Database, weights: jax.Array) -> jax.Array:
+        return jnp.tensordot(weights, database.textures * 1.0, 1)
+
+    own = _mapped(mixed, (0, 0), mesh)(found, weights)
+    np.testing.assert_allclose(np.asarray(own)[:, 0, 0, 0], [2, 7])
+    small = Database(jnp.ones((3, 8, 8, 3)), jnp.ones((3, 8, 8)), jnp.arange(3))
+    assert _mapped(mixed, (None, 0), mesh)(small, weights).shape == (2, 8, 8, 3)
 
 
 def test_a_photo_without_colours_gets_the_hue_of_skin() -> None:
     points = np.random.default_rng(0).uniform(200, 400, (478, 2))
     grey = np.random.default_rng(1).uniform(0.1, 0.5, (600, 600, 1)).repeat(3, -1)
-    ashen, red = (np.asarray(prepare_face(x, points).srgb) for x in (grey, grey * [1, 0.9, 0.9]))
+    ashen, red = (np.asarray(crop_face(x, points).srgb) for x in (grey, grey * [1, 0.9, 0.9]))
     assert np.isfinite(ashen).all() and (ashen[..., 0] > 1.2 * ashen[..., 2]).all()
     np.testing.assert_allclose(red[..., 1], red[..., 2], atol=1e-6)
     level = np.asarray(luminance(srgb_to_linear(jnp.asarray(ashen)))) / (red[..., 1] / 0.9) ** 2.2

@@ -56,10 +56,10 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Ser
 
 
 def test_fetches_once(server: type[Server], tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    file = fetching.fetch("head", tell=lambda done, size: told.append((done, size)))
+    progress: list[tuple[int, int]] = []
+    file = fetching.fetch("head", on_progress=lambda done, size: progress.append((done, size)))
     assert file == tmp_path / "models" / "head.npz" and file.read_bytes() == CONTENT
-    assert told[-1] == (len(CONTENT), len(CONTENT))
+    assert progress[-1] == (len(CONTENT), len(CONTENT))
     assert fetching.fetch("head") == file and server.asked == [None]
     file.write_bytes(b"damaged")
     assert fetching.fetch("head").read_bytes() == CONTENT

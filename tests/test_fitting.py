@@ -9,18 +9,15 @@ import pytest
 import scipy.optimize
 
 from jaxface.errors import InputError
-from jaxface.fitting import FitConfig, fit, load_noise, with_landmarks68
-from jaxface.fitting.landmarks import (
-    LandmarkTerms,
-    embedding_points,
-    plain_noise,
-    start_pose,
-)
+from jaxface.fitting import FitConfig, fit
+from jaxface.fitting.files import load_noise
+from jaxface.fitting.landmarks import LandmarkTerms, plain_noise, start_pose
 from jaxface.fitting.photometric import PixelTerm, irradiance_basis, make_samples, start_lighting
-from jaxface.fitting.schemes import scheme_of
+from jaxface.fitting.schemes import scheme_of, with_landmarks68
 from jaxface.fitting.solver import SolverConfig, cauchy, residual_system, solve
 from jaxface.fitting.unknowns import LIGHTING, Layout, camera_of, pose_of, shape_basis
-from jaxface.morphable.model import load_model, shape
+from jaxface.morphable.files import load_model
+from jaxface.morphable.model import landmark_points, shape
 from jaxface.rendering.camera import look_at, project, rotation_matrix
 from jaxface.types import FaceModel
 
@@ -109,7 +106,7 @@ def known_face(model: FaceModel, yaw: float):
     expression = jnp.asarray(expression * (rng.random(len(expression)) < 0.2), jnp.float32)
     camera = look_at(yaw, 0.1, 400, 400, distance=1.1)
     vertices = shape(model, identity, expression)
-    return identity, expression, camera, project(embedding_points(model, vertices), camera)[0]
+    return identity, expression, camera, project(landmark_points(model, vertices), camera)[0]
 
 
 @pytest.mark.parametrize("yaw", [0.0, 0.5])
@@ -139,7 +136,7 @@ def test_fit_recovers_a_known_face(model, yaw):
 
     assert away(result.vertices) < 0.7 * away(model.mean)
     assert float(jnp.abs(result.parameters.identity).max()) <= 3.0
-    reprojected = project(embedding_points(model, result.vertices), fitted)[0]
+    reprojected = project(landmark_points(model, result.vertices), fitted)[0]
     np.testing.assert_allclose(reprojected, result.landmarks, atol=0.02)
 
 
@@ -229,7 +226,7 @@ def test_start_lighting_recovers_a_light():
 
 def test_start_pose_is_exact_for_exact_projections(model):
     camera = look_at(0.4, -0.2, 300, 300, distance=1.3)
-    points = embedding_points(model, model.mean)
+    points = landmark_points(model, model.mean)
     target = project(points, camera)[0]
     pose, frame = start_pose(points, target, jnp.ones(len(points)), camera.principal)
     found = camera_of(pose, frame)
@@ -244,7 +241,7 @@ def test_landmark_schemes(model):
         fit(jnp.zeros((10, 10, 3)), jnp.zeros((68, 2)), model)
     sparse = with_landmarks68(model)
     camera = look_at(0.2, 0.0, 400, 400)
-    landmarks = project(embedding_points(sparse, sparse.mean), camera)[0]
+    landmarks = project(landmark_points(sparse, sparse.mean), camera)[0]
     result = fit(jnp.zeros((400, 400, 3)), landmarks, sparse, config=LANDMARKS_ONLY)
     assert float(result.landmark_error) < 0.01
 

@@ -14,14 +14,15 @@ import pytest
 from fast import FAST
 
 from jaxface.errors import DetectionError, InputError
-from jaxface.landmarks.crops import Region, crop, from_photo, to_photo
 from jaxface.landmarks.detector import detect, detect_padded, pad_photo
 from jaxface.landmarks.files import read_landmarks
 from jaxface.landmarks.mesh import BLENDSHAPE_NAMES, blendshapes
-from jaxface.landmarks.networks import load_networks
 from jaxface.landmarks.schemes import OUTER_EYES
 from jaxface.landmarks.segmentation import segment
-from jaxface.morphable.model import landmark_points, load_model
+from jaxface.morphable.model import landmark_points
+from jaxface.rendering.camera import look_at, project
+from jaxface.rendering.crop import resample, sample
+from jaxface.types import Crop
 
 HERE = Path(__file__).parent
 PHOTOS = HERE.parent / "examples" / "photos"
@@ -30,11 +31,6 @@ NAMES = ("astronaut", "biden", "obama", "obama2")
 
 def photo(name: str) -> np.ndarray:
     return np.asarray(imageio.imread(PHOTOS / f"{name}.jpg"), np.float32)[..., :3] / 255
-
-
-@pytest.fixture(scope="module")
-def networks():
-    return load_networks()
 
 
 @pytest.fixture(scope="module")
@@ -128,15 +124,28 @@ def test_gradients_are_finite(networks):
 def test_crop_is_bilinear_and_inverts():
     ramp = jnp.stack(jnp.meshgrid(jnp.arange(40) + 0.5, jnp.arange(30) + 0.5), -1)
     image = jnp.concatenate([ramp, ramp[..., :1]], -1)
-    region = Region(jnp.array([20.0, 15.0]), jnp.array(12.0), jnp.array(0.4))
-    size = 8
-    at = (jnp.arange(size) + 0.5) / size
+    crop = Crop(jnp.array([20.0, 15.0]), jnp.array(12.0), jnp.array(0.4), size=8)
+    at = jnp.arange(8) + 0.5
     grid = jnp.stack(jnp.meshgrid(at, at), -1).reshape(-1, 2)
-    expected = to_photo(region, grid)
-    look = jax.jit(crop, static_argnums=3)
-    sampled = look((image,), jnp.array([30.0, 40.0]), region, size).reshape(-1, 3)[:, :2]
+    expected = crop.points_to_photo(grid)
+    sampled = jax.jit(sample)((image,), jnp.array([30.0, 40.0]), crop).reshape(-1, 3)[:, :2]
     np.testing.assert_allclose(sampled, expected, atol=1e-4)
-    np.testing.assert_allclose(from_photo(region, expected), grid, atol=1e-5)
+    np.testing.assert_allclose(crop.points_to_crop(expected), grid, atol=1e-5)
+
+
+def test_an_upright_crop_shows_what_its_map_says():
+    """Colours are places: the resampled pixel is the photo's at the mapped point."""
+    ramp = jnp.stack(jnp.meshgrid(jnp.arange(40) + 0.5, jnp.arange(30) + 0.5), -1)
+    crop = Crop(jnp.array([20.0, 15.0]), jnp.array(16.0), size=32)
+    at = jnp.arange(32) + 0.5
+    expected = crop.points_to_photo(jnp.stack(jnp.meshgrid(at, at), -1))
+    np.testing.assert_allclose(resample(ramp, crop), expected, atol=1e-3)
+    camera = look_at(0.2, 0.1, 30, 40)
+    points = jnp.asarray(np.random.default_rng(0).normal(size=(5, 3)) * 0.1, jnp.float32)
+    seen = crop.points_to_crop(project(points, camera)[0])
+    np.testing.assert_allclose(project(points, crop.camera_to_crop(camera))[0], seen, atol=1e-3)
+    back = crop.camera_to_photo(crop.camera_to_crop(camera))
+    np.testing.assert_allclose(back.principal, camera.principal, atol=1e-4)
 
 
 def test_reads_landmark_files(tmp_path):
@@ -171,8 +180,7 @@ def test_segmentation_separates_person_from_background(networks):
     assert mask[30, 20] < 0.1
 
 
-def test_embedding_is_symmetric_and_on_the_right_regions():
-    model = load_model()
+def test_embedding_is_symmetric_and_on_the_right_regions(model):
     points = np.asarray(landmark_points(model, model.mean))
     embedding = np.load(HERE.parent / "pretrained" / "landmark_embedding.npz")
     mirror = embedding["landmark_mirror"]

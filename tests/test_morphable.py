@@ -10,16 +10,12 @@ from scipy.spatial.distance import pdist
 
 from jaxface import assets
 from jaxface.errors import InputError
-from jaxface.morphable.model import landmark_points, load_model, shape
+from jaxface.morphable.files import load_model
+from jaxface.morphable.model import landmark_points, shape
 from jaxface.morphable.subdivision import subdivide
 from jaxface.types import FaceModel
 
 ARKIT = 52
-
-
-@pytest.fixture(scope="module")
-def model() -> FaceModel:
-    return load_model()
 
 
 def region(model: FaceModel, *names: str) -> np.ndarray:

@@ -10,9 +10,8 @@ import pytest
 from jaxface.errors import InputError
 from jaxface.fitting import FitConfig, fit, fit_faces
 from jaxface.fitting.joint import joint_step
-from jaxface.fitting.landmarks import embedding_points
 from jaxface.fitting.solver import System, solve_step
-from jaxface.morphable.model import shape
+from jaxface.morphable.model import landmark_points, shape
 from jaxface.rendering.camera import look_at, project
 from jaxface.types import UnwrapResult
 from jaxface.unwrapping import merge_unwrapped
@@ -59,7 +58,7 @@ def views(model):
     points = []
     for yaw in (-0.5, 0.5):
         camera = look_at(yaw, 0.1, 400, 400, distance=1.1)
-        exact = project(embedding_points(model, vertices), camera)[0]
+        exact = project(landmark_points(model, vertices), camera)[0]
         points.append(exact + jnp.asarray(0.5 * rng.standard_normal(exact.shape), jnp.float32))
     return vertices, points, float(camera.focal)
 

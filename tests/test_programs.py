@@ -5,25 +5,33 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from jaxface.precision import jit
+from jaxface.cli import programs
+from jaxface.cli.programs import Programs, evict
+from jaxface.precision import jit, use_program_store
+from jaxface.pytrees import pytree, static
 
 START = """
 import sys
 from dataclasses import fields
 from pathlib import Path
 import jax, jax.numpy as jnp
-from jaxface.programs import LOAD_EVENT, keep_programs
+from jaxface.batch.timing import LOAD_EVENT
+from jaxface.cli.programs import Programs
+from jaxface.precision import use_program_store
 from jaxface.rendering.camera import look_at, project
 from jaxface.types import FaceModel, FaceParameters, FitResult, UnwrapResult
-from jaxface.unwrapping import explain_albedo
+from jaxface.unwrapping.exposure import explain_albedo
 
-keep_programs(Path(sys.argv[1]))
+use_program_store(Programs(Path(sys.argv[1])))
 loaded, traced = [], []
 def listen(event, seconds, fun_name="", **_):
     if event == LOAD_EVENT:
@@ -44,14 +52,15 @@ other = explain_albedo(fit, seen, model.replace(mean=jnp.ones((2, 3))))  # which
 
 wide, high = look_at(0.1, 0.2, 64, 96), look_at(0.1, 0.2, 96, 64)
 point = project(jnp.ones((1, 3)), wide)[0]
+traced_alone = sum(name in ("explain_albedo", "look_at", "project") for name in traced)
 turned = jax.grad(lambda yaw: project(jnp.ones((1, 3)), look_at(yaw, 0.0, 64, 64))[0].sum())(0.1)
 values = (albedo, other.parameters.albedo, wide.principal, high.principal, point, turned)
 print(repr([value.tolist() for value in values]), file=sys.stderr)
-print(len(loaded), sum(name in ("explain_albedo", "look_at", "project") for name in traced))
+print(len(loaded), traced_alone)
 """
 
 
-def start(folder: Path, cache: Path, **environment: str) -> tuple[int, int, str]:
+def start(folder: Path, cache: Path) -> tuple[int, int, str]:
     """Returns how many programs a process loads, how often it traces, and what it computes."""
     done = subprocess.run(
         [sys.executable, "-c", START, str(folder)],
@@ -59,7 +68,6 @@ def start(folder: Path, cache: Path, **environment: str) -> tuple[int, int, str]
             **os.environ,
             "JAX_COMPILATION_CACHE_DIR": str(cache),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            **environment,
         },
         capture_output=True,
         text=True,
@@ -69,79 +77,197 @@ def start(folder: Path, cache: Path, **environment: str) -> tuple[int, int, str]
     return loaded, traced, done.stderr.splitlines()[-1]
 
 
-def test_a_second_start_loads_what_the_first_compiled(tmp_path: Path) -> None:
+def test_a_second_start_loads_what_the_first_traced(tmp_path: Path) -> None:
     folder, cache = tmp_path / "programs", tmp_path / "jax"
-    # Of the five, two differ in the shape of an argument that is not used: they are compiled to the
-    # same, which JAX's cache gives the second, and what comes from there cannot be kept.
     loaded, traced, values = start(folder, cache)
     assert (loaded, traced) == (0, 5)
-    assert start(folder, cache) == (4, 1, values)
-    # What is computed otherwise is another program.
-    assert start(folder, cache, JAX_DEFAULT_MATMUL_PRECISION="highest")[:2] == (0, 5)
-
-    several = "--xla_force_host_platform_device_count=4"
-    assert start(folder, cache, XLA_FLAGS=several)[:2] == (0, 5)
-    assert start(folder, cache, XLA_FLAGS=several)[:2] == (4, 1)
-
-    # A broken file is no hindrance: JAX's cache has the program, and without that XLA makes it.
-    for file in folder.glob("*/*.program"):
-        file.write_bytes(file.read_bytes()[:100])
-    assert start(folder, cache) == (0, 5, values)
-    assert start(folder, tmp_path / "empty") == (0, 5, values)
-    assert start(folder, tmp_path / "empty") == (4, 1, values)
-
-    # After a change of the source (its digest is in the names) what is still the same is loaded.
-    for file in folder.glob("*/*.call"):
-        file.rename(file.with_name(f"of-another-source-{file.name}"))
-    assert start(folder, tmp_path / "empty") == (4, 5, values)
+    assert start(folder, cache) == (5, 0, values)
 
 
-def test_the_command_lines_jax_cache_belongs_to_the_kept_programs(tmp_path: Path) -> None:
-    """What JAX loads from a cache cannot be kept: other libraries' programs would stay there."""
-    code = """
-import jax
-from jaxface import programs
-from jaxface.cli.work import prepare_jax
-prepare_jax("cpu")
-prepare_jax("cpu")
-print(programs._folder)
-print(jax.config.jax_compilation_cache_dir)
-"""
-    environment = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment | {"JAXFACE_CACHE": str(tmp_path)},
-        check=True, capture_output=True, text=True,
-    )  # fmt: skip
-    kept, cache = map(Path, done.stdout.split())
-    assert kept.parent == tmp_path / "programs" and cache == kept / "jax"
+@pytest.fixture
+def store(tmp_path: Path):
+    """A store that the library's functions use during a test."""
+    made = Programs(tmp_path)
+    use_program_store(made)
+    yield made
+    use_program_store(None)
 
 
-def test_the_command_line_gives_lapack_one_thread() -> None:
-    """SciPy's, which JAX calls, and wherever it is loaded: looked at after JAX has used it."""
-    code = """
-import jax.numpy as jnp
-from jaxface.cli.work import prepare_jax
-from threadpoolctl import threadpool_info
-prepare_jax("cpu")
-jnp.linalg.cholesky(jnp.eye(3)).block_until_ready()
-print(*(one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"))
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=os.environ | {"OPENBLAS_NUM_THREADS": "2"},
-        check=True, capture_output=True, text=True,
-    )  # fmt: skip
-    assert set(done.stdout.split()) == {"1"}
+def exported(store: Programs) -> set[Path]:
+    return set(store.folder.glob("*.exported"))
+
+
+@pytree
+class _Settings:
+    weight: float = 2.0
+    count: int = static(default=3)
+
+
+def _scaled(x: jax.Array, settings: _Settings, times: int = 1) -> jax.Array:
+    return settings.weight * settings.count * times * x
+
+
+_scaled.__module__ = "jaxface.rendering.camera"  # as if it were the package's
+
+
+def scaled(*args: Any, **kwargs: Any) -> float:
+    """Returns what a function computes that was jitted anew, as after another start."""
+    return float(jit(_scaled, static_argnames="times")(*args, **kwargs))
+
+
+def test_calls_are_told_apart_by_types_and_static_values_alone(store: Programs) -> None:
+    one = jnp.ones(())
+    assert scaled(one, _Settings()) == 6
+    assert scaled(2 * one, _Settings(weight=5.0)) == 30  # other values: the same program
+    assert len(exported(store)) == 1
+    assert scaled(one, _Settings(count=1)) == 2
+    assert scaled(one, _Settings(), times=4) == 24
+    assert scaled(np.float32(1), _Settings(weight=jnp.float32(2))) == 6
+    assert len(exported(store)) == 4
+    use_program_store(None)
+    assert scaled(one, _Settings(), times=4) == 24
+
+
+def test_what_is_traced_is_no_call_of_its_own(store: Programs) -> None:
+    function = jit(_scaled)
+    slope = jax.grad(lambda weight: function(jnp.ones(()), _Settings(weight=weight)))(2.0)
+    assert float(slope) == 3 and not exported(store)
+    rows = jax.vmap(lambda x: function(x, _Settings()))(jnp.arange(3.0))
+    assert rows.tolist() == [0, 6, 12] and not exported(store)
+
+
+def test_another_source_or_setting_makes_another_program(
+    store: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scaled(jnp.ones(()), _Settings())
+    monkeypatch.setattr(programs, "_source", lambda: "another")
+    scaled(jnp.ones(()), _Settings())
+    assert len(exported(store)) == 2
+    with jax.default_matmul_precision("highest"):
+        assert Programs(store.folder.parent).folder != store.folder
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
+    assert Programs(store.folder.parent).folder != store.folder
+
+
+def test_two_stores_share_a_folder(store: Programs, tmp_path: Path) -> None:
+    """As two processes do that start at the same time."""
+    assert scaled(jnp.ones(()), _Settings()) == 6
+    use_program_store(Programs(tmp_path))
+    assert scaled(jnp.ones(()), _Settings(weight=5.0)) == 15
+    assert len(exported(store)) == 1
+    assert not list(store.folder.glob("*.tmp"))
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:50], lambda data: data[::-1], lambda _: b""])
+def test_a_damaged_program_is_made_again(store: Programs, damage: Any) -> None:
+    assert scaled(jnp.ones(()), _Settings()) == 6
+    (file,) = exported(store)
+    whole = file.read_bytes()
+    file.write_bytes(damage(whole))
+    use_program_store(Programs(store.folder.parent))
+    assert scaled(jnp.ones(()), _Settings()) == 6
+    assert len(file.read_bytes()) == len(whole)
+
+
+def test_a_folder_that_fills_up_costs_no_result(
+    store: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(programs, "_write", full)
+    assert scaled(jnp.ones(()), _Settings()) == 6
+    assert not exported(store)
+    with pytest.raises(OSError, match="No space"):
+        Programs(store.folder.parent)
 
 
 @pytest.mark.parametrize("kind", ["nested", "another package's"])
-def test_functions_that_their_names_do_not_tell_are_jitted_alone(kind: str) -> None:
+def test_functions_that_their_names_do_not_tell_are_not_stored(store: Programs, kind: str) -> None:
     def nested(x: jax.Array) -> jax.Array:
         return x + 1
 
-    function = jit(nested if kind == "nested" else elsewhere)
-    assert type(function) is type(jax.jit(nested))
-    assert float(function(jnp.zeros(()))) == 1
+    assert float(jit(nested if kind == "nested" else elsewhere)(jnp.zeros(()))) == 1
+    assert not exported(store)
 
 
 def elsewhere(x: jax.Array) -> jax.Array:
     return x + 1
+
+
+def test_old_programs_go_and_then_the_oldest_ones(tmp_path: Path) -> None:
+    now = time.time()
+    (tmp_path / "old" / "jax").mkdir(parents=True)
+    for name, days in {"old/jax/a": 40, "old/b": 31, "c": 3, "d": 2, "e": 1}.items():
+        (tmp_path / name).write_bytes(bytes(100))
+        os.utime(tmp_path / name, (now - days * 86400,) * 2)
+    evict(tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["c", "d", "e"]
+    evict(tmp_path, max_bytes=250)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["d", "e"]
+    evict(tmp_path / "missing")
+
+
+PREPARE = """
+import jax, sys, time, threading
+from jaxface.cli import main
+sys.argv = ["jaxface", "reconstruct", "nowhere.jpg", "-o", "nowhere"]
+try:
+    main()
+except SystemExit as stopped:
+    print("exit", stopped.code)
+import jaxface.precision, jax.numpy as jnp
+from jaxface.rendering.camera import look_at
+from threadpoolctl import threadpool_info
+store = jaxface.precision._program_store
+print("folder", store and store.folder, jax.config.jax_compilation_cache_dir)
+jnp.linalg.cholesky(jnp.eye(3)).block_until_ready()
+print("value", float(look_at(0.1, 0.2, 64, 96).focal) > 0)
+threads = {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+print("threads", *threads)
+"""
+
+
+def prepare(**environment: str | None) -> list[str]:
+    """Returns what a start of the command line finds, each line of it."""
+    inherited = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
+    merged = inherited | {"OPENBLAS_NUM_THREADS": "2"} | environment
+    done = subprocess.run(
+        [sys.executable, "-c", PREPARE],
+        env={name: value for name, value in merged.items() if value is not None},
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stderr == "jaxface: There is no file nowhere.jpg; check the path.\n"
+    lines = done.stdout.splitlines()
+    assert lines[0] == "exit 2" and lines[2] == "value True", (done.stdout, done.stderr)
+    # LAPACK, which JAX takes from SciPy, has one thread, wherever it is loaded.
+    assert lines[3] == "threads 1"
+    return lines[1].split()[1:]
+
+
+def test_a_start_keeps_its_programs_in_the_users_cache(tmp_path: Path) -> None:
+    """JAX's cache belongs to the same device and libraries."""
+    folder, cache = map(Path, prepare(JAXFACE_CACHE=str(tmp_path)))
+    assert folder.parent == tmp_path / "programs" and cache == folder / "jax"
+    assert list(folder.glob("*.exported")) and list(cache.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("home", ["unset", "/proc", "file", "damaged"])
+def test_a_cache_that_cannot_be_used_costs_time_only(home: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    if home == "damaged":
+        prepare(JAXFACE_CACHE=str(tmp_path))
+        for file in (tmp_path / "programs").rglob("*"):
+            if file.is_file():
+                file.write_bytes(file.read_bytes()[::-1])
+        assert prepare(JAXFACE_CACHE=str(tmp_path))[0] != "None"
+        return
+    places = {"unset": None, "/proc": "/proc", "file": str(tmp_path / "file")}
+    assert prepare(JAXFACE_CACHE=None, HOME=places[home])[0] in ("None", *_passwd_home())
+
+
+def _passwd_home() -> list[str]:
+    """The system's own entry answers where HOME is unset."""
+    folder = Path.home() / ".cache" / "jaxface" / "programs"
+    return [str(place) for place in folder.glob("*")] if folder.is_dir() else []

@@ -46,7 +46,7 @@ PUBLIC = {name: getattr(jaxface, name) for name in jaxface.__all__}
 PYTREES = {
     name: made(kind, np.random.default_rng(0))
     for name, kind in PUBLIC.items()
-    if inspect.isclass(kind) and hasattr(kind, "replace")
+    if inspect.isclass(kind) and hasattr(kind, "replace") and not name.endswith("Config")
 }
 
 
@@ -72,6 +72,22 @@ def test_flattens_and_keeps_its_shapes(name: str) -> None:
     shapes = jax.eval_shape(lambda tree: tree, PYTREES[name])
     assert jax.tree.structure(shapes) == structure
     assert [s.shape for s in jax.tree.leaves(shapes)] == [leaf.shape for leaf in leaves]
+
+
+SETTINGS = [
+    name for name, kind in PUBLIC.items() if name.endswith("Config") and hasattr(kind, "replace")
+]
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_settings_are_pytrees_whose_leaves_are_numbers(name: str) -> None:
+    settings = PUBLIC[name]()
+    leaves, structure = jax.tree.flatten(settings)
+    assert all(type(leaf) in (float, int) for leaf in leaves)
+    assert jax.tree.unflatten(structure, leaves) == settings
+    program = export.export(jax.jit(lambda tree: tree))(settings)
+    found = export.deserialize(program.serialize()).call(settings)
+    assert jax.tree.structure(found) == structure
 
 
 def test_stored_programs_take_and_return_them() -> None:

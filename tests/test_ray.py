@@ -60,7 +60,7 @@ def test_a_killed_actor_loses_nothing_and_does_nothing_twice(tmp_path: Path) -> 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     events: list[dict] = []
-    report = _run(tmp_path, photos, batch=2, tell=events.append)
+    report = _run(tmp_path, photos, batch=2, on_event=events.append)
     killer.join()
     assert report.done == 32 and not report.failures and not report.skipped
     assert_whole(output, StandIn())

@@ -12,7 +12,7 @@ import trimesh
 from jax.test_util import check_grads
 from scipy.spatial.transform import Rotation
 
-from jaxface.morphable.model import load_model, shape
+from jaxface.morphable.model import shape
 from jaxface.rendering.camera import axis_angle, look_at, project, rotation_matrix
 from jaxface.rendering.color import linear_to_srgb, srgb_to_linear
 from jaxface.rendering.interpolate import interpolate
@@ -308,9 +308,8 @@ def test_render_differentiates_to_finite_numbers():
     assert float(jnp.abs(gradients[3].coefficients).sum()) > 0
 
 
-def test_inside_the_mouth_light_comes_from_the_front():
+def test_inside_the_mouth_light_comes_from_the_front(model):
     """A lamp at the side lights the cheek; no tooth that faces it is brighter than a lip can be."""
-    model = load_model()
     jaw = jax.nn.one_hot(model.expression_names.index("jawOpen"), len(model.expression_names))
     vertices = shape(model, jnp.zeros(len(model.identity_names)), jaw)
     lamp = directional(jnp.array([1.0, 0.0, 0.0]), jnp.ones(3))
@@ -324,9 +323,8 @@ def test_inside_the_mouth_light_comes_from_the_front():
     assert np.abs(np.asarray(image)[teeth, 0] - front).max() < 0.3 < np.asarray(image).max() - front
 
 
-def test_sky_seen_equals_rays():
+def test_sky_seen_equals_rays(model):
     """Against rays in directions of their own, on the mean head, with the same overcast sky."""
-    model = load_model()
     mesh = trimesh.Trimesh(np.asarray(model.mean), np.asarray(model.triangles), process=False)
     chosen = np.random.default_rng(0).choice(len(mesh.vertices), 150, replace=False)
     generator = np.random.default_rng(1)
@@ -346,8 +344,7 @@ def test_sky_seen_equals_rays():
     assert np.corrcoef(seen, truth)[0, 1] > 0.95
 
 
-def test_exposure_dims_the_skin_and_a_closed_mouth_but_not_one_that_shows_its_teeth():
-    model = load_model()
+def test_exposure_dims_the_skin_and_a_closed_mouth_but_not_one_that_shows_its_teeth(model):
     camera, white = look_at(0.0, 0.0, 128, 128), jnp.full((4, 4, 3), 0.5)
     jaw = jax.nn.one_hot(model.expression_names.index("jawOpen"), len(model.expression_names))
     neutral = jnp.zeros(len(model.identity_names))

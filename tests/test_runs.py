@@ -43,7 +43,7 @@ def test_a_bad_photo_among_good_ones(output: Path, photos: list[Path]) -> None:
         (folder / name).write_text("photo")
     events: list[dict] = []
     every = [*photos[:3], folder / "bad.jpg", folder / "bug.jpg", *photos[3:], folder / "no.jpg"]
-    report = run_photos(every, output, StandIn(), batch=3, tell=events.append)
+    report = run_photos(every, output, StandIn(), batch=3, on_event=events.append)
     assert report.done == 7
     failed = {path.name: (reason, code) for path, reason, code in report.failures}
     assert failed["bad.jpg"] == ("No face was found in bad.jpg.", 4)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxface.morphable.model import load_model
+from jaxface.morphable.files import load_model
 from jaxface.morphable.texels import texel_map
 from jaxface.synthesis import level_seams, seam_pairs
 from jaxface.unwrapping.membrane import gather_texels

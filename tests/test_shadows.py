@@ -14,8 +14,8 @@ from jaxface.morphable.texels import texel_map
 from jaxface.rendering.camera import rotation_matrix
 from jaxface.rendering.lighting import shade
 from jaxface.types import Lighting
-from jaxface.unwrapping.shadows import cast_shadows
-from jaxface.unwrapping.visibility import project_texels
+from jaxface.unwrapping.shadows import cast_shadows, hidden_from_lamp
+from jaxface.unwrapping.visible import project_texels
 
 if importlib.util.find_spec("embreex") is None:
     pytest.skip("rays need embreex (the evaluation extra)", allow_module_level=True)
@@ -45,10 +45,7 @@ def lit(model):
         principal=(80.0, 80.0),
     )
     camera = made.fit.parameters.camera
-    view = project_texels(
-        made.fit.vertices, camera, model.triangles, model.uvs, model.uv_triangles,
-        texels.triangle_ids, texels.vertex_ids, texels.barycentrics, window=256, tolerance=2e-3,
-    )  # fmt: skip
+    view = project_texels(made.fit.vertices, camera, model, texels, window=256, tolerance=2e-3)
     return texels, made, world, view
 
 
@@ -62,7 +59,13 @@ def found(model, lit, sun) -> tuple[np.ndarray, np.ndarray]:
     made_of = np.asarray(shade(view.normals, parameters.lighting)).mean(-1)
     seen = made.classes["seen"] & (np.asarray(view.facing) > 0.4)
     ratio = np.log(np.where(seen, shading, 1) + 1e-3) - np.log(np.where(seen, made_of, 1) + 1e-3)
-    sure = cast_shadows(fit, model, texels, view, jnp.asarray(ratio), jnp.asarray(1.0 * seen))
+    sure = cast_shadows(
+        jnp.asarray(ratio),
+        jnp.asarray(1.0 * seen),
+        hidden_from_lamp(fit, model, texels),
+        view.normals,
+        parameters.lighting,
+    )
     normals = np.asarray(view.normals, float)
     cosine = normals @ (sun.direction / np.linalg.norm(sun.direction)) if sun else 0 * ratio
     soft = light.irradiance(normals.reshape(-1, 3), SOFT).mean(1).reshape(SIZE, SIZE)
@@ -89,7 +92,9 @@ def test_no_gradient_passes_and_all_is_finite(model, lit):
         parameters = replace(made.fit.parameters, lighting=Lighting(coefficients))
         fit = replace(made.fit, parameters=parameters)
         level = jnp.zeros((SIZE, SIZE))
-        return jnp.sum(cast_shadows(fit, model, texels, view, level, jnp.ones_like(level)))
+        hidden = hidden_from_lamp(fit, model, texels)
+        given = level, jnp.ones_like(level), hidden, view.normals, parameters.lighting
+        return jnp.sum(cast_shadows(*given))
 
     for coefficients in (jnp.zeros((9, 3)), jnp.ones((9, 3))):
         value, gradient = jax.value_and_grad(total)(coefficients)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxface.unwrapping.strands import dark_lines
+from jaxface.unwrapping.strands import strand_mask
 
 SIZE = 128
 ROW, COLUMN = np.mgrid[:SIZE, :SIZE]
@@ -21,7 +21,7 @@ def lines(line, colour, open_skin=None):
     ratio = jnp.asarray(ratio + line[..., None] * np.array(colour), jnp.float32)
     ones = jnp.ones((SIZE, SIZE))
     open_skin = ones if open_skin is None else jnp.asarray(open_skin, jnp.float32)
-    return np.asarray(dark_lines(ratio, ones, open_skin, ones)) > 0
+    return np.asarray(strand_mask(ratio, ones, open_skin, ones)) > 0
 
 
 def test_a_grey_line_is_found_and_no_more_than_it():

@@ -7,9 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from jaxface.building import skins
-from jaxface.building.synthetic import hairs, pigment, relief
-from jaxface.building.synthetic.canvas import (
+from building.synthetic import hairs, pigment, relief
+from building.synthetic.canvas import (
     Canvas,
     make_canvas,
     oriented_noise,
@@ -17,12 +16,13 @@ from jaxface.building.synthetic.canvas import (
     smooth_noise,
     splat,
 )
-from jaxface.building.synthetic.parameters import SkinParameters, draw
+from building.synthetic.parameters import SkinParameters, draw
+from jaxface.skins import makehuman
 
 
 @pytest.fixture(scope="module")
 def canvas(model) -> Canvas:
-    return make_canvas(skins.layout(model, 256))
+    return make_canvas(makehuman.layout(model, 256))
 
 
 @pytest.fixture(scope="module")

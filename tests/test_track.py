@@ -9,11 +9,11 @@ import pytest
 
 from jaxface.errors import InputError
 from jaxface.fitting import FitConfig, TrackConfig, track
-from jaxface.fitting.landmarks import embedding_points, yaw_of
+from jaxface.fitting.landmarks import yaw_of
 from jaxface.fitting.track import smooth_path
-from jaxface.morphable.model import shape
-from jaxface.pipeline import key_frames
+from jaxface.morphable.model import landmark_points, shape
 from jaxface.rendering.camera import look_at, project, rotation_matrix
+from jaxface.video import key_frames
 
 FRAMES, RATE, SIZE = 24, 24.0, 400
 EXACT = FitConfig(photometric=False, landmark_sigma=0.01)
@@ -52,7 +52,7 @@ def test_a_moving_face_is_followed_without_jitter(model) -> None:
     for time, value in zip(times, opened, strict=True):
         expression = jnp.zeros(len(model.expression_names)).at[jaw].set(float(value))
         camera = look_at(0.3 * np.sin(2 * np.pi * time), 0.0, SIZE, SIZE, distance=1.2)
-        exact = project(embedding_points(model, shape(model, identity, expression)), camera)[0]
+        exact = project(landmark_points(model, shape(model, identity, expression)), camera)[0]
         points.append(np.asarray(exact) + 1.5 * rng.standard_normal(exact.shape))
     points = np.stack(points).astype(np.float32)
     points[10] = np.nan  # the face is lost for a frame

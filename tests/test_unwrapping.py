@@ -8,21 +8,21 @@ import scipy.ndimage
 import trimesh
 from fast import FAST
 
+from jaxface.filters import blur, geodesic_reconstruction, weighted_median
 from jaxface.morphable.albedo import albedo_texture
-from jaxface.morphable.model import load_model
+from jaxface.morphable.files import load_model
 from jaxface.morphable.texels import texel_map
 from jaxface.rendering.camera import look_at, project, rotation_matrix
 from jaxface.rendering.color import linear_to_srgb
 from jaxface.rendering.lighting import directional
 from jaxface.rendering.render import render
 from jaxface.types import FaceParameters, FitResult, Lighting
-from jaxface.unwrapping import UnwrapConfig, balance_light, explain_albedo, unwrap
+from jaxface.unwrapping import ShadowConfig, UnwrapConfig, balance_light, explain_albedo, unwrap
 from jaxface.unwrapping.eyes import angle_of_texels, paint_iris
-from jaxface.unwrapping.hair import colour_scalp
-from jaxface.unwrapping.membrane import gather_texels, membrane, scatter_vertices
-from jaxface.unwrapping.skin import blur, flood, weighted_median
+from jaxface.unwrapping.membrane import membrane, vertices_to_texels
+from jaxface.unwrapping.scalp import colour_scalp
 from jaxface.unwrapping.teeth import whiten_teeth
-from jaxface.unwrapping.visibility import project_texels
+from jaxface.unwrapping.visible import project_texels
 
 SIZE, PHOTO = 256, 320
 CONFIG = UnwrapConfig(window=400)
@@ -82,7 +82,54 @@ def result(scene):
     wrong = Lighting(coefficients=light.coefficients.at[1:].multiply(0.8))
     fit = fit_of(model, camera, wrong)
     person = jnp.array(np.maximum(alpha, fringe), jnp.float32)
-    return unwrap(photo, fit, model, texels, person_mask=person, config=CONFIG)
+    given = photo, fit, model, texels
+    return unwrap(*given, person_mask=person, known_light=True, config=CONFIG)[0]
+
+
+@pytest.mark.thorough
+def test_two_rounds_are_one_round_twice(scene):
+    """But for the lamp of the shadows, whose direction is that of the first round's light."""
+    model, texels, _, camera, light, photo, *_ = scene
+    texels = texel_map(model, 128)
+    fit = fit_of(model, camera, light)
+    no_shadows = ShadowConfig(directed=(1e3, 2e3))
+
+    def compiled(rounds, known_light):
+        config = CONFIG.replace(rounds=rounds, shadows=no_shadows)
+
+        def stage(fit):
+            return unwrap(photo, fit, model, texels, known_light=known_light, config=config)
+
+        return jax.jit(stage, compiler_options=FAST)
+
+    two, explained = compiled(2, False)(fit)
+    once = compiled(1, True)
+    for _ in range(2):
+        fit = balance_light(fit, model)
+        one, _ = once(fit)
+        fit = explain_albedo(fit, one, model)
+    for got, want in zip(
+        jax.tree.leaves((two, explained)), jax.tree.leaves((one, fit)), strict=True
+    ):
+        np.testing.assert_allclose(got, want, atol=2e-4, rtol=2e-4)
+
+
+def test_numbers_of_the_settings_are_leaves_and_steer_the_result(scene, result):
+    """One program serves all of them."""
+    config = UnwrapConfig()
+    assert all(isinstance(leaf, float) for leaf in jax.tree.leaves(config))
+    structure = jax.tree.structure(config)
+    assert structure == jax.tree.structure(config.replace(depth_tolerance=1.0))
+    assert structure != jax.tree.structure(config.replace(rounds=1))
+    model, texels, _, camera, light, photo, fringe, alpha = scene
+    wrong = Lighting(coefficients=light.coefficients.at[1:].multiply(0.8))
+    person = jnp.array(np.maximum(alpha, fringe), jnp.float32)
+    strict = CONFIG.replace(facing=(0.5, 0.7), mask=CONFIG.mask.replace(threshold=0.7))
+    given = photo, fit_of(model, camera, wrong), model, texels
+    other, _ = unwrap(*given, person_mask=person, known_light=True, config=strict)
+    assert float(other.visibility.sum()) < 0.9 * float(result.visibility.sum())
+    inner = np.asarray(other.visibility) > 0.9
+    assert other.skin_mask[inner].sum() < 0.9 * result.skin_mask[inner].sum()
 
 
 def regions(model, texels, names):
@@ -161,7 +208,8 @@ def test_irises_have_the_colour_of_the_photos(scene, window, shade):
     own = albedo_texture(scene[0], jnp.zeros(len(scene[0].albedo_names)), SIZE)
     ring = np.asarray((angle_of_texels(*scene[:2]) > 11) & (angle_of_texels(*scene[:2]) < 15))
     for colour in ((0.03, 0.014, 0.009), (0.09, 0.045, 0.022), (0.17, 0.24, 0.33)):
-        painted = PAINT(own, *eyes_of(scene, colour, window, shade), jnp.ones(()))
+        shown, seen, angle = eyes_of(scene, colour, window, shade)
+        painted = PAINT(own, shown, seen, jnp.ones(()), angle)
         found = np.median(np.asarray(painted)[ring], 0)
         assert np.abs(np.log(found / colour)).max() < 0.45, (colour, found)
         assert (found[0] > found[2]) == (colour[0] > colour[2])
@@ -170,12 +218,12 @@ def test_irises_have_the_colour_of_the_photos(scene, window, shade):
 def test_irises_that_are_not_seen_are_probable_and_differentiable(scene):
     own = albedo_texture(scene[0], jnp.zeros(len(scene[0].albedo_names)), SIZE)
     shown, seen, angle = eyes_of(scene, (0.17, 0.24, 0.33))
-    painted = np.asarray(PAINT(own, shown, 0 * seen, angle, jnp.ones(())))
+    painted = np.asarray(PAINT(own, shown, 0 * seen, jnp.ones(()), angle))
     ring = np.asarray((angle > 11) & (angle < 15))
     assert (painted[ring][:, 0] > painted[ring][:, 2]).all()  # most eyes are brown
 
     def total(shown, weight):
-        return paint_iris(own, shown, weight * seen, angle, jnp.ones(())).sum()
+        return paint_iris(own, shown, weight * seen, jnp.ones(()), angle).sum()
 
     slope = jax.jit(jax.grad(total))
     for weight in (0.0, 1.0):
@@ -186,22 +234,11 @@ def test_irises_that_are_not_seen_are_probable_and_differentiable(scene):
 def scalp_of(scene, colour, low=-1.0, high=1.0):
     """The scalp after a photo that shows a colour on it between two heights (metres)."""
     model, texels = scene[:2]
-    corners = texels.vertex_ids, texels.barycentrics
-    size, charts = SIZE, (texels.triangle_ids >= 0).astype(jnp.float32)
-    scalp = jnp.asarray(regions(model, texels, ("scalp",)), jnp.float32)
-    place = scatter_vertices(model.mean, *corners)
-    shown = (place[..., 2] > 0) * (place[..., 1] > low) * (place[..., 1] < high) * charts
-
-    def at_vertices(values, weights):
-        values, weights = gather_texels(values, weights, *corners, len(model.mean))
-        return values, weights * len(model.mean) / size**2
-
+    place = vertices_to_texels(model.mean, texels)
+    shown = (place[..., 2] > 0) * (place[..., 1] > low) * (place[..., 1] < high) * texels.mask
     albedo = jnp.full((SIZE, SIZE, 3), 0.3) * jnp.array([1.0, 0.7, 0.5])
     seen = jnp.broadcast_to(jnp.asarray(colour), albedo.shape)
-    return albedo, colour_scalp(
-        albedo, seen, shown, scalp, charts, model, at_vertices,
-        lambda field: scatter_vertices(field, *corners),
-    )  # fmt: skip
+    return albedo, colour_scalp(albedo, seen, 1.0 * shown, model, texels)
 
 
 def test_the_scalp_has_the_colour_of_what_the_photo_shows_on_it(scene):
@@ -234,7 +271,7 @@ def test_teeth_turn_white_if_the_photos_are_and_never_red(scene, shade):
 
     def made(colour, visibility=1.0):
         seen = jnp.broadcast_to(shade * jnp.asarray(colour), own.shape)
-        return np.asarray(whiten_teeth(own, seen, visibility * teeth, teeth, jnp.ones(())))
+        return np.asarray(whiten_teeth(own, seen, visibility * teeth, jnp.ones(()), teeth))
 
     white = made((0.8, 0.8, 0.8))
     yellow = np.asarray(own)[crowns][:, 0] / np.asarray(own)[crowns][:, 2]
@@ -250,7 +287,7 @@ def test_teeth_turn_white_if_the_photos_are_and_never_red(scene, shade):
     @jax.jit
     @jax.grad
     def slope(seen, weight):
-        return whiten_teeth(own, seen, weight * teeth, teeth, jnp.ones(())).sum()
+        return whiten_teeth(own, seen, weight * teeth, jnp.ones(()), teeth).sum()
 
     for weight in (0.0, 1.0):
         assert np.isfinite(slope(jnp.full(own.shape, 0.7), weight)).all()
@@ -285,18 +322,7 @@ def test_albedo_is_explained_by_what_is_seen_alone(scene, result):
 
 def test_visibility_equals_rays(scene):
     model, texels, _, camera, *_ = scene
-    view = project_texels(
-        model.mean,
-        camera,
-        model.triangles,
-        model.uvs,
-        model.uv_triangles,
-        texels.triangle_ids,
-        texels.vertex_ids,
-        texels.barycentrics,
-        window=512,
-        tolerance=2e-3,
-    )
+    view = project_texels(model.mean, camera, model, texels, window=512, tolerance=2e-3)
     rotation = np.asarray(rotation_matrix(camera.rotation))
     eye = -rotation.T @ np.asarray(camera.translation)
     corners = np.asarray(model.mean[texels.vertex_ids])
@@ -337,16 +363,26 @@ def test_membrane_equals_a_dense_solution():
 def test_filters_equal_scipy_and_numpy():
     generator = np.random.default_rng(2)
     image = generator.random((24, 30, 2)).astype(np.float32)
-    want = scipy.ndimage.gaussian_filter(image, (2, 2, 0), mode="nearest", radius=(6, 6, 0))
-    np.testing.assert_allclose(blur(jnp.array(image), 2.0), want, atol=1e-5)
+    # Renormalised at the border: the blur of the image over that of ones, with zeros outside.
+    both = np.stack([image, np.ones_like(image)])
+    both = scipy.ndimage.gaussian_filter(both, (0, 2, 2, 0), mode="constant", radius=(0, 30, 30, 0))
+    np.testing.assert_allclose(blur(jnp.array(image), 2.0), both[0] / both[1], atol=1e-5)
     values = generator.normal(size=(31, 31)).astype(np.float32)
-    median = weighted_median(jnp.array(values), jnp.ones((31, 31)))
+    median = weighted_median(jnp.array(values), jnp.ones((31, 31)), 3)
     assert float(median) == pytest.approx(np.median(values[::3, ::3]))
+    weights = generator.random((31, 31)).astype(np.float32) * (values > -0.5)
+    order = np.argsort(values.ravel())
+    total = np.cumsum(weights.ravel()[order], dtype=np.float64)
+    want = values.ravel()[order][np.searchsorted(total, 0.5 * total[-1])]
+    assert float(weighted_median(jnp.array(values), jnp.array(weights))) == want
+    slope = jax.grad(weighted_median)(jnp.array(values), jnp.array(weights))
+    np.testing.assert_array_equal(slope, values == want)
+    assert float(weighted_median(jnp.array(values), jnp.zeros((31, 31)))) == 0.0
     room = generator.random((20, 20)) < 0.6
     seeds = np.zeros((20, 20), bool)
     seeds[10, 10] = room[10, 10] = True
     want = scipy.ndimage.binary_propagation(seeds, np.ones((3, 3)), mask=room)
-    got = flood(jnp.array(seeds, jnp.float32), jnp.array(room, jnp.float32), 60)
+    got = geodesic_reconstruction(jnp.array(seeds, jnp.float32), jnp.array(room, jnp.float32), 60)
     np.testing.assert_array_equal(np.asarray(got) > 0, want)
 
 
@@ -358,7 +394,7 @@ def test_gradients_are_finite(scene):
     config = UnwrapConfig(window=128)
 
     def total(photo, fit):
-        result = unwrap(photo, fit, model, texels, config=config)
+        result, _ = unwrap(photo, fit, model, texels, config=config)
         return result.low_frequency.sum() + result.partial.sum()
 
     slopes = jax.jit(jax.grad(total, (0, 1), allow_int=True), compiler_options=FAST)

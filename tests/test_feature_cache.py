@@ -1,4 +1,4 @@
-"""Sketches: the database's features in 8 bits give the correlations and weights of its textures."""
+"""The feature cache: features in 8 bits give the correlations and weights of the textures."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxface.config import ReconstructConfig
 from jaxface.database import (
-    Database,
     load_database,
     open_database,
-    open_sketches,
+    open_features,
     save_database,
-    write_sketches,
+    write_features,
 )
 from jaxface.errors import AssetError, InputError
 from jaxface.features.correlations import (
     CorrelationConfig,
+    cache_features,
     correlate_database,
     rank_database,
-    sketch_textures,
 )
 from jaxface.features.weights import load_vgg
-from jaxface.pipeline import SIDES, Assets, ReconstructConfig, load_assets
-from jaxface.pipeline.chain import _candidates
-from jaxface.pipeline.stages import SHORTLIST, blend_face
+from jaxface.infer import SHORTLIST, SIDES, blend_face
+from jaxface.loading import load_assets
+from jaxface.reconstruct import choose_faces
 from jaxface.rendering.color import srgb_to_linear
-from jaxface.types import BlendResult, Sketches, UnwrapResult
+from jaxface.types import Assets, BlendResult, Database, FeatureCaches, UnwrapResult
 
 CONFIG, SIZE = CorrelationConfig(layers=("relu1_1", "relu2_1"), cells=2), 32
 
@@ -45,10 +45,10 @@ def mask() -> jnp.ndarray:
 
 def test_correlations_are_those_of_the_textures(textures, mask) -> None:
     vgg = load_vgg()
-    sketch = sketch_textures(jnp.asarray(textures), SIZE, vgg, CONFIG)
-    assert [value.shape for value in sketch.values] == [(5, 32, 32, 64), (5, 16, 16, 128)]
+    cached = cache_features(jnp.asarray(textures), SIZE, vgg, CONFIG)
+    assert [value.shape for value in cached.values] == [(5, 32, 32, 64), (5, 16, 16, 128)]
     for found, exact in zip(
-        correlate_database(sketch, mask, vgg, CONFIG),
+        correlate_database(cached, mask, vgg, CONFIG),
         correlate_database(jnp.asarray(textures), mask, vgg, CONFIG),
         strict=True,
     ):
@@ -58,7 +58,7 @@ def test_correlations_are_those_of_the_textures(textures, mask) -> None:
     photo = jnp.asarray(textures[3, ::2, ::2]) / 255.0
     found, exact = (
         np.asarray(rank_database(photo, mask, faces, vgg, CONFIG))
-        for faces in (sketch, jnp.asarray(textures))
+        for faces in (cached, jnp.asarray(textures))
     )
     np.testing.assert_allclose(found, exact, rtol=0.02)
     assert exact.argmin() == 3
@@ -67,17 +67,18 @@ def test_correlations_are_those_of_the_textures(textures, mask) -> None:
 def test_they_are_read_as_they_were_written(tmp_path, textures) -> None:
     faces = [(f"face{index}", face / 255.0, None, None, {}) for index, face in enumerate(textures)]
     save_database(tmp_path, faces, source="a test")
-    with pytest.raises(AssetError, match="jaxface database sketch"):
-        open_sketches(tmp_path, 64, CONFIG, (16, 32))
-    database, vgg, told = load_database(tmp_path, size=64), load_vgg(), []
+    with pytest.raises(AssetError, match="jaxface database cache-features"):
+        open_features(tmp_path, 64, CONFIG, (16, 32))
+    database, vgg, counts = load_database(tmp_path, size=64), load_vgg(), []
     for _ in range(2):  # the second takes the place of the first
-        write_sketches(
-            *(database.textures, tmp_path, vgg, CONFIG, (16, 32)), lambda *count: told.append(count)
+        write_features(
+            *(database.textures, tmp_path, vgg, CONFIG, (16, 32)),
+            lambda *count: counts.append(count),
         )
-    assert told == [(5, 5), (5, 5)]
-    stored = open_sketches(tmp_path, 64, CONFIG, (16, 32))
+    assert counts == [(5, 5), (5, 5)]
+    stored = open_features(tmp_path, 64, CONFIG, (16, 32))
     for side in (16, 32):
-        exact = sketch_textures(database.textures, side, vgg, CONFIG)
+        exact = cache_features(database.textures, side, vgg, CONFIG)
         found = stored.take([4, 1], side)
         for value, other in zip(
             found.values + found.scales, exact.values + exact.scales, strict=True
@@ -85,21 +86,21 @@ def test_they_are_read_as_they_were_written(tmp_path, textures) -> None:
             np.testing.assert_allclose(
                 np.asarray(value, float), np.asarray(other, float)[[4, 1]], rtol=1e-5, atol=1
             )
-    assert sorted(path.name for path in tmp_path.glob("*sketch*")) == ["sketch-64"]
+    assert sorted(path.name for path in tmp_path.glob("*features*")) == ["features-64"]
     with pytest.raises(AssetError, match="other faces or settings"):
-        open_sketches(tmp_path, 64, CorrelationConfig(), (16, 32))
+        open_features(tmp_path, 64, CorrelationConfig(), (16, 32))
     save_database(tmp_path, faces[:4], source="a test")
     with pytest.raises(AssetError, match="other faces or settings"):
-        open_sketches(tmp_path, 64, CONFIG, (16, 32))
+        open_features(tmp_path, 64, CONFIG, (16, 32))
 
 
-def test_without_a_sketch_one_sentence_says_how_to_make_it(tmp_path, monkeypatch) -> None:
+def test_without_a_cache_one_sentence_says_how_to_make_it(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("JAXFACE_CACHE", str(tmp_path))
-    with pytest.raises(AssetError, match="jaxface database sketch --size 256") as error:
-        load_assets(ReconstructConfig.for_quality("draft", sketch=True))
+    with pytest.raises(AssetError, match="jaxface database cache-features --size 256") as error:
+        load_assets(ReconstructConfig.for_quality("draft", feature_cache=True))
     assert "\n" not in str(error.value)
-    with pytest.raises(InputError, match="--sketch"):
-        ReconstructConfig.for_quality("draft", method="paper", sketch=True)
+    with pytest.raises(InputError, match="--feature-cache"):
+        ReconstructConfig.for_quality("draft", method="paper", feature_cache=True)
 
 
 @pytest.fixture(scope="module")
@@ -124,34 +125,33 @@ def apart(found: BlendResult, exact: BlendResult) -> float:
 def test_weights_are_within_two_hundredths_of_the_exact_ones(database, seen) -> None:
     """Of all faces of the default database."""
     vgg, config = load_vgg(), CorrelationConfig()
-    sides = (sketch_textures(database.textures, side, vgg, config) for side in SIDES)
-    found, exact = (
-        blend_face(seen, database.textures, vgg, sketches, config=config)
-        for sketches in (Sketches(*sides), None)
-    )
+    half, full = (cache_features(database.textures, side, vgg, config) for side in SIDES)
+    cached = database.replace(features=FeatureCaches(half, full))
+    found, exact = (blend_face(seen, faces, vgg, config) for faces in (cached, database))
     assert apart(found, exact) < 0.02
     assert int((exact.weights > 0.05).sum()) > 1
 
 
 @pytest.mark.thorough
-def test_a_large_database_reads_the_sketches_of_those_that_look_alike(
+def test_a_large_database_reads_the_features_of_those_that_look_alike(
     tmp_path, monkeypatch, database, seen
 ) -> None:
     """They are chosen as those of a small one are: the weights are the same."""
-    monkeypatch.setattr("jaxface.database.library.LARGE", 4)
-    faces = database.take([*range(0, 26, 2), 5, 40])
-    pictures = zip(faces.names, np.asarray(faces.textures) / 255.0, strict=True)
-    save_database(
-        tmp_path, [(name, picture, None, None, {}) for name, picture in pictures], source="a test"
-    )
-    library, vgg, config = open_database(tmp_path, size=256), load_vgg(), CorrelationConfig()
-    write_sketches(library.textures, tmp_path, vgg, config, SIDES)
-    library.sketches = open_sketches(tmp_path, 256, config, SIDES)
-    assets = Assets(None, None, library, None, vgg, None, None)
-    near = _candidates(seen, assets, config)
-    assert near.textures.shape[0] == SHORTLIST < len(library)
-    found = blend_face(seen, near.textures, vgg, near.sketches, config=config)
-    exact = blend_face(seen, library.take(range(len(library))).textures, vgg, config=config)
-    places = jnp.array([library.names.index(name) for name in near.names[0]])
-    found = found.replace(weights=jnp.zeros(len(library)).at[places].set(found.weights))
-    assert apart(found, exact) < 0.02
+    monkeypatch.setattr("jaxface.database.disk.LARGE", 4)
+    faces = database.take(jnp.array([*range(0, 26, 2), 5, 40]))
+    pictures = np.asarray(faces.textures) / 255.0
+    records = [(f"face{index}", face, None, None, {}) for index, face in enumerate(pictures)]
+    save_database(tmp_path, records, source="a test")
+    on_disk, vgg, config = open_database(tmp_path, size=256), load_vgg(), ReconstructConfig()
+    write_features(on_disk.textures, tmp_path, vgg, config.correlation, SIDES)
+    on_disk = on_disk.with_features(open_features(tmp_path, 256, config.correlation, SIDES))
+    assets = Assets(
+        model=None, texels=None, database=on_disk, networks=None, vgg=vgg, noise=None, seams=None,
+        painted=None, bare_skin=None,
+    )  # fmt: skip
+    near = choose_faces(seen, on_disk, assets, config)
+    assert len(near.indices) == SHORTLIST < len(on_disk)
+    found = blend_face(seen, near, vgg, config.correlation)
+    exact = blend_face(seen, on_disk.take(range(len(on_disk))), vgg, config.correlation)
+    weights = jnp.zeros(len(on_disk)).at[found.faces].set(found.weights)
+    assert apart(found.replace(weights=weights), exact) < 0.02
