@@ -234,6 +234,7 @@ def test_gradient_of_correlations_in_float64(vgg):
         np.testing.assert_allclose(exact, slope, rtol=1e-4)
 
 
+@pytest.mark.thorough
 def test_bfloat16_changes_correlations_by_less_than_a_hundredth(vgg: dict) -> None:
     """Features of 8 bits, sums of 24; the default is not rounded."""
     config = CorrelationConfig()

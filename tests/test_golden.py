@@ -53,8 +53,13 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
     return float(-10 * np.log10(max(np.mean((a / 255.0 - b / 255.0) ** 2), 1e-12)))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "quality"), CASES)
+@pytest.mark.parametrize(
+    ("name", "quality"),
+    [
+        pytest.param(*case, marks=pytest.mark.slow if case == CASES[0] else pytest.mark.thorough)
+        for case in CASES
+    ],
+)
 def test_reconstruction_is_as_stored(name: str, quality: str) -> None:
     stored = np.load(GOLDEN)
     result = _reconstructed(name, quality)
