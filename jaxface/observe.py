@@ -10,7 +10,7 @@ from jaxface.fitting.fit import fit
 from jaxface.fitting.schemes import with_landmarks68
 from jaxface.landmarks.segmentation import SIZE, segment_padded
 from jaxface.precision import jit
-from jaxface.types import Assets, Crop, FaceCrop, Networks, Observation
+from jaxface.types import Assets, Crop, FaceCrop, FitResult, Networks, Observation
 from jaxface.unwrapping.unwrap import unwrap
 
 
@@ -19,7 +19,7 @@ def observe(
 ) -> Observation:
     """Returns what a photo shows of a face: the fit, and the photo in the canonical UV.
 
-    Pure, of one face: works under `jit`, `vmap` and `grad`; under none of them it is four jitted
+    Pure, of one face: works under `jit`, `vmap` and `grad`; under none of them it is five jitted
     programs. Differentiable in the crop, in the assets' face model and networks and in the numbers
     of `config`, as `fit` and `unwrap` are. Saito et al. (CVPR 2017), section 4.
 
@@ -51,7 +51,12 @@ def observe(
     unwrapped, fitted = unwrap(
         crop.srgb, fitted, model, assets.texels, person_mask=mask, config=config.unwrap
     )
-    return Observation(fit=crop.crop.fit_to_photo(fitted), unwrapped=unwrapped)
+    return Observation(fit=_in_photo(crop.crop, fitted), unwrapped=unwrapped)
+
+
+@jit
+def _in_photo(crop: Crop, fitted: FitResult) -> FitResult:
+    return crop.fit_to_photo(fitted)
 
 
 @jit
