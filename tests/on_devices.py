@@ -12,6 +12,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxface.config import ReconstructConfig
 from jaxface.crops import crop_face
@@ -22,6 +23,7 @@ from jaxface.images import read_photo
 from jaxface.landmarks.detector import detect
 from jaxface.loading import load_assets
 from jaxface.reconstruct import (
+    FACES,
     _mapped,
     device_mesh,
     infer,
@@ -98,10 +100,16 @@ def main() -> None:
         collectives[function.__name__] = COLLECTIVE.findall(program.as_text())
         return program
 
+    def shapes(function, axes, *arguments):
+        """The next program is compiled for what this one returns, without running it."""
+        found = jax.eval_shape(_mapped(function, axes, mesh), *arguments)
+        rows = NamedSharding(mesh, PartitionSpec(FACES))
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=rows), found)
+
     observed = compiled(observe, axes[:3], crops, shared, SMALL)
-    seen = observed(crops, shared, SMALL)
+    seen = shapes(observe, axes[:3], crops, shared, SMALL)
     inferred = compiled(infer, axes, seen, database, shared, SMALL)
-    result = inferred(seen, database, shared, SMALL)
+    result = shapes(infer, axes, seen, database, shared, SMALL)
     refined = compiled(refine, axes, result, database, shared, SMALL)
 
     def batch(members: list[FaceCrop]) -> list[Reconstruction]:

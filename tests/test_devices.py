@@ -45,7 +45,7 @@ def found() -> dict[str, Any]:
         text=True,
         env=environment,
         check=False,
-        timeout=900,
+        timeout=1800,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
