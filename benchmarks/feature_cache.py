@@ -26,7 +26,7 @@ from jaxface.cli.work import prepare_jax
 from jaxface.database import DiskDatabase, StoredFeatures
 from jaxface.features.correlations import cache_features
 from jaxface.images import read_photo
-from jaxface.infer import SIDES, blend_face
+from jaxface.infer import blend_face
 from jaxface.precision import jit
 from jaxface.rendering.color import linear_to_srgb
 from jaxface.types import Assets, BlendResult, FeatureCache, FeatureCaches, UnwrapResult
@@ -66,7 +66,7 @@ def main() -> None:
     start = time.perf_counter()
     half, full = (
         jax.block_until_ready(make(plain.textures, size=side, vgg=vgg, config=config.correlation))
-        for side in SIDES
+        for side in config.correlation.sides
     )
     cached = plain.replace(features=FeatureCaches(half, full))
     bytes_of_face = sum(value[0].size for value in half.values + full.values)
@@ -109,10 +109,10 @@ def on_disk(
         faces = DiskDatabase(folder, size=config.size)
         partial, mask = np.asarray(linear_to_srgb(seen.partial)), np.asarray(seen.skin_mask)
         chosen = faces.nearest(partial, mask)
-        for side, cache in zip(SIDES, caches, strict=True):
+        for side, cache in zip(config.correlation.sides, caches, strict=True):
             _scatter(folder / f"{side}.u8", count, chosen, cache.values)
             _scatter(folder / f"{side}.f32", count, chosen, cache.scales)
-        faces = faces.with_features(StoredFeatures(folder, count, config.correlation, SIDES))
+        faces = faces.with_features(StoredFeatures(folder, count, config.correlation))
 
         def blend() -> BlendResult:
             near = choose_faces(seen, faces, assets, config)

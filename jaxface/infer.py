@@ -35,8 +35,6 @@ from jaxface.types import (
     UnwrapResult,
 )
 
-SIDES = CorrelationConfig().sides
-"""Texels a side at which database faces are ranked and blended, if the config does not say."""
 SHORTLIST = 12
 """Faces that are blended; the others' weights are zero."""
 

@@ -48,12 +48,13 @@ def load_assets(
     face = load_model(model)
     faces = open_database(database, size=config.size)
     if config.feature_cache:
-        sides = config.correlation.sides
-        stored = open_features(database, config.size, config.correlation, sides)
+        stored = open_features(database, config.size, config.correlation)
         if isinstance(faces, DiskDatabase):
             faces = faces.with_features(stored)
         else:
-            half, full = (stored.take(range(len(faces.indices)), side) for side in sides)
+            half, full = (
+                stored.take(range(len(faces.indices)), side) for side in config.correlation.sides
+            )
             faces = faces.replace(features=FeatureCaches(half, full))
     texels = texel_map(face, config.size)
     return Assets(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 
 from jaxface.config import ReconstructConfig
 from jaxface.infer import finish
 from jaxface.precision import jit
-from jaxface.synthesis.optimize import Callback, synthesize, synthesize_stepwise
+from jaxface.synthesis.optimize import Callback, synthesize
 from jaxface.types import Assets, Database, Reconstruction
 
 
@@ -42,7 +40,7 @@ def refine(
         Array(0.0037, dtype=float32)
     """
     seen = result.unwrapped
-    arguments: Any = (
+    found = synthesize(
         jax.random.key(config.seed),
         seen.low_frequency,
         seen.partial,
@@ -50,19 +48,15 @@ def refine(
         database.textures,
         result.blend.weights,
         assets.vgg,
+        painted=assets.painted,
+        bare_skin=assets.bare_skin,
+        pixels_per_texel=seen.pixels_per_texel,
+        correlation=config.correlation,
+        composition=config.composition,
+        config=config.synthesis,
+        stepwise=stepwise,
+        callback=callback,
     )
-    options: dict[str, Any] = {
-        "painted": assets.painted,
-        "bare_skin": assets.bare_skin,
-        "pixels_per_texel": seen.pixels_per_texel,
-        "correlation": config.correlation,
-        "composition": config.composition,
-        "config": config.synthesis,
-    }
-    if stepwise:
-        found = synthesize_stepwise(*arguments, **options, callback=callback)
-    else:
-        found = synthesize(*arguments, **options)
     texture, maps = _finish(found.texture, seen, result.blend, database, assets, config)
     return result.replace(synthesis=found.replace(texture=texture), materials=maps)
 

@@ -45,7 +45,6 @@ LONG = {
     "reconstruct_video",
     "refine",
     "synthesize",
-    "synthesize_stepwise",
     "track",
     "unwrap",
 }

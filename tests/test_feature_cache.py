@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -22,13 +24,13 @@ from jaxface.features.correlations import (
     rank_database,
 )
 from jaxface.features.weights import load_vgg
-from jaxface.infer import SHORTLIST, SIDES, blend_face
+from jaxface.infer import SHORTLIST, blend_face
 from jaxface.loading import load_assets
 from jaxface.reconstruct import choose_faces
 from jaxface.rendering.color import srgb_to_linear
 from jaxface.types import Assets, BlendResult, Database, FeatureCaches, UnwrapResult
 
-CONFIG, SIZE = CorrelationConfig(layers=("relu1_1", "relu2_1"), cells=2), 32
+CONFIG, SIZE = CorrelationConfig(layers=("relu1_1", "relu2_1"), cells=2, blend_side=32), 32
 
 
 @pytest.fixture(scope="module")
@@ -68,16 +70,16 @@ def test_they_are_read_as_they_were_written(tmp_path, textures) -> None:
     faces = [(f"face{index}", face / 255.0, None, None, {}) for index, face in enumerate(textures)]
     save_database(tmp_path, faces, source="a test")
     with pytest.raises(AssetError, match="jaxface database cache-features"):
-        open_features(tmp_path, 64, CONFIG, (16, 32))
+        open_features(tmp_path, 64, CONFIG)
     database, vgg, counts = load_database(tmp_path, size=64), load_vgg(), []
     for _ in range(2):  # the second takes the place of the first
         write_features(
-            *(database.textures, tmp_path, vgg, CONFIG, (16, 32)),
+            *(database.textures, tmp_path, vgg, CONFIG),
             lambda *count: counts.append(count),
         )
     assert counts == [(5, 5), (5, 5)]
-    stored = open_features(tmp_path, 64, CONFIG, (16, 32))
-    for side in (16, 32):
+    stored = open_features(tmp_path, 64, CONFIG)
+    for side in CONFIG.sides:
         exact = cache_features(database.textures, side, vgg, CONFIG)
         found = stored.take([4, 1], side)
         for value, other in zip(
@@ -88,10 +90,10 @@ def test_they_are_read_as_they_were_written(tmp_path, textures) -> None:
             )
     assert sorted(path.name for path in tmp_path.glob("*features*")) == ["features-64"]
     with pytest.raises(AssetError, match="other faces or settings"):
-        open_features(tmp_path, 64, CorrelationConfig(), (16, 32))
+        open_features(tmp_path, 64, replace(CONFIG, pooling="average"))
     save_database(tmp_path, faces[:4], source="a test")
     with pytest.raises(AssetError, match="other faces or settings"):
-        open_features(tmp_path, 64, CONFIG, (16, 32))
+        open_features(tmp_path, 64, CONFIG)
 
 
 def test_without_a_cache_one_sentence_says_how_to_make_it(tmp_path, monkeypatch) -> None:
@@ -125,7 +127,7 @@ def apart(found: BlendResult, exact: BlendResult) -> float:
 def test_weights_are_within_two_hundredths_of_the_exact_ones(database, seen) -> None:
     """Of all faces of the default database."""
     vgg, config = load_vgg(), CorrelationConfig()
-    half, full = (cache_features(database.textures, side, vgg, config) for side in SIDES)
+    half, full = (cache_features(database.textures, side, vgg, config) for side in config.sides)
     cached = database.replace(features=FeatureCaches(half, full))
     found, exact = (blend_face(seen, faces, vgg, config) for faces in (cached, database))
     assert apart(found, exact) < 0.02
@@ -143,8 +145,8 @@ def test_a_large_database_reads_the_features_of_those_that_look_alike(
     records = [(f"face{index}", face, None, None, {}) for index, face in enumerate(pictures)]
     save_database(tmp_path, records, source="a test")
     on_disk, vgg, config = open_database(tmp_path, size=256), load_vgg(), ReconstructConfig()
-    write_features(on_disk.textures, tmp_path, vgg, config.correlation, SIDES)
-    on_disk = on_disk.with_features(open_features(tmp_path, 256, config.correlation, SIDES))
+    write_features(on_disk.textures, tmp_path, vgg, config.correlation)
+    on_disk = on_disk.with_features(open_features(tmp_path, 256, config.correlation))
     assets = Assets(
         model=None, texels=None, database=on_disk, networks=None, vgg=vgg, noise=None, seams=None,
         painted=None, bare_skin=None,

@@ -79,9 +79,11 @@ def start(folder: Path, cache: Path) -> tuple[int, int, str]:
 
 def test_a_second_start_loads_what_the_first_traced(tmp_path: Path) -> None:
     folder, cache = tmp_path / "programs", tmp_path / "jax"
+    # Of the five, two differ in the shape of an argument that is not used: they are compiled to the
+    # same, which JAX's cache gives the second, and what comes from there cannot be kept.
     loaded, traced, values = start(folder, cache)
     assert (loaded, traced) == (0, 5)
-    assert start(folder, cache) == (5, 0, values)
+    assert start(folder, cache) == (4, 1, values)
 
 
 @pytest.fixture
@@ -93,8 +95,8 @@ def store(tmp_path: Path):
     use_program_store(None)
 
 
-def exported(store: Programs) -> set[Path]:
-    return set(store.folder.glob("*.exported"))
+def stored(store: Programs, kind: str = "call") -> set[Path]:
+    return set(store.folder.glob(f"*.{kind}"))
 
 
 @pytree
@@ -119,11 +121,11 @@ def test_calls_are_told_apart_by_types_and_static_values_alone(store: Programs) 
     one = jnp.ones(())
     assert scaled(one, _Settings()) == 6
     assert scaled(2 * one, _Settings(weight=5.0)) == 30  # other values: the same program
-    assert len(exported(store)) == 1
+    assert len(stored(store)) == 1
     assert scaled(one, _Settings(count=1)) == 2
     assert scaled(one, _Settings(), times=4) == 24
     assert scaled(np.float32(1), _Settings(weight=jnp.float32(2))) == 6
-    assert len(exported(store)) == 4
+    assert len(stored(store)) == 4
     use_program_store(None)
     assert scaled(one, _Settings(), times=4) == 24
 
@@ -131,9 +133,9 @@ def test_calls_are_told_apart_by_types_and_static_values_alone(store: Programs) 
 def test_what_is_traced_is_no_call_of_its_own(store: Programs) -> None:
     function = jit(_scaled)
     slope = jax.grad(lambda weight: function(jnp.ones(()), _Settings(weight=weight)))(2.0)
-    assert float(slope) == 3 and not exported(store)
+    assert float(slope) == 3 and not stored(store)
     rows = jax.vmap(lambda x: function(x, _Settings()))(jnp.arange(3.0))
-    assert rows.tolist() == [0, 6, 12] and not exported(store)
+    assert rows.tolist() == [0, 6, 12] and not stored(store)
 
 
 def test_another_source_or_setting_makes_another_program(
@@ -142,7 +144,8 @@ def test_another_source_or_setting_makes_another_program(
     scaled(jnp.ones(()), _Settings())
     monkeypatch.setattr(programs, "_source", lambda: "another")
     scaled(jnp.ones(()), _Settings())
-    assert len(exported(store)) == 2
+    assert len(stored(store)) == 2
+    assert len(stored(store, "program")) == 1  # what is still the same is not compiled again
     with jax.default_matmul_precision("highest"):
         assert Programs(store.folder.parent).folder != store.folder
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
@@ -154,19 +157,20 @@ def test_two_stores_share_a_folder(store: Programs, tmp_path: Path) -> None:
     assert scaled(jnp.ones(()), _Settings()) == 6
     use_program_store(Programs(tmp_path))
     assert scaled(jnp.ones(()), _Settings(weight=5.0)) == 15
-    assert len(exported(store)) == 1
+    assert len(stored(store)) == 1
     assert not list(store.folder.glob("*.tmp"))
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:50], lambda data: data[::-1], lambda _: b""])
 def test_a_damaged_program_is_made_again(store: Programs, damage: Any) -> None:
     assert scaled(jnp.ones(()), _Settings()) == 6
-    (file,) = exported(store)
-    whole = file.read_bytes()
-    file.write_bytes(damage(whole))
+    (file,) = stored(store, "program")
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(ValueError, match="damaged"):
+        programs._read(file)
     use_program_store(Programs(store.folder.parent))
     assert scaled(jnp.ones(()), _Settings()) == 6
-    assert len(file.read_bytes()) == len(whole)
+    assert float(programs._read(file)(jnp.ones(()), _Settings())) == 6
 
 
 def test_a_folder_that_fills_up_costs_no_result(
@@ -177,7 +181,7 @@ def test_a_folder_that_fills_up_costs_no_result(
 
     monkeypatch.setattr(programs, "_write", full)
     assert scaled(jnp.ones(()), _Settings()) == 6
-    assert not exported(store)
+    assert not stored(store)
     with pytest.raises(OSError, match="No space"):
         Programs(store.folder.parent)
 
@@ -188,7 +192,7 @@ def test_functions_that_their_names_do_not_tell_are_not_stored(store: Programs, 
         return x + 1
 
     assert float(jit(nested if kind == "nested" else elsewhere)(jnp.zeros(()))) == 1
-    assert not exported(store)
+    assert not stored(store)
 
 
 def elsewhere(x: jax.Array) -> jax.Array:
@@ -249,7 +253,7 @@ def test_a_start_keeps_its_programs_in_the_users_cache(tmp_path: Path) -> None:
     """JAX's cache belongs to the same device and libraries."""
     folder, cache = map(Path, prepare(JAXFACE_CACHE=str(tmp_path)))
     assert folder.parent == tmp_path / "programs" and cache == folder / "jax"
-    assert list(folder.glob("*.exported")) and list(cache.iterdir())
+    assert list(folder.glob("*.program")) and list(cache.iterdir())
 
 
 @pytest.mark.slow

@@ -31,7 +31,6 @@ from jaxface.synthesis import (
     quilt,
     soft_mask,
     synthesize,
-    synthesize_stepwise,
 )
 from jaxface.synthesis.objective import precondition
 
@@ -73,7 +72,7 @@ def problem(textures) -> tuple:
 
 @pytest.fixture(scope="module")
 def result(problem, vgg):
-    return synthesize_stepwise(KEY, *problem, vgg, **GIVEN)
+    return synthesize(KEY, *problem, vgg, **GIVEN, stepwise=True)
 
 
 def test_the_seen_is_kept(problem, result):
@@ -120,12 +119,13 @@ def test_optimisation_brings_correlations_nearer_to_the_blend(upper, vgg):
     composed = compose(KEY, *known, bare_skin=bare, config=composition, completions=3)
     faces, weights = 255 * linear_to_srgb(composed.completions), composed.face_weights
     target = blended_correlations(faces, weights, vgg, CORRELATION, side=SIZE, faces=len(weights))
-    result = synthesize_stepwise(
+    result = synthesize(
         *(KEY, *known, vgg),
         bare_skin=bare,
         correlation=CORRELATION,
         composition=composition,
         config=replace(CONFIG, alpha=100.0),
+        stepwise=True,
     )
 
     def distance(texture):
@@ -338,12 +338,13 @@ def test_from_far_the_preconditioner_spares_steps(vgg):
 
     def least(smooth: float | None) -> float:
         config = replace(CONFIG, levels=((1.0, 8),), smooth=smooth)
-        found = synthesize_stepwise(
+        found = synthesize(
             *(KEY, low, low, 0 * everywhere, 255 * one[None], jnp.ones(1), vgg),
             correlation=CORRELATION,
             composition=replace(COMPOSITION, tone_sigma=96.0),
             config=config,
             target=lambda side: correlate(other, everywhere, vgg, CORRELATION),
+            stepwise=True,
         )
         return float(found.losses[-1])
 
@@ -351,7 +352,7 @@ def test_from_far_the_preconditioner_spares_steps(vgg):
 
 
 def test_same_inputs_same_bits(problem, result, vgg):
-    again = synthesize_stepwise(KEY, *problem, vgg, **GIVEN)
+    again = synthesize(KEY, *problem, vgg, **GIVEN, stepwise=True)
     np.testing.assert_array_equal(result.texture, again.texture)
 
 
@@ -369,10 +370,11 @@ def test_a_loop_of_the_host_is_the_same_as_one_of_the_device(problem, result, vg
 def test_progress_reaches_one(problem, vgg):
     reports = []
     config = SynthesisConfig(levels=((0.5, 2), (1.0, 2)))
-    result = synthesize_stepwise(
+    result = synthesize(
         *(KEY, *problem, vgg),
         correlation=CORRELATION,
         config=config,
+        stepwise=True,
         callback=lambda loss, done: reports.append((float(loss), done)),
     )
     losses, fractions = zip(*reports, strict=True)
@@ -382,7 +384,7 @@ def test_progress_reaches_one(problem, vgg):
 
 def test_the_papers_form_changes_seen_texels_too(problem, vgg):
     config = SynthesisConfig(levels=((1.0, 4),), method="paper", content_layer="relu3_1")
-    found = synthesize_stepwise(KEY, *problem, vgg, correlation=CORRELATION, config=config)
+    found = synthesize(*(KEY, *problem, vgg), correlation=CORRELATION, config=config, stepwise=True)
     change = np.abs(found.texture - problem[0]).max((0, 2))
     assert (change > 0).mean() > 0.9
 

@@ -129,7 +129,6 @@ def cache_features(
     from jaxface.config import ReconstructConfig
     from jaxface.database import open_database, write_features
     from jaxface.features.weights import load_vgg
-    from jaxface.infer import SIDES
 
     prepare_jax(None)
     config = ReconstructConfig.for_quality(size=size).correlation
@@ -141,7 +140,6 @@ def cache_features(
             folder,
             load_vgg(),
             config,
-            SIDES,
             tell=lambda done, total: progress.update(task, completed=done, total=total),
         )
     print(f"Use it by `jaxface reconstruct --feature-cache --size {size}`: {place}.")

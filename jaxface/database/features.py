@@ -43,10 +43,10 @@ class StoredFeatures:
         scales: numbers of every face at each side.
     """
 
-    def __init__(self, folder: Path, count: int, config: CorrelationConfig, sides: Sequence[int]):
+    def __init__(self, folder: Path, count: int, config: CorrelationConfig):
         self.layers = config.layers
         self.shapes, self.values, self.scales = {}, {}, {}
-        for side in sides:
+        for side in config.sides:
             self.shapes[side] = shapes = _shapes(side, config)
             row = sum(int(np.prod(shape)) for shape in shapes)
             file = folder / f"{side}.u8"
@@ -69,20 +69,18 @@ class StoredFeatures:
         )
 
 
-def open_features(
-    path: str | Path | None, size: int, config: CorrelationConfig, sides: Sequence[int]
-) -> StoredFeatures:
+def open_features(path: str | Path | None, size: int, config: CorrelationConfig) -> StoredFeatures:
     """Returns the feature cache of a database's textures of a size. Host function.
 
     Raises:
         AssetError: there are none, or they are of other faces or layers.
     """
-    folder, stamp = _place(path, size), _stamp(path, size, config, sides)
+    folder, stamp = _place(path, size), _stamp(path, size, config)
     try:
         found = json.loads((folder / "stamp.json").read_text())
         if found != stamp:
             raise ValueError("made from other faces or settings")
-        return StoredFeatures(folder, stamp["faces"], config, sides)
+        return StoredFeatures(folder, stamp["faces"], config)
     except (OSError, ValueError) as error:
         where = "" if path is None else f" {path}"
         raise AssetError(
@@ -96,7 +94,6 @@ def write_features(
     path: str | Path | None,
     vgg: Mapping[str, Any],
     config: CorrelationConfig,
-    sides: Sequence[int],
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
     """Writes the feature cache of a database and returns its folder; an earlier one is replaced.
@@ -105,8 +102,7 @@ def write_features(
         textures: all of the database's, sRGB.
         path: its folder; the embedded one if None.
         vgg: weights of VGG-16.
-        config: layers and pooling.
-        sides: at which faces are compared.
+        config: layers, pooling and the sides at which faces are compared.
         tell: takes how many faces are done, and of how many.
 
     Raises:
@@ -120,14 +116,14 @@ def write_features(
         work.mkdir(parents=True)
         for start in range(0, len(textures), _AT_ONCE):
             part = jnp.asarray(textures[start : start + _AT_ONCE])
-            for side in sides:
+            for side in config.sides:
                 cached = _cache(part, size=side, vgg=vgg, config=config)
                 for kind, leaves in (("u8", cached.values), ("f32", cached.scales)):
                     flat = [np.asarray(leaf).reshape(len(part), -1) for leaf in leaves]
                     with open(work / f"{side}.{kind}", "ab") as stream:
                         stream.write(np.concatenate(flat, 1).tobytes())
             tell(start + len(part), len(textures))
-        (work / "stamp.json").write_text(json.dumps(_stamp(path, size, config, sides)))
+        (work / "stamp.json").write_text(json.dumps(_stamp(path, size, config)))
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(work, folder)
     except OSError as error:
@@ -141,15 +137,13 @@ def _place(path: str | Path | None, size: int) -> Path:
     return (cache_folder() if path is None else Path(path)) / f"features-{size}"
 
 
-def _stamp(
-    path: str | Path | None, size: int, config: CorrelationConfig, sides: Sequence[int]
-) -> dict[str, Any]:
+def _stamp(path: str | Path | None, size: int, config: CorrelationConfig) -> dict[str, Any]:
     folder = assets.path("database") if path is None else Path(path)
     return {
         "list": assets.checksum(folder / LIST),
         "faces": len(read_list(folder)["faces"]),
         "size": size,
-        "sides": list(sides),
+        "sides": list(config.sides),
         "layers": list(config.layers),
         "pooling": config.pooling,
     }

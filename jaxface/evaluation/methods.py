@@ -27,7 +27,7 @@ from jaxface.morphable.albedo import albedo_texture
 from jaxface.reconstruct import reconstruct
 from jaxface.refine import refine
 from jaxface.rendering.color import linear_to_srgb, srgb_to_linear
-from jaxface.synthesis import compose, soft_mask, synthesize_stepwise
+from jaxface.synthesis import compose, soft_mask, synthesize
 from jaxface.types import (
     Assets,
     Correlations,
@@ -275,7 +275,7 @@ def synthesize_for(
         textures: the database's, sRGB 0..255.
         weights: of them; our simplex weights if missing.
     """
-    result = synthesize_stepwise(
+    result = synthesize(
         jax.random.key(case.config.seed),
         case.seen.low_frequency,
         case.seen.partial,
@@ -290,6 +290,7 @@ def synthesize_for(
         composition=case.config.composition,
         config=case.config.synthesis,
         target=target,
+        stepwise=True,
     )
     return np.asarray(result.texture)
 

@@ -7,7 +7,7 @@ from jaxface.synthesis.config import (
     SynthesisConfig,
     synthesis_levels,
 )
-from jaxface.synthesis.optimize import blended_correlations, synthesize, synthesize_stepwise
+from jaxface.synthesis.optimize import blended_correlations, synthesize
 from jaxface.synthesis.quilt import choose_patches, quilt
 from jaxface.synthesis.seams import level_seams, seam_pairs
 
@@ -25,5 +25,4 @@ __all__ = [
     "soft_mask",
     "synthesis_levels",
     "synthesize",
-    "synthesize_stepwise",
 ]

@@ -52,6 +52,8 @@ def synthesize(
     composition: CompositionConfig = CompositionConfig(),
     config: SynthesisConfig = SynthesisConfig(),
     target: Callable[[int], Correlations] | None = None,
+    stepwise: bool = False,
+    callback: Callable[[Array, float], None] | None = None,
 ) -> SynthesisResult:
     """Returns the texture of least content + alpha * correlation distance, and the losses.
 
@@ -77,6 +79,10 @@ def synthesize(
         composition: settings of the start.
         config: settings.
         target: the correlations wanted at a side, in place of the blended ones.
+        stepwise: a loop on the host over the same jitted step, for the CPU, where a loop of XLA's
+            makes a convolution step more than twice as slow.
+        callback: of a stepwise loop: called after each step with the least loss so far, which may
+            still be being computed, and the fraction of all steps' work that is done.
 
     Example:
         >>> synthesize(
@@ -94,73 +100,12 @@ def synthesize(
         config=config,
     )
 
-    def run(level: Level, state: _State, steps: int, _: float) -> tuple[_State, Array]:
-        return _scan(level, state, vgg, correlation, config, steps=steps)
-
-    return _optimise(problem, vgg, correlation, config, target, run)
-
-
-def synthesize_stepwise(
-    key: Key[Array, ""],
-    low_frequency: Float[Array, "T T 3"],
-    partial_linear: Float[Array, "T T 3"],
-    mask: Float[Array, "T T"],
-    textures: Textures,
-    weights: Float[Array, " K"],
-    vgg: Mapping[str, Any],
-    *,
-    painted: Float[Array, "T T"] | None = None,
-    bare_skin: Float[Array, "T T"] | None = None,
-    pixels_per_texel: Float[Array, "T T"] | None = None,
-    correlation: CorrelationConfig = CorrelationConfig(),
-    composition: CompositionConfig = CompositionConfig(),
-    config: SynthesisConfig = SynthesisConfig(),
-    target: Callable[[int], Correlations] | None = None,
-    callback: Callable[[Array, float], None] | None = None,
-) -> SynthesisResult:
-    """Returns `synthesize`'s result by a loop on the host over the same jitted step.
-
-    For the CPU, where a loop of XLA's makes a convolution step more than twice as slow, and for
-    reports of progress. Differentiable like `synthesize` if there is no callback, but each step is
-    traced by itself. Saito et al. 2017, equation 5. Arguments as of `synthesize`.
-
-    Args:
-        key: any random key, of the composition.
-        low_frequency: linear RGB.
-        partial_linear: linear RGB.
-        mask: 0..1.
-        textures: sRGB 0..255.
-        weights: on the simplex.
-        vgg: weights of VGG-16.
-        painted: 1 where the texture stays as composed, 0 elsewhere.
-        bare_skin: 1 where the person's grain may be continued, 0 elsewhere.
-        pixels_per_texel: width of a texel in pixels of the photo.
-        correlation: as used by `correlate`.
-        composition: settings of the start.
-        config: settings.
-        target: the correlations wanted at a side.
-        callback: called after each step with the least loss so far, which may still be being
-            computed, and the fraction of all steps' work that is done.
-
-    Example:
-        >>> synthesize_stepwise(
-        ...     *(jax.random.key(0), seen.low_frequency, seen.partial, seen.skin_mask),
-        ...     *(textures, weights, vgg),
-        ...     callback=lambda loss, done: print(f"{100 * done:.0f} %: {loss:.4f}"),
-        ... )  # doctest: +SKIP
-    """
-    problem = _prepare(
-        *(key, low_frequency, partial_linear, mask, textures, weights),
-        painted=painted,
-        bare_skin=bare_skin,
-        pixels_per_texel=pixels_per_texel,
-        composition=composition,
-        config=config,
-    )
     total, done = sum(steps * fraction**2 for fraction, steps in config.levels), 0.0
 
     def run(level: Level, state: _State, steps: int, fraction: float) -> tuple[_State, Array]:
         nonlocal done
+        if not stepwise:
+            return _scan(level, state, vgg, correlation, config, steps=steps)
         constant = steps - _differentiated_steps(steps, config)
         losses = []
         for step in range(steps):
