@@ -25,7 +25,7 @@ from typing import Any
 import jax
 
 from jaxface.batch import FaceWorker, Item, find_photos, run_photos
-from jaxface.batch.faces import Work
+from jaxface.batch.faces import Job
 from jaxface.cli.work import prepare_jax
 from jaxface.config import ReconstructConfig
 from jaxface.loading import load_assets
@@ -45,23 +45,23 @@ class Traced(FaceWorker):
         self.spans.append((name, since, until, threading.current_thread().name))
         return result
 
-    def prepare(self, item: Item, key: str) -> list[Work]:
+    def prepare(self, item: Item, key: str) -> list[Job]:
         """Decodes and detects."""
         return self._note("prepare", super().prepare, item, key)
 
-    def compute(self, works: list[Work], check: Callable[[], None]) -> Sequence[Any]:
+    def compute(self, jobs: list[Job], check: Callable[[], None]) -> Sequence[Any]:
         """Runs the stages, until their results are there."""
 
         def whole() -> Sequence[Any]:
-            results = super(Traced, self).compute(works, check)
+            results = super(Traced, self).compute(jobs, check)
             results[0][0]()
             return results
 
         return self._note("compute", whole)
 
-    def finish(self, work: Work, result: Any) -> dict[str, Any]:
+    def finish(self, job: Job, result: Any) -> dict[str, Any]:
         """Encodes and writes."""
-        return self._note("finish", super().finish, work, result)
+        return self._note("finish", super().finish, job, result)
 
 
 def report(spans: list[tuple[str, float, float, str]], faces: int, batch: int) -> str:

@@ -45,8 +45,8 @@ def begin(
     pixels = objective.pixels
     # The light that explains the pixels best, as the fit's own start has it.
     x = objective.prior.mean.at[:POSE].set(pose)
-    light = pixels.on(pixels.picture[0]).at(x, objective.frame).lighting(x, pixels.layout)
-    finest = objective.replace(pixels=pixels.replace(picture=pixels.picture[-1]))
+    light = pixels.on(pixels.image[0]).at(x, objective.frame).lighting(x, pixels.layout)
+    finest = objective.replace(pixels=pixels.replace(image=pixels.image[-1]))
     return x.at[-len(light) :].set(light), finest
 
 

@@ -6,10 +6,10 @@ Each face t in turn is taken out and composed from the others, in octaves of log
 low-frequency albedo l is the albedo model's least-squares fit, m the mean of the others that are
 nearest to l, f the nearest one. Estimated are, each on the texels where the composition uses it,
 
-    overlap_removed b         t = m + (1 - b) l         octaves coarser than the grain
-    mean_detail_gain a        t = (1 - b) l + a m + c softclip(f - m)      grain off bare skin
-    individual_detail_gain c  the same
-    unseen_grain_gain         RMS of grain over local contrast, sides of the face over its front
+    duplicate_detail_fraction b  t = m + (1 - b) l      octaves coarser than the grain
+    mean_detail_gain a           t = (1 - b) l + a m + c softclip(f - m)   grain off bare skin
+    individual_detail_gain c     the same
+    unseen_grain_gain            RMS of grain over local contrast, sides of the face over its front
 
 and printed beside the values in use, as median and quartiles over faces.
 
@@ -101,8 +101,8 @@ def gains(
         where = (skin * (1 - bare))[..., None] * is_grain
         pair = jnp.stack([m, soft_clip(f - m, config.max_individual_detail)])
         fine[0] += jnp.einsum("atuc,btuc->ab", pair * where, pair)
-        rest = t - (1 - config.overlap_removed) * low_band
-        fine[1] += jnp.einsum("atuc,tuc->a", pair * where, rest)
+        residual = t - (1 - config.duplicate_detail_fraction) * low_band
+        fine[1] += jnp.einsum("atuc,tuc->a", pair * where, residual)
         grain, level = grain + is_grain * (t - m), level + is_grain * m
     mean_gain, individual_gain = jnp.linalg.solve(fine[0] + 1e-9 * jnp.eye(2), fine[1])
 
@@ -138,7 +138,12 @@ def main() -> None:
     )
     print("| setting | in use | median | quartiles |")
     print("| --- | --- | --- | --- |")
-    names = "overlap_removed", "mean_detail_gain", "individual_detail_gain", "unseen_grain_gain"
+    names = (
+        "duplicate_detail_fraction",
+        "mean_detail_gain",
+        "individual_detail_gain",
+        "unseen_grain_gain",
+    )
     for name, values in zip(names, rows.T, strict=True):
         low, median, high = np.percentile(values, (25, 50, 75))
         print(f"| `{name}` | {getattr(config, name)} | {median:.2f} | {low:.2f} to {high:.2f} |")

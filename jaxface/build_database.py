@@ -6,6 +6,7 @@ which the database's list keeps, so that a second run does not try again.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -52,6 +53,11 @@ def prepare(folder: Path, *, source: str, resume: bool) -> None:
         raise InputError(f"{folder} cannot be written: {error.strerror}.") from error
 
 
+def face_name(file: Path) -> str:
+    """Returns the name of a picture's face: its stem, `_` in place of what a name may not hold."""
+    return re.sub(r"[^\w-]", "_", file.stem)
+
+
 def find_pictures(paths: Iterable[Path]) -> list[Path]:
     """Returns the pictures among files and in folders, sorted. Raises `InputError` if none."""
     found: list[Path] = []
@@ -83,7 +89,8 @@ def add_portraits(
     for photo in photos:
         listing = read_list(folder)
         known = {entry["name"] for entry in listing["faces"]} | set(listing.get("rejected", {}))
-        if photo.stem in known:
+        name = face_name(photo)
+        if name in known or photo.stem in known:
             continue
         try:
             result = _reconstruct(photo, assets, config)
@@ -93,12 +100,12 @@ def add_portraits(
         if reason is None:
             texture = np.asarray(linear_to_srgb(result.synthesis.texture))
             seen = float(result.unwrapped.skin_mask.mean())
-            add_face(folder, photo.stem, texture, about={"portrait": photo.name, "seen": seen})
+            add_face(folder, name, texture, metadata={"portrait": photo.name, "seen": seen})
             added += 1
         else:
-            rejected = {**listing.get("rejected", {}), photo.stem: reason}
+            rejected = {**listing.get("rejected", {}), name: reason}
             write_list(folder, listing | {"rejected": rejected})
-        on_face(photo.stem, reason)
+        on_face(name, reason)
     return added
 
 
@@ -142,21 +149,23 @@ def add_skins(folder: Path, files: list[Path], assets: Assets, on_face: OnFace) 
     known = {entry["name"] for entry in read_list(folder)["faces"]}
     added = 0
     for file in files:
-        if file.stem in known:
+        name = face_name(file)
+        if name in known or file.stem in known:
             continue
         try:
             picture = iio.imread(file, plugin="pillow", mode="RGB").astype(np.float32) / 255
         except (OSError, ValueError) as error:
-            on_face(file.stem, f"it is no picture ({error})")
+            on_face(name, f"it is no picture ({error})")
             continue
-        skin = makehuman.Skin(file.stem, dark=False, old=False, picture=picture)
+        skin = makehuman.Skin(name, dark=False, old=False, picture=picture)
         srgb = makehuman.resample(skin, where)
         linear = np.where(srgb < 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
         linear = mouth_colours.lay_over(linear, where)
         linear[eyes] = mean[eyes]
         texture = np.asarray(linear_to_srgb(jnp.asarray(linear, jnp.float32)))
-        add_face(folder, file.stem, makehuman.dilate(texture, where), about={"skin": file.name})
-        on_face(file.stem, None)
+        texture = makehuman.dilate(texture, where)
+        add_face(folder, name, texture, metadata={"skin": file.name})
+        on_face(name, None)
         added += 1
     return added
 

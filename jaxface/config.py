@@ -1,4 +1,4 @@
-"""Settings of the whole chain."""
+"""Settings of all stages."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ SIZES = {"draft": 256, "standard": 512, "high": 1024}
 
 @pytree
 class ReconstructConfig:
-    """Settings of `reconstruct`; `for_quality` makes consistent ones.
+    """Settings of `reconstruct`; `for_quality` returns consistent ones.
 
-    A pytree: what changes a program's structure is static, every number is a leaf. Changing a
-    number compiles nothing again, and `vmap` and `grad` go over it.
+    A pytree: what decides a program's structure is static; other numbers are leaves, so that
+    changing one recompiles nothing and `vmap` and `grad` apply.
 
     Attributes:
         quality: `draft`, `standard` or `high`.
-        method: `default`, or `paper` for the paper's plain form.
+        method: `default`, or `paper` for that of Saito et al.
         size: texture side in texels.
-        refine: optimise the composed texture for the blended correlations; the paper's form always
-            does.
-        feature_cache: take the database's features from its cache; see
-            `jaxface database cache-features`.
-        seed: chooses where the grain of unseen skin is taken from; the same seed and inputs give
+        refine: optimise the texture for the blended correlations after `infer`; always true for
+            `paper`.
+        feature_cache: read the VGG-16 features of the database from its cache
+            (`jaxface database cache-features`) in place of running the network.
+        seed: of the random choice of source patches for unseen grain; the same seed and inputs give
             the same bits on one device.
         fit: settings of the fit.
         unwrap: settings of the unwrapping.
-        correlation: what is correlated.
+        correlation: settings of the feature correlations.
         composition: settings of the composition.
         synthesis: settings of the optimisation.
-        materials: settings of relief and gloss.
+        materials: settings of relief, roughness and specular.
     """
 
     quality: Quality = static(default="standard")
@@ -74,15 +74,15 @@ class ReconstructConfig:
         Args:
             quality: `draft`, `standard` or `high`.
             method: `default` or `paper`.
-            size: texture side, texels; the quality's own if not given.
-            alpha: weight of the correlation term; the method's own if not given.
-            seed: of the placement of unseen grain.
+            size: texture side, texels; the quality's if not given.
+            alpha: weight of the correlation term of the optimisation; the method's if not given.
+            seed: of the choice of source patches for unseen grain.
             refine: optimise the composed texture.
             bfloat16: VGG-16 in bfloat16, for GPU and TPU; float32 otherwise.
-            feature_cache: take the database's features from its cache.
+            feature_cache: read the database's features from its cache.
 
         Raises:
-            InputError: a name that does not exist, or settings that do not go together.
+            InputError: an unknown name or size, or settings that exclude each other.
         """
         if quality not in get_args(Quality):
             raise InputError(f"--quality is draft, standard or high, not {quality!r}.")

@@ -1,4 +1,4 @@
-"""The square of a photo around a face, at a standard size: what the chain of stages takes."""
+"""Crops: the square of a photo around a face at a standard size, the input of the stages."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from jaxface.rendering.crop import repeat_edge, resample
 from jaxface.types import Crop, FaceCrop
 from jaxface.unwrapping.exposure import SKIN
 
-# The square's side in sides of the landmarks' own crop, and its pixels a side.
-HEAD, WORKING_SIZES = 1.7, (512, 1024)
-_GREY = 2 / 255  # mean spread of the channels, sRGB, up to which a photo has no colours
+HEAD = 1.7  # side of the square over that of the landmark network's crop: the head and some margin
+WORKING_SIZES = (512, 1024)  # pixels a side
+_GREY = 2 / 255  # sRGB; greatest mean of max - min over the channels of a greyscale photo
 
 
 def crop_face(
@@ -30,21 +30,21 @@ def crop_face(
     blendshapes: Float[np.ndarray | Array, "52"] | None = None,
     focal: float | None = None,
 ) -> FaceCrop:
-    """Returns a face of a photo as the stages take it. Host function.
+    """Returns the square around a face, the input of the stages. Host function.
 
-    The square has 512 or 1024 pixels a side, whichever shows all that the photo does, so that
-    programs are few. That of a photo without colours gets the hue of average skin: the face would
-    be ashen otherwise.
+    It has 512 pixels a side or, if that would lower the photo's resolution, 1024; two sizes, so
+    that few programs are compiled. A greyscale photo gets the hue of average skin at the same
+    luminance: the face would be grey otherwise.
 
     Args:
         photo_srgb: 0..1.
         landmarks: 478, 468 or 68 points in pixels; NaN where one is missing.
         blendshapes: `Detection.blendshapes`, 0..1.
-        focal: focal length in pixels, where it is known.
+        focal: focal length in pixels, if it is known.
 
     Raises:
-        InputError: the photo is too large, the number of landmarks is not one that is known, or
-            fewer than three are there.
+        InputError: the photo is too large, there are not 478, 468 or 68 landmarks, or fewer than
+            three of them are not NaN.
 
     Example:
         >>> points = np.random.default_rng(0).uniform(20, 60, (478, 2))
@@ -67,12 +67,12 @@ def crop_padded(
     blendshapes: Float[np.ndarray | Array, "52"] | None = None,
     focal: float | None = None,
 ) -> FaceCrop:
-    """Returns what `crop_face` does of a photo that is on the device already. Host function.
+    """Returns the same as `crop_face`, of a padded photo on the device. Host function.
 
     Args:
         photo: sRGB 0..1, padded (`pad_photo`).
         extent: true `(height, width)`, pixels, as `pad_photo` returns it.
-        shape: the same on the host.
+        shape: the same as Python integers.
         landmarks: as for `crop_face`.
         blendshapes: as for `crop_face`.
         focal: as for `crop_face`.
@@ -83,10 +83,10 @@ def crop_padded(
     points = with_irises(np.asarray(landmarks, np.float32)[:, :2])
     if len(points) not in (478, 68):
         raise InputError(f"There are {len(points)} landmarks; 478, 468 or 68 are used.")
-    there = points[np.isfinite(points).all(1)]
-    if len(there) < 3:
-        raise InputError(f"Only {len(there)} landmarks are there; a fit needs three and more.")
-    low, high = there.min(0), there.max(0)
+    finite = points[np.isfinite(points).all(1)]
+    if len(finite) < 3:
+        raise InputError(f"Only {len(finite)} landmarks are there; a fit needs three and more.")
+    low, high = finite.min(0), finite.max(0)
     side = HEAD * ENLARGE * max(float((high - low).max()), 1.0)
     size = next((s for s in WORKING_SIZES if s >= side), WORKING_SIZES[-1])
     scale = np.float32(min(size / side, 1.0))
@@ -108,12 +108,12 @@ def crop_padded(
 def _cut(
     photo: Float[Array, "H W 3"], extent: Float[Array, "2"], crop: Crop
 ) -> Float[Array, "S S 3"]:
-    """Returns the crop of a padded photo, whose border is repeated. Differentiable in the photo."""
-    return _coloured(jnp.clip(resample(repeat_edge(photo, extent), crop), 0.0, 1.0))
+    """Returns the crop of a padded photo, edge pixels repeated. Differentiable in the photo."""
+    return _tinted(jnp.clip(resample(repeat_edge(photo, extent), crop), 0.0, 1.0))
 
 
-def _coloured(square: Float[Array, "S S 3"]) -> Float[Array, "S S 3"]:
-    """Returns a grey square at the same luminance in the hue of skin, any other as it is."""
+def _tinted(square: Float[Array, "S S 3"]) -> Float[Array, "S S 3"]:
+    """Returns a greyscale square in the hue of skin at the same luminance, any other unchanged."""
     spread = jnp.mean(jnp.max(square, -1) - jnp.min(square, -1))
     skin = jnp.exp(jnp.asarray(SKIN))
     level = luminance(srgb_to_linear(square))[..., None]

@@ -1,6 +1,6 @@
 """Image filters that the stages share: blur, morphology, medians, ramps, the logarithm of albedo.
 
-Images are `[T, S, C]`, maps `[T, S]`; borders are those of the array unless a weight says more.
+Images are `[T, S, C]`, maps `[T, S]`. Windows are cut off at the border of the array.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 LOG_OFFSET = 2e-3
-"""Linear albedo that is added before the logarithm: about the darkest that 8 bits can tell."""
+"""Added to linear albedo before the logarithm; about sRGB level 7 of 255."""
 
 
 def log_encode(linear: Float[Array, "*N"]) -> Float[Array, "*N"]:
-    """Returns log(linear + LOG_OFFSET), in which shading and pigment are sums."""
+    """Returns log(linear + LOG_OFFSET): products of shading and pigment become sums."""
     return jnp.log(linear + LOG_OFFSET)
 
 
@@ -24,15 +24,15 @@ def log_decode(encoded: Float[Array, "*N"]) -> Float[Array, "*N"]:
 
 
 def blur(image: Float[Array, "T S C"], sigma: float | Float[Array, ""]) -> Float[Array, "T S C"]:
-    """Returns the image under a Gaussian of `sigma` pixels, renormalised at the border.
+    """Returns the image convolved with a Gaussian of `sigma` pixels, renormalised at the border.
 
-    Two products with Toeplitz matrices: for textures of up to 2,048 texels faster in XLA than a
-    convolution with a long kernel, and `sigma` may be traced.
+    Separable, by products with dense matrices: for textures of up to 2,048 texels faster in XLA
+    than a convolution with a long kernel, and `sigma` may be traced.
     """
 
     def kernel(size: int) -> Array:
-        at = jnp.arange(size, dtype=image.dtype)
-        weights = jnp.exp(-0.5 * ((at[:, None] - at) / jnp.maximum(sigma, 1e-3)) ** 2)
+        x = jnp.arange(size, dtype=image.dtype)
+        weights = jnp.exp(-0.5 * ((x[:, None] - x) / jnp.maximum(sigma, 1e-3)) ** 2)
         return weights / jnp.sum(weights, 1, keepdims=True)
 
     rows = jnp.tensordot(kernel(image.shape[0]), image, 1)
@@ -46,7 +46,8 @@ def masked_blur(
     *,
     floor: float = 1e-4,
 ) -> Float[Array, "T S C"]:
-    """Returns G(weights image) / max(G(weights), floor), with G the Gaussian of `sigma` pixels."""
+    """Returns the normalised convolution G(weights image) / max(G(weights), floor), with G the
+    Gaussian of `sigma` pixels."""
     weights = weights[..., None]
     return blur(image * weights, sigma) / jnp.maximum(blur(weights, sigma), floor)
 
@@ -64,19 +65,20 @@ def erode(mask: Float[Array, "T S"], radius: int) -> Float[Array, "T S"]:
 
 
 def opening(mask: Float[Array, "T S"], radius: int) -> Float[Array, "T S"]:
-    """Returns the erosion dilated again: what is narrower than the square is gone."""
+    """Returns the dilation of the erosion: removes what is narrower than the square."""
     return dilate(erode(mask, radius), radius)
 
 
 def closing(mask: Float[Array, "T S"], radius: int) -> Float[Array, "T S"]:
-    """Returns the dilation eroded again: gaps narrower than the square are filled."""
+    """Returns the erosion of the dilation: fills gaps narrower than the square."""
     return erode(dilate(mask, radius), radius)
 
 
 def geodesic_reconstruction(
     markers: Float[Array, "T S"], mask: Float[Array, "T S"], steps: int
 ) -> Float[Array, "T S"]:
-    """Returns the part of a 0/1 mask that the markers reach in so many steps of one pixel."""
+    """Returns the part of a 0/1 mask reached from the markers by `steps` dilations of one pixel,
+    each restricted to the mask."""
     return jax.lax.fori_loop(0, steps, lambda _, found: dilate(found, 1) * mask, markers * mask)
 
 
@@ -86,8 +88,8 @@ def weighted_median(
     """Returns the weighted median of every `stride`-th row and column; 0 if all weights are 0.
 
     The least value v with sum(weights where values <= v) >= sum(weights) / 2, by bisection over the
-    floating-point numbers in their order: one step a bit, many times faster than a sort on a CPU.
-    The derivative is that of the value found.
+    floating-point numbers, one step per bit: many times faster than a sort on a CPU. The derivative
+    is 1 in the element found and 0 in all others.
     """
     values, weights = values[::stride, ::stride].ravel(), weights[::stride, ::stride].ravel()
     weights = jax.lax.stop_gradient(weights)
@@ -95,7 +97,7 @@ def weighted_median(
     bits = jnp.finfo(values.dtype).bits
     kind = jnp.dtype(f"int{bits}")
     limits = jnp.iinfo(kind)
-    # Read as integers, negative numbers run backwards.
+    # The bits of floats, as integers, are ordered as the floats are; those of negatives in reverse.
     rank = jax.lax.bitcast_convert_type(values, kind)
     rank = jnp.where(rank < 0, rank ^ limits.max, rank)
 
@@ -123,6 +125,6 @@ def smoothstep(
     low: float | Float[Array, ""] = 0.0,
     high: float | Float[Array, ""] = 1.0,
 ) -> Float[Array, "*N"]:
-    """Returns 0 below `low`, 1 above `high`, and a cubic with level ends between."""
+    """Returns 0 below `low`, 1 above `high`, and between them a cubic with slope 0 at both ends."""
     x = linear_ramp(x, low, high)
     return x * x * (3.0 - 2.0 * x)

@@ -1,4 +1,4 @@
-"""The derivative of an optimum: the implicit function theorem, for every solver alike.
+"""The derivative of a solution of F(x, p) = 0 by the implicit function theorem, for any solver.
 
 In place of `jax.lax.custom_root`, which gives the same derivatives but traces the linearised solve
 even if nothing is differentiated: 16 s of CPU time in place of 3 s for the fit.
@@ -21,22 +21,21 @@ Solver = Callable[[Array, Array, Any], Array]
 def implicit(optimality: Optimality, solve: Solver, optimum: Array, parameters: Any) -> Array:
     """Returns the optimum x unchanged, with the derivative that F(x, p) = 0 gives it.
 
-    dx = -(dF/dx)^-1 (dF/dp) dp: exact where F vanishes, whatever steps led there, in memory that
-    does not depend on their number. Nothing is evaluated when nothing is differentiated. Forward
-    and reverse mode; the derivative cannot be differentiated once more.
+    dx = -(dF/dx)^-1 (dF/dp) dp: exact where F = 0, whatever the solver, in memory that does not
+    depend on its number of steps. Costs nothing if nothing is differentiated. Forward and reverse
+    mode; no second derivatives.
 
     Args:
-        optimality: F, most often an objective's gradient. It and `solve` may not close over
-            anything that is traced: that belongs to the parameters.
-        solve: returns y with (dF/dx) y = right, given right, x and p; linear in right, and such
-            that JAX can transpose it (`cho_solve`, `lu_solve`, `custom_linear_solve` are; a bare
-            `cg` is not).
+        optimality: F(x, p), most often an objective's gradient. Neither it nor `solve` may close
+            over traced values: those belong to the parameters.
+        solve: `solve(rhs, x, p)` returns y with (dF/dx) y = rhs; linear in rhs, and such that JAX
+            can transpose it (`cho_solve`, `lu_solve`, `custom_linear_solve`; not a bare `cg`).
         optimum: x, from any solver.
         parameters: p, any pytree.
 
     Example:
-        >>> def newton(right, x, p):
-        ...     return right / (2 * x)
+        >>> def newton(rhs, x, p):
+        ...     return rhs / (2 * x)
         >>> def root(p):
         ...     found = jax.lax.stop_gradient(p) ** 0.5
         ...     return implicit(lambda x, p: x * x - p, newton, found, p)
@@ -51,6 +50,6 @@ def _derivative(
     optimality: Optimality, solve: Solver, primals: tuple, tangents: tuple
 ) -> tuple[Array, Array]:
     optimum, parameters = primals
-    _, residual = jax.jvp(partial(optimality, optimum), (parameters,), (tangents[1],))
-    fixed = jax.lax.stop_gradient((optimum, parameters))
-    return optimum, -solve(residual, *fixed)
+    _, rhs = jax.jvp(partial(optimality, optimum), (parameters,), (tangents[1],))
+    constants = jax.lax.stop_gradient((optimum, parameters))
+    return optimum, -solve(rhs, *constants)

@@ -1,4 +1,4 @@
-"""The complete face from what a photo shows: correlate, blend, compose, materials."""
+"""Inference of the complete face from an observation: correlate, blend, compose, materials."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jaxface.features.correlations import (
     CorrelationConfig,
     correlate,
     correlate_database,
-    rank_database,
+    database_distances,
     resize,
 )
 from jaxface.materials import materials
@@ -36,7 +36,8 @@ from jaxface.types import (
 )
 
 SHORTLIST = 12
-"""Faces that are blended; the others' weights are zero."""
+"""Number of faces, the nearest by correlation distance, that `blend` weights; the others' weights
+are zero. `CompositionConfig.blended_faces` counts among these: more of them add nothing."""
 
 
 def infer(
@@ -47,17 +48,18 @@ def infer(
 ) -> Reconstruction:
     """Returns the complete face: blend, texture, materials.
 
-    Pure, of one face: works under `jit`, `vmap` and `grad`; under none of them it is two jitted
-    programs. Faces of the database are chosen and weighed by their masked correlations; the texture
-    is composed from the photo, its mirror image and that blend. With `config.method` "paper" the
-    texture is the low-frequency albedo, where the paper's optimisation starts: `refine` goes on
-    from either. Differentiable in what is seen, the database's textures (if floating point),
-    VGG-16's weights and the numbers of `config`: `blend` by the implicit function theorem, all else
-    directly, but for which faces and patches are chosen. Saito et al. (CVPR 2017), sections 4, 5.
+    Pure, unbatched: works under `jit`, `vmap` and `grad`; called directly it runs two jitted
+    programs. Faces of the database are selected and weighted by their masked correlations; the
+    texture is composed of the photo, its mirror image and the blend. With `config.method` "paper"
+    the texture is the low-frequency albedo, from which `refine` starts the paper's optimisation;
+    else `refine` starts from the composition. Differentiable in the observation, the database's
+    textures (if floating point), VGG-16's weights and the floating-point leaves of `config`:
+    through `blend` by the implicit function theorem, elsewhere directly; the choice of faces and
+    patches has no derivative. Saito et al. (CVPR 2017), sections 4, 5.
 
     Args:
         seen: from `observe`; textures are linear RGB.
-        database: of other faces: `assets.database`, or from `choose_faces` if that is on disk.
+        database: `assets.database`, or from `choose_faces` if that is on disk.
         assets: from `load_assets` with the same `config`.
         config: settings.
 
@@ -71,7 +73,7 @@ def infer(
         fit=seen.fit,
         unwrapped=seen.unwrapped,
         blend=blended,
-        synthesis=SynthesisResult(texture=texture, losses=jnp.zeros(0)),
+        synthesis=SynthesisResult(texture=texture, losses=jnp.zeros(0)),  # until `refine`
         materials=maps,
     )
 
@@ -82,46 +84,43 @@ def blend_face(
 ) -> BlendResult:
     """Returns the simplex weights of the database's faces.
 
-    Correlations are compared at `config.blend_side` texels a side, with the `SHORTLIST` faces that
-    are nearest at half of that. Differentiable as `blend`.
+    The `SHORTLIST` faces that are nearest at half of `config.blend_side` texels are blended at
+    `blend_side`. Differentiable as `blend`.
 
     Args:
         seen: the unwrapped photo.
-        database: K faces; with cached features none of them needs a pass of VGG.
+        database: K faces; with cached features none of them needs a pass of VGG-16.
         vgg: weights of VGG-16.
-        config: what is correlated.
+        config: layers, cells, centring and sides.
     """
     cached, count = database.features, len(database.indices)
-    chosen = jnp.arange(count)
+    shortlist = jnp.arange(count)
     if count > SHORTLIST:
         half = database.textures if cached is None else cached.half
-        distances = rank_faces(seen, half, vgg, config)
-        chosen = jnp.sort(jax.lax.top_k(-distances, SHORTLIST)[1])
+        distances = face_distances(seen, half, vgg, config)
+        shortlist = jnp.sort(jax.lax.top_k(-distances, SHORTLIST)[1])
     faces = database.textures if cached is None else cached.full
-    faces = jax.tree.map(lambda leaf: leaf[chosen], faces)
+    faces = jax.tree.map(lambda leaf: leaf[shortlist], faces)
     texture, mask = _at_size(seen, config.blend_side)
     photo = correlate(texture, mask, vgg, config)
     masked, _ = correlate_database(faces, mask, vgg, config)
     result = blend(photo, masked)
     return result.replace(
-        weights=jnp.zeros(count).at[chosen].set(result.weights), faces=database.indices
+        weights=jnp.zeros(count).at[shortlist].set(result.weights), faces=database.indices
     )
 
 
 @jit
-def rank_faces(
+def face_distances(
     seen: UnwrapResult, faces: Textures | FeatureCache, vgg: Any, config: CorrelationConfig
 ) -> Float[Array, " K"]:
-    """Returns the distance of each database face's correlations to the photo's, at half the size.
-
-    No derivative.
-    """
-    return rank_database(*_at_size(seen, config.sides[0]), faces, vgg, config)
+    """Returns `database_distances` to the photo at half of `config.blend_side`. No derivative."""
+    return database_distances(*_at_size(seen, config.sides[0]), faces, vgg, config)
 
 
 def _at_size(seen: UnwrapResult, size: int) -> tuple[Float[Array, "S S 3"], Float[Array, "S S"]]:
-    """Returns the photo's texture (sRGB, the low-frequency albedo where it shows nothing) and mask
-    at a size."""
+    """Returns the photo's albedo (sRGB, low-frequency albedo where it shows nothing) and its mask,
+    both at a size in texels."""
     mask = seen.skin_mask[..., None]
     texture = linear_to_srgb(mask * seen.partial + (1 - mask) * seen.low_frequency)
     return resize(texture, size), resize(mask, size)[..., 0]
@@ -135,9 +134,11 @@ def complete(
     assets: Assets,
     config: ReconstructConfig,
 ) -> tuple[Float[Array, "T T 3"], Materials]:
-    """Returns the complete texture, linear RGB, its charts level at their seams, and its materials.
+    """Returns the complete texture (linear RGB, without steps at UV seams) and its materials.
 
-    Differentiable in what is seen, the blend's weights and the database's textures.
+    The texture is that of `compose`, or the low-frequency albedo if `config.method` is "paper".
+    `blended` must be of the same `database`. Differentiable in the unwrapped photo, the blend's
+    weights and the database's textures.
     """
     if config.method == "paper":
         texture = seen.low_frequency
@@ -165,8 +166,8 @@ def finish(
     assets: Assets,
     config: ReconstructConfig,
 ) -> tuple[Float[Array, "T T 3"], Materials]:
-    """Returns a texture with its charts level at their seams, and its materials, whose relief is
-    that of the database face of greatest weight where the photo shows none."""
+    """Returns a texture after `level_seams`, and its materials; the relief of unseen texels is that
+    of the database face of greatest weight."""
     texture = level_seams(texture_linear, assets.seams, assets.model, assets.texels)
     relief = database.heights[jnp.argmax(blended.weights)]
     maps = materials(

@@ -1,4 +1,4 @@
-"""Loads what the stages need besides the photo. Host code."""
+"""Loads the assets: everything that the stages need besides the photo. Host code."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from jaxface.synthesis.seams import seam_pairs
 from jaxface.types import Assets, FaceModel, FeatureCaches, TexelMap
 
 BARE = ("skin", "scalp")
-"""Regions of open skin."""
+"""Regions of bare skin, on which the person's grain may be continued."""
 PAINTED = ("eyes", "teeth", "tongue", "inner_mouth")
-"""Regions that the albedo model paints whole."""
+"""Regions whose texture is the albedo model's, whatever the photo shows."""
 
 
 def load_assets(
@@ -33,12 +33,12 @@ def load_assets(
     """Returns the assets for a texture size. Host function.
 
     Args:
-        config: whose `size` counts, and whether there is to be a `feature_cache`.
+        config: whose `size`, `feature_cache` and `correlation` are used.
         model: name of the face model.
         database: folder of a texture database; the embedded one if missing.
 
     Raises:
-        AssetError: a file is missing or damaged, or the feature cache is.
+        AssetError: a file or the feature cache is missing or damaged.
         InputError: there is no model or database of that name.
 
     Example:
@@ -73,18 +73,20 @@ def load_assets(
 
 @jit
 def painted_mask(model: FaceModel, texels: TexelMap) -> Array:
-    """Returns 1 on painted regions, `[T, T]`, and on the gaps around their charts, from which
-    bilinear lookups take a part."""
-    own = _in_regions(model, texels, PAINTED).astype(jnp.float32)
-    return jnp.where(texels.mask, own, dilate(own, max(2, own.shape[0] // 128)))
+    """Returns 1 on painted regions, `[T, T]`, and on a margin around their charts, which bilinear
+    lookups at the border read."""
+    painted = _in_regions(model, texels, PAINTED).astype(jnp.float32)
+    margin = dilate(painted, max(2, painted.shape[0] // 128))
+    return jnp.where(texels.mask, painted, margin)
 
 
 @jit
 def bare_skin_mask(model: FaceModel, texels: TexelMap) -> Array:
-    """Returns 1 on open skin, the scalp included, `[T, T]`: no nose, lips, lids, brows, ears."""
+    """Returns 1 on bare skin and scalp, `[T, T]`; 0 on nose, lips, lids, brows, ears, neck."""
     return _in_regions(model, texels, BARE).astype(jnp.float32)
 
 
 def _in_regions(model: FaceModel, texels: TexelMap, names: tuple[str, ...]) -> Bool[Array, "T T"]:
-    parts = np.array([i for i, name in enumerate(model.region_names) if name in names])
-    return jnp.isin(texels.region_ids, parts) & texels.mask
+    """Returns whether a texel lies on a chart, in one of the named regions."""
+    ids = np.array([i for i, name in enumerate(model.region_names) if name in names])
+    return jnp.isin(texels.region_ids, ids) & texels.mask

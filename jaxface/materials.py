@@ -1,7 +1,7 @@
-"""What light needs to know of the surface beside its colour: relief, roughness, reflectance.
+"""Material maps beside the albedo: height, normals, roughness, specular.
 
-Where the photo shows skin, its fine darkness is read as depth: pores and lines catch little light.
-Elsewhere the relief is the database face's that gave the texture its detail.
+Where the photo shows skin, height is estimated from fine luminance: dark is deep, since pores and
+wrinkles receive little light. Elsewhere it is that of the database face of greatest weight.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jaxface.synthesis import soft_mask
 from jaxface.types import HEIGHT_LEVEL_MM, FaceModel, Materials, TexelMap
 from jaxface.unwrapping.eyes import angle_of_texels
 
-# Tables by the model's regions; regions that are not named have the value given beside the table.
+# Tables by the model's regions; regions that are not named have the value `..._ELSEWHERE`.
 ROUGHNESS = {
     "skin": 0.52, "nose": 0.42, "lips": 0.36, "lids": 0.5, "brows": 0.6, "ears": 0.55,
     "scalp": 0.6, "neck": 0.58, "eyes": 0.1, "teeth": 0.25, "tongue": 0.35, "inner_mouth": 0.4,
@@ -29,21 +29,22 @@ Model*, SIGGRAPH 2006)."""
 SPECULAR = {"skin": 0.7, "scalp": 0.45, "brows": 0.4, "eyes": 1.0, "teeth": 1.0, "sockets": 0.3}
 SPECULAR_ELSEWHERE = 0.7
 """glTF's factor on a reflectance of 0.04 at normal incidence: skin reflects 0.028."""
-RELIEF_OF_DARKNESS = {
+RELIEF_OF_LUMINANCE = {
     "skin": 1.0, "nose": 1.0, "lips": 0.8, "lids": 0.5, "brows": 0.25, "ears": 0.5, "scalp": 0.25,
     "neck": 0.5,
 }  # fmt: skip
-"""How much of fine darkness is depth: hair and lashes are dark without being deep; 0 elsewhere."""
-RELIEF_OF_DATABASE = dict.fromkeys(RELIEF_OF_DARKNESS, 1.0)
-"""Where a database face's relief is used: on skin alone; 0 elsewhere."""
+"""Factor on the height from luminance: hair and lashes are dark without being deep; 0 elsewhere."""
+RELIEF_OF_DATABASE = dict.fromkeys(RELIEF_OF_LUMINANCE, 1.0)
+"""Factor on a database face's height: 1 on skin, 0 elsewhere."""
 
 CORNEA_MM, LIMBUS_DEGREES = 0.84, 24.5
-"""How far a cornea stands out, and up to which angle around the eye's axis: the model's eyeballs
-are spheres of 16.9 mm, a cornea is about one of 7.8 mm."""
-SEEN_FEATHER = 4.0  # texels of 512: over which the photo's relief turns into the database's
-REGION_SIGMA = 1 / 100  # of the texture's side: of the transition between two regions
-CAVITY_ROUGHNESS, CAVITY_SHADOW = 0.2, 0.6  # what the bottom of a pore adds, and takes off specular
-MIN_TEXEL_MM = 0.02  # texels of slivers would have slopes without bound
+"""Height of the cornea's apex over the eyeball, and its half angle seen from the eyeball's centre:
+the model's eyeballs are spheres of 16.9 mm, a cornea is about one of 7.8 mm."""
+SEEN_FEATHER = 4.0  # texels of 512: sigma of the transition from the photo's relief
+REGION_SIGMA = 1 / 100  # of the texture's side: sigma of the transition between two regions
+CAVITY_ROUGHNESS = 0.2  # added to the roughness at the bottom of a pore
+CAVITY_SHADOW = 0.6  # fraction by which the bottom of a pore is less specular
+MIN_TEXEL_MM = 0.02  # bounds the slopes on sliver triangles
 
 
 @pytree
@@ -51,10 +52,10 @@ class MaterialsConfig:
     """Settings of `materials`. Lengths are texels of a 512 x 512 texture unless in millimetres.
 
     Attributes:
-        depth_mm: height for one unit of log luminance.
-        fine: blur that takes the photo's noise away.
-        coarse: what is coarser than this is tone, not relief.
-        deepest_mm: bound on the height.
+        depth_mm: height per unit of log luminance, millimetres.
+        fine: Gaussian that removes the photo's noise.
+        coarse: what is coarser than this Gaussian is tone, not relief.
+        deepest_mm: bound (tanh) on the absolute height, millimetres.
         relief: factor on a database face's height.
     """
 
@@ -77,13 +78,13 @@ def materials(
 ) -> Materials:
     """Returns height, normals, roughness and specular of a complete texture.
 
-    The height is that of `height_of_albedo` where the photo is seen, and the database face's
-    elsewhere; its negative part over `deepest_mm`, the cavity, makes skin rougher and less
-    specular. Differentiable in the texture.
+    The height is that of `height_of_albedo` on seen texels and the database face's elsewhere; its
+    negative part over `deepest_mm`, the cavity, makes skin rougher and less specular.
+    Differentiable in the texture.
 
     Args:
         texture_linear: complete albedo, linear RGB.
-        mask: what of it the photo shows, 0..1.
+        mask: visible skin, 0..1.
         relief: height of the database face of greatest weight, as in `Database.heights`.
         model: for the size of texels on the face.
         texels: of the texture's size.
@@ -117,8 +118,7 @@ def materials(
 
 
 def _cornea(model: FaceModel, texels: TexelMap) -> Float[Array, "T T"]:
-    """Returns the height of the corneas over the eyeballs, millimetres: windows are mirrored in
-    them, not in the white."""
+    """Returns the height of the corneas over the eyeballs, millimetres."""
     radius = jnp.clip(angle_of_texels(model, texels) / LIMBUS_DEGREES, 0.0, 1.0)
     return CORNEA_MM * (1.0 - radius**2) ** 2
 
@@ -129,10 +129,10 @@ def height_of_albedo(
     texels: TexelMap,
     config: MaterialsConfig = MaterialsConfig(),
 ) -> Float[Array, "T T"]:
-    """Returns the height that fine darkness stands for, millimetres.
+    """Returns the height deepest_mm tanh(depth_mm b / deepest_mm), millimetres.
 
-    With b the band of log luminance between the blurs `fine` and `coarse`, it is
-    deepest_mm tanh(depth_mm b / deepest_mm): pores and lines catch little light. Differentiable.
+    b is the band of log luminance (mean of RGB) between the Gaussians `fine` and `coarse`: dark is
+    deep; weighted by region. Differentiable.
 
     Args:
         texture_linear: complete albedo, linear RGB.
@@ -141,15 +141,15 @@ def height_of_albedo(
         config: settings.
     """
     scale = texture_linear.shape[0] / 512.0
-    level = log_encode(jnp.mean(texture_linear, -1, keepdims=True))
+    log_luminance = log_encode(jnp.mean(texture_linear, -1, keepdims=True))
     charts = texels.mask.astype(jnp.float32)
 
-    def mean(sigma: float | Array) -> Array:  # on the charts alone: gaps beside them are no relief
-        return masked_blur(level, charts, sigma * scale, floor=1e-3)[..., 0]
+    def smooth(sigma: float | Array) -> Array:  # the gaps between charts do not count
+        return masked_blur(log_luminance, charts, sigma * scale, floor=1e-3)[..., 0]
 
-    band = (mean(config.fine) - mean(config.coarse)) * charts
+    band = (smooth(config.fine) - smooth(config.coarse)) * charts
     height = config.deepest_mm * jnp.tanh(config.depth_mm * band / config.deepest_mm)
-    return height * _by_region(RELIEF_OF_DARKNESS, 0.0, model, texels)
+    return height * _by_region(RELIEF_OF_LUMINANCE, 0.0, model, texels)
 
 
 def normals_of_height(
@@ -157,8 +157,8 @@ def normals_of_height(
 ) -> Float[Array, "T T 3"]:
     """Returns unit normals in tangent space. Differentiable in the height.
 
-    With P the surface, the slope along u is dh/du / |dP/du|, so that a bump is as steep on the
-    face wherever it lies in the square.
+    With P the surface, the slope along u is dh/du / |dP/du|: millimetres per millimetre on the
+    face, whatever the local scale of the UV map.
 
     Args:
         height_mm: millimetres above the mesh.
@@ -170,16 +170,16 @@ def normals_of_height(
     slopes = []
     for axis, step, sign in ((1, along_u, 1.0), (0, along_v, -1.0)):  # rows run down, v up
         ahead, behind = jnp.roll(height_mm, -1, axis), jnp.roll(height_mm, 1, axis)
-        both = inside & jnp.roll(inside, -1, axis) & jnp.roll(inside, 1, axis)
-        slopes.append(jnp.where(both, sign * 0.5 * (ahead - behind) / step, 0.0))
+        interior = inside & jnp.roll(inside, -1, axis) & jnp.roll(inside, 1, axis)
+        slopes.append(jnp.where(interior, sign * 0.5 * (ahead - behind) / step, 0.0))
     return normalize(jnp.stack([-slopes[0], -slopes[1], jnp.ones_like(height_mm)], -1))
 
 
 def texel_sizes(
     model: FaceModel, texels: TexelMap
 ) -> tuple[Float[Array, "T T"], Float[Array, "T T"]]:
-    """Returns how many millimetres of the mean face a texel spans along u and along v: |dP/du| / T
-    and |dP/dv| / T, with P the surface, of each texel's triangle."""
+    """Returns |dP/du| / T and |dP/dv| / T with P the mean face: the millimetres that a texel spans
+    along u and along v, constant on each triangle."""
     size = texels.triangle_ids.shape[0]
     corners = model.mean[model.triangles]
     uvs = model.uvs[model.uv_triangles]
@@ -200,11 +200,11 @@ def texel_sizes(
 def _by_region(
     table: dict[str, float], elsewhere: float, model: FaceModel, texels: TexelMap
 ) -> Float[Array, "T T"]:
-    """Returns a value by region, softened across their borders (not between charts)."""
+    """Returns each texel's value of its region, blurred across borders of regions on one chart."""
     values = jnp.asarray([table.get(name, elsewhere) for name in model.region_names])
     value = values[texels.region_ids]
     charts = texels.mask.astype(jnp.float32)
     smooth = masked_blur(value[..., None], charts, REGION_SIGMA * len(value), floor=1e-3)[..., 0]
-    # Eyes and teeth are charts of their own: their value reaches to the border.
+    # Eyes and teeth are charts of their own: their value is not blurred with that of other charts.
     separate = jnp.asarray([name in ("eyes", "teeth") for name in model.region_names])
     return jnp.where(separate[texels.region_ids], value, smooth)

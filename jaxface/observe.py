@@ -19,12 +19,13 @@ def observe(
 ) -> Observation:
     """Returns what a photo shows of a face: the fit, and the photo in the canonical UV.
 
-    Pure, of one face: works under `jit`, `vmap` and `grad`; under none of them it is five jitted
-    programs. Differentiable in the crop, in the assets' face model and networks and in the numbers
-    of `config`, as `fit` and `unwrap` are. Saito et al. (CVPR 2017), section 4.
+    Pure, unbatched: works under `jit`, `vmap` and `grad`. The fit returned is in pixels of the
+    photo; `unwrapped.pixels_per_texel` counts pixels of the crop. Differentiable in the crop, the
+    assets' face model and networks and the floating-point leaves of `config`, as `fit` and `unwrap`
+    are. Saito et al. (CVPR 2017), section 4.
 
     Args:
-        crop: from `crop_face`; the square's colours are sRGB, its landmarks in its own pixels.
+        crop: from `crop_face`; colours are sRGB, landmarks in pixels of the crop.
         assets: from `load_assets` with the same `config`; the database is not used.
         config: settings.
 
@@ -33,8 +34,8 @@ def observe(
         >>> seen.unwrapped.partial.shape  # doctest: +SKIP
         (512, 512, 3)
     """
-    few = len(crop.landmarks) == 68
-    model = with_landmarks68(assets.model) if few else assets.model
+    is_68 = len(crop.landmarks) == 68
+    model = with_landmarks68(assets.model) if is_68 else assets.model
     mask = person_mask(crop.srgb, assets.networks)
     fitted = fit(
         crop.srgb,
@@ -42,7 +43,8 @@ def observe(
         model,
         blendshapes=crop.blendshapes,
         focal=crop.focal,
-        noise=None if few else assets.noise,
+        # Measured on the detector's 478 points: none is known for 68 of another detector.
+        noise=None if is_68 else assets.noise,
         person_mask=mask,
         principal=crop.principal,
         photo_size=crop.photo_side,
@@ -51,17 +53,21 @@ def observe(
     unwrapped, fitted = unwrap(
         crop.srgb, fitted, model, assets.texels, person_mask=mask, config=config.unwrap
     )
-    return Observation(fit=_in_photo(crop.crop, fitted), unwrapped=unwrapped)
+    return Observation(fit=_fit_to_photo(crop.crop, fitted), unwrapped=unwrapped)
 
 
 @jit
-def _in_photo(crop: Crop, fitted: FitResult) -> FitResult:
+def _fit_to_photo(crop: Crop, fitted: FitResult) -> FitResult:
+    """Returns a fit in pixels of the crop as one in pixels of the photo."""
     return crop.fit_to_photo(fitted)
 
 
 @jit
 def person_mask(square_srgb: Float[Array, "S S 3"], networks: Networks) -> Float[Array, "S S"]:
-    """Returns the probability of a person in each pixel of a square. Differentiable in both."""
+    """Returns the probability of a person in each pixel of a square image.
+
+    Differentiable in the image and in the networks' weights.
+    """
     size = square_srgb.shape[0]
     whole = Crop(jnp.full(2, size / 2.0), jnp.full((), float(size)), size=SIZE)
     return segment_padded(square_srgb, jnp.full(2, float(size)), whole, networks)

@@ -1,4 +1,4 @@
-"""The chain of stages for several photos of one person: one face."""
+"""Reconstruction of one face from several photos of a person."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jaxface.fitting.schemes import with_landmarks68
 from jaxface.observe import person_mask
 from jaxface.reconstruct import Progress, complete_observation
 from jaxface.types import Assets, FitResult, Observation, PersonReconstruction
-from jaxface.unwrapping.exposure import explain_albedo
+from jaxface.unwrapping.exposure import estimate_albedo_coefficients
 from jaxface.unwrapping.merge import merge_unwrapped
 from jaxface.unwrapping.unwrap import unwrap
 
@@ -34,11 +34,12 @@ def reconstruct_person(
 ) -> PersonReconstruction:
     """Returns one complete textured face from several photos of a person.
 
-    All photos are fitted with one identity and albedo (`fit_faces`), what each shows is merged by
-    how well it shows it (`merge_unwrapped`), and the rest is inferred once. Host function.
+    All photos are fitted with shared identity and albedo (`fit_faces`), their textures are merged
+    with weights by visibility and resolution (`merge_unwrapped`), and the rest is inferred once.
+    Host function.
 
     Args:
-        photos_srgb: 0..1; up to a dozen or so, since all are fitted at once.
+        photos_srgb: 0..1; at most about 12, since all are fitted jointly.
         landmarks: of each photo, 478, 468 or 68 points in pixels, the same number in all.
         assets: from `load_assets` with the same `config`.
         config: settings.
@@ -47,7 +48,7 @@ def reconstruct_person(
         progress: as for `reconstruct`.
 
     Raises:
-        InputError: there is no photo, or the photos' landmarks are not of one kind.
+        InputError: there is no photo, or the photos differ in the number of landmarks.
 
     Source: Saito et al. (CVPR 2017) for the stages; several photos are ours.
 
@@ -72,30 +73,30 @@ def reconstruct_person(
         )
     ]
     masks = [person_mask(crop.srgb, assets.networks) for crop in crops]
-    few = len(crops[0].landmarks) == 68
-    model = with_landmarks68(assets.model) if few else assets.model
+    is_68 = len(crops[0].landmarks) == 68
+    model = with_landmarks68(assets.model) if is_68 else assets.model
     fits = fit_faces(
         [crop.srgb for crop in crops],
         [crop.landmarks for crop in crops],
         model,
         blendshapes=[crop.blendshapes for crop in crops],
         focals=[crop.focal for crop in crops],
-        noise=None if few else assets.noise,
+        noise=None if is_68 else assets.noise,
         person_masks=masks,
         principals=[crop.principal for crop in crops],
         photo_sizes=[crop.photo_side for crop in crops],
         config=config.fit,
     )
-    seen, lit = [], []
+    seen, photo_fits = [], []
     for crop, mask, fitted in zip(crops, masks, fits, strict=True):
-        unwrapped, explained = unwrap(
+        unwrapped, refit = unwrap(
             crop.srgb, fitted, model, assets.texels, person_mask=mask, config=config.unwrap
         )
         seen.append(unwrapped)
-        lit.append(crop.crop.fit_to_photo(explained))
+        photo_fits.append(crop.crop.fit_to_photo(refit))
     merged, gains = merge_unwrapped(jax.tree.map(lambda *leaves: jnp.stack(leaves), *seen))
-    albedo = explain_albedo(lit[0], merged, model).parameters.albedo
-    fits = [_of_one_skin(*pair, albedo) for pair in zip(lit, gains, strict=True)]
+    albedo = estimate_albedo_coefficients(photo_fits[0], merged, model).parameters.albedo
+    fits = [_of_one_skin(*pair, albedo) for pair in zip(photo_fits, gains, strict=True)]
     best = int(np.argmax([float(jnp.mean(unwrapped.skin_mask)) for unwrapped in seen]))
     error = 100 * float(jnp.mean(jnp.stack([fitted.landmark_error for fitted in fits])))
     fraction = 100 * float(jnp.mean(merged.skin_mask))
@@ -111,7 +112,7 @@ def reconstruct_person(
 def _of_one_skin(
     fitted: FitResult, gain: Float[Array, "3"], albedo: Float[Array, " M"]
 ) -> FitResult:
-    """Returns a photo's fit with the albedo of all photos, and the light that goes with it."""
+    """Returns a photo's fit with the albedo of all photos, and its lighting times the gain."""
     parameters = fitted.parameters
     lighting = parameters.lighting
     lighting = lighting.replace(coefficients=lighting.coefficients * gain)

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from jaxface.config import ReconstructConfig
 from jaxface.crops import crop_face
 from jaxface.database import DiskDatabase
-from jaxface.infer import SHORTLIST, infer, rank_faces
+from jaxface.infer import SHORTLIST, face_distances, infer
 from jaxface.observe import observe
 from jaxface.precision import jit
 from jaxface.refine import refine
@@ -33,7 +33,7 @@ from jaxface.types import (
 Progress = Callable[[str, dict[str, Any]], None]
 """Called with a stage's name and `{"state": "start" | "step" | "end", ...}`."""
 FACES = "faces"
-"""Name of the device mesh's one axis."""
+"""Name of the device mesh's only axis. In this module a mesh is a device mesh."""
 
 
 def reconstruct_face(
@@ -41,13 +41,13 @@ def reconstruct_face(
 ) -> Reconstruction:
     """Returns the complete textured face of a crop: `infer` after `observe`.
 
-    Pure, of one face: works under `jit`, `vmap`, `grad` and `eval_shape`. Differentiable in
-    everything floating point in the crop, the assets and the config, as those two are. The
-    database must be in memory, and `config.refine` is not looked at: `refine` is a step of its own.
-    Saito et al. (CVPR 2017).
+    Pure, unbatched: works under `jit`, `vmap`, `grad` and `eval_shape`. Differentiable in the
+    floating-point leaves of the crop, the assets and the config, as those two are. The database
+    must be in memory. `config.refine` is ignored: call `refine` on the result. Saito et al. (CVPR
+    2017).
 
     Args:
-        crop: from `crop_face`; sRGB, pixels of the square.
+        crop: from `crop_face`; sRGB, landmarks in pixels of the crop.
         assets: from `load_assets` with the same `config`.
         config: settings.
 
@@ -67,7 +67,9 @@ def reconstruct(
     focal: float | None = None,
     progress: Progress | None = None,
 ) -> Reconstruction:
-    """Returns the complete textured face of a photo. Host function around the pure stages.
+    """Returns the complete textured face of a photo.
+
+    Host function (runs Python and NumPy; not for `jit`) around the pure stages.
 
     Args:
         photo_srgb: `[H, W, 3]`, 0..1.
@@ -75,13 +77,13 @@ def reconstruct(
             missing.
         assets: from `load_assets` with the same `config`.
         config: settings.
-        blendshapes: `Detection.blendshapes`, 0..1, a start for the expression.
-        focal: focal length in pixels, where it is known.
+        blendshapes: `Detection.blendshapes`, 0..1, the expression from which the fit starts.
+        focal: focal length in pixels, if it is known.
         progress: called with the stage's name (`observe`, `infer`, `refine`) and
             `{"state": "start" | "step" | "end", ...}`.
 
     Raises:
-        InputError: the number of landmarks is not one that the model knows.
+        InputError: there are not 478, 468 or 68 landmarks.
 
     Source: Saito, Wei, Hu, Nagano and Li, *Photorealistic Facial Texture Inference Using Deep
     Neural Networks* (CVPR 2017).
@@ -104,18 +106,19 @@ def reconstruct_batch(
 ) -> list[Reconstruction]:
     """Returns the reconstructions of faces, in their order, as NumPy arrays. Host function.
 
-    The stages of `reconstruct_face`, mapped over the faces and spread over the devices. A face's
-    result does not depend on its neighbours; it differs from its single run by what another order
-    of sums makes of rounding. Faces of one `batch_key` share a batch; the last batch is filled up
-    with its last face. Programs are compiled once per key, whatever the number of faces.
+    The stages of `reconstruct`, vectorised over the faces and sharded over the devices. A face's
+    result does not depend on the others of its batch; it differs from that of a single run by
+    rounding alone (another order of sums). Faces of one `batch_key` share batches; the last batch
+    is padded with copies of its last face. Programs are compiled once per key and batch size.
 
     Args:
         crops: from `crop_face`.
         assets: from `load_assets` with the same `config`; see `replicate`.
         config: settings.
-        rows: faces in a batch, rounded up to a multiple of the devices; all if not given.
+        rows: faces in a batch, rounded up to a multiple of the number of devices; all if not given.
         devices: of this process; all if not given.
-        progress: as for `reconstruct`, called for each batch; figures are means.
+        progress: as for `reconstruct`, called for each batch with means over its faces; "refine"
+            has no "step" events.
 
     Example:
         >>> from jaxface import load_assets  # doctest: +SKIP
@@ -138,31 +141,35 @@ def reconstruct_batch(
 
 
 def reconstruct_crops(
-    crop: FaceCrop,
+    crops: FaceCrop,
     assets: Assets,
     config: ReconstructConfig = ReconstructConfig(),
     *,
     mesh: Mesh | None = None,
     progress: Progress | None = None,
 ) -> Reconstruction:
-    """Returns the face of a crop, or the faces of stacked ones: every stage, the database's choice
-    and the optimisation included. Host function.
+    """Returns the face of one crop, or the faces of stacked crops: every stage, with the selection
+    from a database on disk and `refine` where the config asks for it. Host function.
 
-    Without `progress`, and unless the database is on disk, nothing waits for a value.
+    No host synchronisation (asynchronous dispatch), unless there is `progress` or the database is
+    on disk.
 
     Args:
-        crop: one, or with a mesh as many as a multiple of its devices along a leading axis.
+        crops: without a mesh, one crop; with a mesh, stacked crops whose number is a multiple of
+            the number of devices.
         assets: from `load_assets` with the same `config`; with a mesh, from `replicate`.
         config: settings.
-        mesh: devices over which the faces are spread (`device_mesh`); None for one face.
-        progress: as for `reconstruct`; figures of many faces are their means.
+        mesh: device mesh (`device_mesh`) over whose devices the faces are sharded; None for one
+            face.
+        progress: as for `reconstruct`. With a mesh, landmark error, visible fraction and loss are
+            means over the faces, and "refine" has no "step" events.
     """
     on_event = progress or (lambda stage, info: None)
     on_event("observe", {"state": "start"})
     shared = assets.replace(database=None)
-    seen = _over_faces(observe, (0, None, None), mesh)(crop, shared, config)
+    seen = _map_over_faces(observe, (0, None, None), mesh)(crops, shared, config)
     if progress:
-        on_event("observe", {"state": "end", "note": _observed(seen)})
+        on_event("observe", {"state": "end", "note": _observation_note(seen)})
     return complete_observation(seen, assets, config, mesh=mesh, progress=progress)
 
 
@@ -174,10 +181,10 @@ def complete_observation(
     mesh: Mesh | None = None,
     progress: Progress | None = None,
 ) -> Reconstruction:
-    """Returns the complete face, or faces, of what photos show. Host function.
+    """Returns the complete face, or faces, of observations: `infer`, `refine`. Host function.
 
     Args:
-        seen: from `observe`, or merged of several photos; stacked if there is a mesh.
+        seen: from `observe`, or merged from several photos; stacked if there is a mesh.
         assets: as for `reconstruct_crops`.
         config: settings.
         mesh: as for `reconstruct_crops`.
@@ -188,12 +195,12 @@ def complete_observation(
     shared = assets.replace(database=None)
     database, axis = assets.database, None
     if isinstance(database, DiskDatabase):
-        database, axis = _chosen(seen, database, assets, config, mesh), 0
+        database, axis = _select_faces_from_disk(seen, database, assets, config, mesh), 0
     axes = (0, axis, None, None)
-    result = _over_faces(infer, axes, mesh)(seen, database, shared, config)
+    result = _map_over_faces(infer, axes, mesh)(seen, database, shared, config)
     if progress:
-        jax.block_until_ready(result)  # weights are there before the texture is
-        on_event("infer", {"state": "end", "note": _inferred(result, assets.face_names)})
+        jax.block_until_ready(result)  # the note alone would wait for the weights, not the texture
+        on_event("infer", {"state": "end", "note": _inference_note(result, assets.face_names)})
     if not config.refine:
         return result
 
@@ -205,7 +212,7 @@ def complete_observation(
         callback = step if progress else None
         result = refine(result, database, shared, config, stepwise=True, callback=callback)
     else:
-        result = _over_faces(refine, axes, mesh)(result, database, shared, config)
+        result = _map_over_faces(refine, axes, mesh)(result, database, shared, config)
     if progress:
         loss = float(jnp.mean(jax.block_until_ready(result).synthesis.losses[..., -1]))
         on_event("refine", {"state": "end", "loss": loss})
@@ -218,16 +225,16 @@ def choose_faces(
     assets: Assets,
     config: ReconstructConfig = ReconstructConfig(),
 ) -> Database:
-    """Returns the faces of a database on disk that `infer` is to blend. Host function.
+    """Returns the faces of a database on disk that `infer` blends. Host function.
 
-    Those nearest by thumbnail and, if features are cached, of these the nearest by correlation
-    distance.
+    The 64 nearest by thumbnail (`DiskDatabase.nearest`); if features are cached, of these the 12
+    (`SHORTLIST`) nearest by correlation distance.
 
     Args:
         seen: the unwrapped photo of one face; textures are linear RGB.
         database: from `load_assets`, if it holds many faces.
-        assets: VGG-16's weights are used, where features are cached.
-        config: what is correlated.
+        assets: whose VGG-16 weights are used, if features are cached.
+        config: whose `correlation` is used, if features are cached.
 
     Example:
         >>> chosen = choose_faces(seen.unwrapped, assets.database, assets)  # doctest: +SKIP
@@ -239,32 +246,32 @@ def choose_faces(
         return database.take(chosen)
     half, full = config.correlation.sides
     cached = database.features.take(chosen, half)
-    distances = np.asarray(rank_faces(seen, cached, assets.vgg, config.correlation))
+    distances = np.asarray(face_distances(seen, cached, assets.vgg, config.correlation))
     chosen = chosen[np.sort(np.argsort(distances, kind="stable")[:SHORTLIST])]
     caches = FeatureCaches(half=None, full=database.features.take(chosen, full))
     return database.take(chosen).replace(features=caches)
 
 
 def device_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """Returns a mesh of one axis, `FACES`, over some devices or all of this process."""
+    """Returns a device mesh of one axis, `FACES`, over some devices or all of this process."""
     return Mesh(np.array(jax.local_devices() if devices is None else devices), (FACES,))
 
 
 def replicate(assets: Assets, mesh: Mesh) -> Assets:
-    """Returns the assets with a copy on every device of a mesh.
+    """Returns the assets, replicated on every device of a mesh; a database on disk stays there.
 
-    Doing so once saves the transfer at every batch. A database on disk stays there.
+    Done once, it saves the transfer at every batch.
     """
     return jax.device_put(assets, NamedSharding(mesh, PartitionSpec()))
 
 
 def place(crops: FaceCrop, mesh: Mesh) -> FaceCrop:
-    """Returns stacked crops with their leading axis spread over the devices of a mesh."""
+    """Returns stacked crops with their leading axis sharded over the devices of a mesh."""
     return jax.device_put(crops, NamedSharding(mesh, PartitionSpec(FACES)))
 
 
 def batch_key(crop: FaceCrop) -> Hashable:
-    """Returns what the faces of one batch have in common: pixels a side, number of landmarks."""
+    """Returns the shapes that the faces of a batch share: pixels a side, number of landmarks."""
     return crop.srgb.shape[0], crop.landmarks.shape[0]
 
 
@@ -280,41 +287,41 @@ def stack(crops: Sequence[FaceCrop], rows: int) -> FaceCrop:
 
 
 def unstack(results: Reconstruction, count: int) -> list[Reconstruction]:
-    """Returns the first `count` results of a batch, on the host; waits for them."""
+    """Returns the first `count` results of a batch as NumPy arrays; waits for them."""
     host = jax.device_get(results)
     return [jax.tree.map(lambda x, index=index: x[index], host) for index in range(count)]
 
 
-def _over_faces(
+def _map_over_faces(
     function: Callable[..., Any], axes: tuple[int | None, ...], mesh: Mesh | None
 ) -> Any:
-    """Returns a function of one face as it is, or as one program over the faces of a mesh."""
-    return function if mesh is None else _mapped(function, axes, mesh)
+    """Returns a function of one face unchanged without a mesh, else its `_sharded_vmap`."""
+    return function if mesh is None else _sharded_vmap(function, axes, mesh)
 
 
 @cache
-def _mapped(function: Callable[..., Any], axes: tuple[int | None, ...], mesh: Mesh) -> Any:
-    """Returns `jit(shard_map(vmap(function)))`.
+def _sharded_vmap(function: Callable[..., Any], axes: tuple[int | None, ...], mesh: Mesh) -> Any:
+    """Returns `jit(shard_map(vmap(function)))`; `axes` as `in_axes`: 0 is sharded, None replicated.
 
-    A device computes its faces without hearing of the others': no collective is needed, and its
-    loops end when its own faces are done.
+    Devices compute their faces independently: the program holds no collective, and each device's
+    loops end when its own faces have converged.
     """
     specs = tuple(PartitionSpec() if axis is None else PartitionSpec(FACES) for axis in axes)
-    rows = jax.vmap(function, in_axes=axes)
-    mapped = jax.shard_map(
-        rows, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(FACES), check_vma=False
+    batched = jax.vmap(function, in_axes=axes)
+    sharded = jax.shard_map(
+        batched, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(FACES), check_vma=False
     )
-    return jit(mapped)
+    return jit(sharded)
 
 
-def _chosen(
+def _select_faces_from_disk(
     seen: Observation,
     database: DiskDatabase,
     assets: Assets,
     config: ReconstructConfig,
     mesh: Mesh | None,
 ) -> Database:
-    """Returns the faces of a database on disk for one face, or stacked for each of many."""
+    """Returns `choose_faces` of one observation, or, with a mesh, stacked of each and sharded."""
     if mesh is None:
         return choose_faces(seen.unwrapped, database, assets, config)
     rows = [
@@ -326,13 +333,15 @@ def _chosen(
     return jax.device_put(stacked, NamedSharding(mesh, PartitionSpec(FACES)))
 
 
-def _observed(seen: Observation) -> str:
+def _observation_note(seen: Observation) -> str:
+    """Returns the note for `progress` at the end of "observe"; of many faces, means."""
     error = 100 * float(jnp.mean(seen.fit.landmark_error))
     fraction = 100 * float(jnp.mean(seen.unwrapped.skin_mask))
     return f"landmarks {error:.2f} % of the eyes' distance, {fraction:.0f} % seen"
 
 
-def _inferred(result: Reconstruction, names: tuple[str, ...]) -> str:
+def _inference_note(result: Reconstruction, names: tuple[str, ...]) -> str:
+    """Returns the note for `progress` at the end of "infer"."""
     weights, faces = np.asarray(result.blend.weights), np.asarray(result.blend.faces)
     if weights.ndim == 2:
         return f"{len(weights)} faces"

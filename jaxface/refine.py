@@ -1,4 +1,4 @@
-"""The paper's optimisation, after `infer`: a long loop, so it stands by itself."""
+"""The paper's optimisation of the texture, an optional stage after `infer`."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ def refine(
     stepwise: bool = False,
     callback: Callback | None = None,
 ) -> Reconstruction:
-    """Returns a face whose texture is optimised for the blended correlations.
+    """Returns the reconstruction with its texture optimised for the blended correlations.
 
     Saito et al. (CVPR 2017), section 5. With `config.method` "paper" from the low-frequency albedo,
-    else from the composition, which is so near that unseen texels change by less than a tenth of
-    one of 255 levels. Pure unless `stepwise`: works under `jit`, `vmap` and `grad`, as
-    `synthesize`. Differentiable as `config.synthesis.derivative` says.
+    else from the composition, of which it changes unseen texels by less than 0.1 of 255 levels on
+    average. Pure and unbatched unless `stepwise`: works under `jit`, `vmap` and `grad`.
+    Differentiable as `config.synthesis.derivative` says.
 
     Args:
         result: from `infer` with the same `database`, `assets` and `config`.
         database: as given to `infer`.
         assets: as given to `infer`.
         config: settings.
-        stepwise: a loop of the host, twice as fast on a CPU; not to be traced.
-        callback: of a stepwise loop: called on the host with the loss and the fraction done.
+        stepwise: loop in Python over jitted steps, twice as fast on a CPU; not to be traced.
+        callback: with `stepwise`: called with the least loss so far and the fraction done.
 
     Example:
         >>> refine(result, assets.database, assets).synthesis.losses[-1]  # doctest: +SKIP

@@ -1,7 +1,9 @@
-"""Pytrees that the stages hand each other. Arrays only; everything static is aux data.
+"""Pytrees that the stages hand each other: arrays as leaves, everything static as aux data.
 
-Sizes: H W photo, T texture side, V vertices, F triangles, Q quads, U UV vertices, I identity,
-E expression and M albedo modes, L landmarks, K database faces, R regions, C channels.
+Sizes: H W photo, S side of a square image, T texture side, A side of the albedo model, h w features
+of a layer, C channels, V vertices, F triangles, Q quads, U UV vertices, I identity, E expression
+and M albedo modes, L landmarks, K database faces, R cells of the UV square, Y yaws and J factors of
+the landmark noise, N any number.
 """
 
 from __future__ import annotations
@@ -15,10 +17,10 @@ from jaxtyping import Array, Bool, Float, Int, Shaped, UInt8
 from jaxface.pytrees import pytree, static
 
 Textures = UInt8[Array, "K T T 3"] | Float[Array, "K T T 3"]
-"""Of database faces, sRGB 0..255: as stored, or floating point where it is differentiated."""
+"""Textures of database faces, sRGB 0..255: as stored, or floating point to be differentiated."""
 
 HEIGHT_LEVEL_MM = 0.0025
-"""Millimetres of relief that one level of an 8-bit height stands for; 128 is none."""
+"""Height of one level of 8 bits, millimetres; level 128 is height 0."""
 
 
 @pytree
@@ -31,21 +33,21 @@ class FaceModel:
 
     Attributes:
         mean: vertices of the average face, metres.
-        identity_basis: metres a unit of each coefficient.
-        expression_basis: metres from rest to the full expression.
+        identity_basis: metres per unit of each coefficient.
+        expression_basis: metres from the neutral to the full expression.
         triangles: vertex indices, counter-clockwise seen from outside.
-        quads: the same surface as quads, for subdivision and export; a triangle is one whose last
-            two corners are the same.
+        quads: the same surface as quads, for subdivision and export; triangles repeat their last
+            corner.
         uvs: of the UV vertices, 0..1, origin at the bottom left.
         uv_triangles: UV vertex indices, in the order of `triangles`.
         uv_quads: UV vertex indices, in the order of `quads`.
         mirror: index of each vertex's mirror image.
-        vertex_region: index of each vertex's region in `region_names`.
+        vertex_region: index into `region_names` of each vertex.
         landmark_triangles: triangle on which each landmark lies.
         landmark_barycentrics: of each landmark on its triangle, sum 1.
-        albedo_mean: logarithm of linear RGB.
-        albedo_basis: change of that a unit of each coefficient.
-        region_names: face, lips, eyes and so on.
+        albedo_mean: log of linear RGB.
+        albedo_basis: log of linear RGB per unit of each coefficient.
+        region_names: "skin", "lips", "eyes" and so on.
         expression_names: ARKit's 52, then the model's own.
         identity_names: of the coefficients.
         albedo_names: of the coefficients.
@@ -75,10 +77,10 @@ class FaceModel:
 
 @pytree
 class TexelMap:
-    """Which point of the surface each texel of the canonical UV is.
+    """The surface point of each texel of the canonical UV.
 
     Attributes:
-        triangle_ids: -1 between charts.
+        triangle_ids: index of the triangle, -1 between charts.
         vertex_ids: the triangle's corners.
         barycentrics: on the triangle, sum 1.
         mask: whether the texel lies on a chart.
@@ -96,12 +98,12 @@ class TexelMap:
 class Camera:
     """A pinhole camera, OpenCV axes (x right, y down, z forward).
 
-    It maps model space to camera space, so that a face that looks straight into the camera has the
-    rotation of pi about x. The centre of the top-left pixel is (0.5, 0.5).
+    Maps model space to camera space: a face that looks straight into the camera is rotated by pi
+    about x. The centre of the top-left pixel is (0.5, 0.5).
 
     Attributes:
-        rotation: axis times angle, radians.
-        translation: metres.
+        rotation: axis-angle of the model-to-camera rotation, radians.
+        translation: of the model's origin in camera space, metres.
         focal: focal length, pixels.
         principal: principal point `(x, y)`, pixels.
     """
@@ -114,14 +116,14 @@ class Camera:
 
 @pytree
 class Crop:
-    """A square of a photo at `size` x `size` pixels: the affine map between the two.
+    """The affine map (similarity) from a square of a photo to `size` x `size` pixels.
 
         crop = size / side R(-angle) (photo - center) + size / 2
 
     Attributes:
-        center: `(x, y)` in the photo, pixels.
-        side: pixels of the photo.
-        angle: by which the square is turned, radians (x right, y down); None if it is upright.
+        center: of the square, `(x, y)` in the photo, pixels.
+        side: of the square, pixels of the photo.
+        angle: rotation of the square, radians (x right, y down); None if it is upright.
         size: pixels a side of the crop.
     """
 
@@ -138,13 +140,13 @@ class Crop:
     def points_to_photo(self, points: Float[Array, "*N 2"]) -> Float[Array, "*N 2"]:
         """Returns pixels of the crop as pixels of the photo."""
         local = (points - 0.5 * self.size) / self.scale
-        return self.center + (local if self.angle is None else local @ _turn(self.angle))
+        return self.center + (local if self.angle is None else local @ _rotation(self.angle))
 
     def points_to_crop(self, points: Float[Array, "*N 2"]) -> Float[Array, "*N 2"]:
         """Returns pixels of the photo as pixels of the crop."""
         local = points - self.center
         if self.angle is not None:
-            local = local @ _turn(self.angle).T
+            local = local @ _rotation(self.angle).T
         return local * self.scale + 0.5 * self.size
 
     def camera_to_photo(self, camera: Camera) -> Camera:
@@ -168,25 +170,25 @@ class Crop:
         )
 
 
-def _turn(angle: Float[Array, ""]) -> Float[Array, "2 2"]:
-    """Returns the matrix M with `local @ M` turned by the angle, in image coordinates."""
+def _rotation(angle: Float[Array, ""]) -> Float[Array, "2 2"]:
+    """Returns the matrix M such that `local @ M` rotates row vectors by the angle."""
     c, s = jnp.cos(angle), jnp.sin(angle)
     return jnp.stack([jnp.stack([c, s]), jnp.stack([-s, c])])
 
 
 @pytree
 class FaceCrop:
-    """A face of a photo as the stages take it: a square of standard size around it.
+    """The input of the stages: a square of standard size around a face.
 
-    All pixels are the square's. What is not known has a neutral value, so that faces of one size
-    stack to a batch.
+    Lengths are pixels of the square. Unknown values are NaN or 0 instead of None, so that faces of
+    one size stack to a batch.
 
     Attributes:
         srgb: the square, 0..1.
-        crop: where the square lies in the photo.
+        crop: position of the square in the photo.
         landmarks: NaN where one is missing.
-        blendshapes: of the detector, 0..1; zeros where there are none.
-        focal: NaN where it is not known.
+        blendshapes: of the detector, 0..1; zeros if there are none.
+        focal: focal length; NaN if it is not known.
         principal: the camera's principal point: the photo's centre.
         photo_side: the photo's longer side.
     """
@@ -213,13 +215,13 @@ class Lighting:
 
 @pytree
 class FaceParameters:
-    """Everything that the fit estimates for one photo.
+    """The parameters that the fit estimates for one photo.
 
     Attributes:
         identity: whitened coefficients, N(0, 1) over people.
         expression: ARKit coefficients, 0..1.
         albedo: whitened coefficients, N(0, 1) over people.
-        camera: in pixels of the photo.
+        camera: in pixels of the photo that was fitted.
         lighting: in camera space.
     """
 
@@ -238,7 +240,7 @@ class Detection:
         box: left, top, right, bottom; pixels.
         score: of the face detector, 0..1.
         landmarks: `(x, y)` and relative depth `z`, pixels.
-        confidence: that a face is there, of the face mesh, 0..1.
+        confidence: of the face mesh network that the crop shows a face, 0..1.
         blendshapes: expression coefficients, 0..1, named `BLENDSHAPE_NAMES`.
     """
 
@@ -251,26 +253,28 @@ class Detection:
 
 @pytree
 class LandmarkNoise:
-    """The detector's error, detected minus true, by yaw. Units: 0.063 m x focal / distance.
+    """Gaussian factor model of the detector's error (detected minus true), by yaw.
 
-    Axes: x along the line from the right to the left outer eye corner, y perpendicular, down.
+    error = bias + sum_j z_j factors_j + sigma e with z, e ~ N(0, 1). Unit: 0.063 m x focal /
+    distance. Axes: x along the line from the right to the left outer eye corner, y perpendicular,
+    down.
 
     Attributes:
-        yaw: at which the others are known, radians.
+        yaw: grid of yaws, radians, on which the others are tabulated.
         bias: mean error.
-        factors: directions in which landmarks err together, times their standard deviation.
-        sigma: standard deviation of what is left.
+        factors: correlated errors of all landmarks, each times its standard deviation.
+        sigma: standard deviation of the independent remainder.
     """
 
     yaw: Float[Array, " Y"]
     bias: Float[Array, "Y L 2"]
-    factors: Float[Array, "Y R L 2"]
+    factors: Float[Array, "Y J L 2"]
     sigma: Float[Array, "Y L 2"]
 
     def at(self, yaw: Float[Array, ""]) -> tuple[Array, Array, Array]:
-        """Returns bias, factors and sigma at a yaw (radians), interpolated, the ends held."""
-        place = jnp.interp(yaw, self.yaw, jnp.arange(len(self.yaw), dtype=jnp.float32))
-        weight = jnp.maximum(0.0, 1.0 - jnp.abs(jnp.arange(len(self.yaw)) - place))
+        """Returns bias, factors and sigma at a yaw (radians), linearly interpolated, clamped."""
+        position = jnp.interp(yaw, self.yaw, jnp.arange(len(self.yaw), dtype=jnp.float32))
+        weight = jnp.maximum(0.0, 1.0 - jnp.abs(jnp.arange(len(self.yaw)) - position))
         bias, factors, sigma = (
             jnp.tensordot(weight, part, 1) for part in (self.bias, self.factors, self.sigma)
         )
@@ -279,11 +283,11 @@ class LandmarkNoise:
     def tempered(
         self, trust: float | Float[Array, ""], sigma: float | Float[Array, ""]
     ) -> LandmarkNoise:
-        """Returns a share of this noise, plus independent noise of what the model cannot express.
+        """Returns this noise scaled by `trust`, plus independent noise for the model's own error.
 
         Args:
-            trust: factor of bias and standard deviations.
-            sigma: standard deviation to add, in the same units.
+            trust: factor on bias and standard deviations.
+            sigma: standard deviation of the added noise, in the same unit.
         """
         return self.replace(
             bias=trust * self.bias,
@@ -294,11 +298,11 @@ class LandmarkNoise:
 
 @pytree
 class Network:
-    """A converted network.
+    """A network converted from TFLite.
 
     Attributes:
-        weights: by number, in the shapes of their operations.
-        graph: the operations, JSON.
+        weights: by tensor number.
+        graph: its operations in order, JSON.
     """
 
     weights: dict[str, Shaped[Array, "..."]]
@@ -324,16 +328,16 @@ class Networks:
 
 @pytree
 class FitResult:
-    """A fitted face and how far to believe it.
+    """A fitted face and its residual errors.
 
     Attributes:
-        parameters: what was estimated.
+        parameters: the estimate.
         vertices: of the fitted face, model space, metres.
-        landmarks: the model's, as the fitted camera sees them, pixels.
-        landmark_error: mean distance to the given ones without the contour, as a share of the
+        landmarks: the model's, projected by the fitted camera, pixels.
+        landmark_error: mean distance to the given landmarks, contour excluded, as a fraction of the
             distance between the eyes.
-        photometric_error: mean absolute difference of the explained pixels, sRGB 0..1.
-        converged: whether the solver's last round did.
+        photometric_error: mean absolute residual of the explained pixels, sRGB 0..1.
+        converged: whether the solver's last round converged.
         iterations: of the solver, all rounds together.
     """
 
@@ -352,12 +356,14 @@ class UnwrapResult:
 
     Attributes:
         radiance: of the photo, 0 where nothing is seen.
-        shading: what a white surface would reflect.
-        partial: radiance over shading, less the gloss; 0 where nothing is seen.
-        visibility: how well a texel is seen, 0..1.
-        skin_mask: how much of that is skin, 0..1.
-        pixels_per_texel: width of a texel in pixels of the photo: below 1 the photo is coarser. The
-            noisier the photo, the less its finest pixels tell, and the smaller it is.
+        shading: reflected radiance of a surface of albedo 1.
+        partial: diffuse albedo: radiance without specular reflection, over shading; 0 where nothing
+            is seen.
+        visibility: 0..1: 1 where the surface is inside the photo, unoccluded and facing the camera.
+        skin_mask: visible skin, 0..1.
+        pixels_per_texel: width of a texel in pixels of the image that was unwrapped (in `observe`,
+            of the crop), reduced by the photo's noise; below 1 the photo is coarser than the
+            texture.
         low_frequency: complete smooth albedo.
     """
 
@@ -375,8 +381,8 @@ class Correlations:
     """Masked feature correlations (Gram matrices).
 
     Attributes:
-        values: one array a layer, of each region the mean product of every two channels.
-        support: one array a layer, the share of each region that was visible, 0..1.
+        values: one array a layer: in each cell, the (centred) second moments of the channels.
+        support: one array a layer: the mean of each cell's squared visible fraction, 0..1.
         layers: names of VGG-16's layers.
     """
 
@@ -391,7 +397,7 @@ class FeatureCache:
 
     Attributes:
         values: one array a layer, 0..255.
-        scales: one array a layer, of each face and channel.
+        scales: one array a layer, by face and channel.
         layers: names of VGG-16's layers.
     """
 
@@ -402,11 +408,12 @@ class FeatureCache:
 
 @pytree
 class FeatureCaches:
-    """Cached features of a database at the two sizes at which faces are compared.
+    """Cached features of a database at the two sides at which faces are compared.
 
     Attributes:
-        half: of all faces, by which candidates are ranked; None if they are candidates already.
-        full: of the same faces at twice the size, for their weights.
+        half: at half of `CorrelationConfig.blend_side`, by which faces are ranked; None if the
+            faces are a shortlist already.
+        full: of the same faces at `blend_side`, by which they are weighted.
     """
 
     half: FeatureCache | None
@@ -415,14 +422,14 @@ class FeatureCaches:
 
 @pytree
 class BlendResult:
-    """Which database faces, together, are most like the photo's face.
+    """The blend of database faces whose correlations are nearest to the photo's.
 
     Attributes:
         weights: on the simplex: 0 or more, sum 1.
-        correlations: complete ones, blended; None if `blend` was not given any.
-        duality_gap: certificate: the objective exceeds its minimum by at most this.
+        correlations: weighted sum of the complete correlations; None if `blend` was given none.
+        duality_gap: upper bound on the objective minus its minimum.
         iterations: of the solver.
-        faces: index of each face in the list of the database it is from.
+        faces: index of each face in the list of its database.
     """
 
     weights: Float[Array, " K"]
@@ -438,7 +445,7 @@ class SynthesisResult:
 
     Attributes:
         texture: albedo, linear RGB.
-        losses: after every chunk of steps, coarse to fine.
+        losses: least loss so far after every step, levels coarse to fine; empty until `refine`.
     """
 
     texture: Float[Array, "T T 3"]
@@ -447,7 +454,7 @@ class SynthesisResult:
 
 @pytree
 class Observation:
-    """What a photo shows of a face: stages 2 to 4.
+    """What a photo shows of a face, the result of `observe`.
 
     Attributes:
         fit: shape, pose, albedo, light; camera in pixels of the photo.
@@ -464,9 +471,9 @@ class Database:
 
     Attributes:
         textures: albedo, sRGB.
-        heights: relief, 128 is none and a level is `HEIGHT_LEVEL_MM`.
-        indices: position of each face in the list of the database it is from.
-        features: VGG-16's features of the faces, where the blend is to do without passes of VGG.
+        heights: relief (height - 128) `HEIGHT_LEVEL_MM`, millimetres.
+        indices: index of each face in the list of its database.
+        features: cached VGG-16 features of the faces; None if VGG-16 is to be run on them.
     """
 
     textures: Textures
@@ -475,7 +482,7 @@ class Database:
     features: FeatureCaches | None = None
 
     def take(self, faces: Int[Array, " N"]) -> Database:
-        """Returns the database of some faces, by their position in this one."""
+        """Returns the database of some faces, by their index in this one."""
         return jax.tree.map(lambda leaf: leaf[faces], self)
 
 
@@ -487,13 +494,13 @@ class Assets:
         model: the face model.
         texels: of its canonical UV, at the texture's size.
         database: textures of other faces, or a `DiskDatabase`.
-        networks: that find faces, landmarks and people.
+        networks: MediaPipe's.
         vgg: weights of VGG-16.
         noise: of the landmark detector.
-        seams: pairs of UV vertices that are one vertex of the mesh, on skin.
-        painted: 1 on eyes, teeth, tongue and the inside of the mouth, which no photo shows well
-            enough: their texture is painted whole.
-        bare_skin: 1 on open skin and scalp: no nose, lips, lids, brows, ears, neck.
+        seams: pairs of UV vertices that share a vertex of the mesh, on skin.
+        painted: 1 on eyes, teeth, tongue and inner mouth, which no photo shows well enough: their
+            texture is the albedo model's.
+        bare_skin: 1 on bare skin and scalp; 0 on nose, lips, lids, brows, ears, neck.
         face_names: of the database's faces.
     """
 
@@ -511,13 +518,13 @@ class Assets:
 
 @pytree
 class Materials:
-    """What light needs to know of the surface, in the canonical UV.
+    """Physically based material maps in the canonical UV.
 
     Attributes:
         height: relief, millimetres.
         normal: unit length, in the tangent space of glTF (x along u, y along v, z out).
         roughness: glTF's, 0..1.
-        specular: glTF's factor on a reflectance of 0.04.
+        specular: glTF's factor on a reflectance of 0.04 at normal incidence, 0..1.
     """
 
     height: Float[Array, "T T"]
@@ -532,10 +539,10 @@ class Reconstruction:
 
     Attributes:
         fit: shape, pose, albedo, light; camera in pixels of the photo.
-        unwrapped: what the photo shows.
-        blend: which database faces it is like.
+        unwrapped: the photo in the canonical UV.
+        blend: weights of the database's faces.
         synthesis: the complete texture.
-        materials: relief and gloss.
+        materials: relief, roughness and specular.
     """
 
     fit: FitResult
@@ -550,9 +557,9 @@ class PersonReconstruction:
     """The result of several photos of one person.
 
     Attributes:
-        result: of all photos together; its fit is that of the photo that shows most.
+        result: of all photos together; its fit is that of photo `best`.
         fits: of each photo, in its own pixels; identity is the same in all.
-        best: index of the photo that shows most.
+        best: index of the photo that shows most of the face.
     """
 
     result: Reconstruction
@@ -562,7 +569,7 @@ class PersonReconstruction:
 
 @pytree
 class Track:
-    """A known face in the N frames of a video.
+    """Pose and expression of a known face in the N frames of a video.
 
     Attributes:
         expression: ARKit coefficients, 0..1.

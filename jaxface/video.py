@@ -1,4 +1,4 @@
-"""The chain of stages for a video of one person: one face, tracked through all frames."""
+"""Reconstruction of one face from a video of a person, tracked through all frames."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jaxface.person import reconstruct_person
 from jaxface.reconstruct import Progress
 from jaxface.types import Assets, PersonReconstruction, Track
 
-KEYS = 6  # frames that show the face from as many sides as the video has
+KEYS = 6  # key frames, at evenly spaced ranks of yaw
 _NOSE, _RIGHT_CHEEK, _LEFT_CHEEK = 1, 234, 454  # of MediaPipe's mesh
 
 
@@ -31,11 +31,11 @@ def reconstruct_video(
 ) -> tuple[PersonReconstruction, Track]:
     """Returns one complete textured face of a video, and its pose and expression in every frame.
 
-    A few frames that show the face from different sides give identity and texture
-    (`reconstruct_person`); with these known, all frames are tracked (`track`). Host function.
+    Identity and texture are reconstructed from a few frames of different yaw (`key_frames`,
+    `reconstruct_person`); with these fixed, all frames are tracked (`track`). Host function.
 
     Args:
-        frame: returns a frame by its number, sRGB 0..1; called for the few frames alone.
+        frame: returns a frame by its number, sRGB 0..1; called for the key frames only.
         landmarks: 478 points in pixels of every frame, NaN where it shows no face.
         blendshapes: `Detection.blendshapes` of every frame, 0..1.
         assets: from `load_assets` with the same `config`.
@@ -54,9 +54,9 @@ def reconstruct_video(
         (250, 52)
     """
     keys = key_frames(landmarks)
-    pictures = [frame(key) for key in keys]
+    images = [frame(key) for key in keys]
     person = reconstruct_person(
-        pictures,
+        images,
         [landmarks[key] for key in keys],
         assets,
         config,
@@ -65,7 +65,7 @@ def reconstruct_video(
     )
     if progress:
         progress("track", {"state": "start"})
-    height, width = pictures[0].shape[:2]
+    height, width = images[0].shape[:2]
     focals = [fitted.parameters.camera.focal for fitted in person.fits]
     path = track(
         jnp.asarray(landmarks),
@@ -86,7 +86,7 @@ def reconstruct_video(
 
 
 def key_frames(landmarks: Float[np.ndarray, "N L D"]) -> list[int]:
-    """Returns the frames that show the face from the most different sides, in their order.
+    """Returns up to `KEYS` frames at evenly spaced ranks of the face's yaw, in order of time.
 
     Raises:
         InputError: no frame shows a face.
@@ -97,7 +97,7 @@ def key_frames(landmarks: Float[np.ndarray, "N L D"]) -> list[int]:
         raise InputError("No frame of the video shows a face.")
     nose, right, left = (points[known, index] for index in (_NOSE, _RIGHT_CHEEK, _LEFT_CHEEK))
     across = left - right
-    turned = ((nose - right) * across).sum(-1) / np.maximum((across**2).sum(-1), 1e-6)
-    order = known[np.argsort(turned, kind="stable")]
-    places = np.linspace(0, len(order) - 1, min(KEYS, len(order))).round().astype(int)
-    return sorted({int(order[place]) for place in places})
+    turn = ((nose - right) * across).sum(-1) / np.maximum((across**2).sum(-1), 1e-6)
+    order = known[np.argsort(turn, kind="stable")]
+    ranks = np.linspace(0, len(order) - 1, min(KEYS, len(order))).round().astype(int)
+    return sorted({int(order[rank]) for rank in ranks})

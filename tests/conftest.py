@@ -23,10 +23,11 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
 PHOTOS = ROOT / "examples" / "photos"
 
-# Compilations are kept between runs: on two cores they are most of what the tests cost. An empty
-# folder in JAX_COMPILATION_CACHE_DIR measures what a first run takes.
-if not jax.config.jax_compilation_cache_dir:
-    jax.config.update("jax_compilation_cache_dir", str(ROOT / ".cache" / "jax-tests"))
+# Compilations are kept between runs and shared with the processes that tests start: on two cores
+# they are most of what the tests cost. An empty folder in JAX_COMPILATION_CACHE_DIR measures what a
+# first run takes.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax-tests"))
+jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 os.environ.setdefault("JAXFACE_CACHE", str(ROOT / ".cache" / "jaxface"))
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(ROOT / ".cache" / "hypothesis"))

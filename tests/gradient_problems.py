@@ -20,7 +20,7 @@ import numpy as np
 import trimesh
 from jaxtyping import Array
 
-from jaxface.blending import blend, mix, project_simplex, solve_simplex
+from jaxface.blending import blend, project_simplex, solve_simplex, weighted_sum
 from jaxface.config import ReconstructConfig
 from jaxface.features.correlations import CorrelationConfig
 from jaxface.features.weights import load_vgg
@@ -45,7 +45,7 @@ from jaxface.rendering.crop import pyramid, sample
 from jaxface.rendering.lighting import studio
 from jaxface.rendering.render import render
 from jaxface.synthesis import CompositionConfig, SynthesisConfig, seam_pairs, synthesize
-from jaxface.synthesis.objective import Level, differentiable, loss
+from jaxface.synthesis.objective import Level, attach_implicit_derivative, loss
 from jaxface.types import Assets, Correlations, Crop, Database, FaceCrop, FaceModel
 from jaxface.unwrapping import UnwrapConfig
 from jaxface.unwrapping.membrane import membrane
@@ -131,7 +131,7 @@ def blending() -> Problem:
     names, support = ("relu1_1",), (jnp.ones((6, 3)),)
     faces = Correlations((masked,), support, names)
     whole = Correlations((complete,), support, names)
-    photo = mix(jnp.asarray([0.4, 0.0, 0.3, 0.1, 0.2, 0.0]), faces)
+    photo = weighted_sum(jnp.asarray([0.4, 0.0, 0.3, 0.1, 0.2, 0.0]), faces)
 
     def total(photo, masked, complete):
         result = blend(photo, faces.replace(values=(masked,)), whole.replace(values=(complete,)))
@@ -336,13 +336,14 @@ def optimum() -> Problem:
     low = jnp.asarray(rng.uniform(0.3, 0.4, (size, size, 3)))
 
     def at_the_optimum(x: Array, level: Level, vgg: Any, *settings: Any) -> Array:
-        return differentiable(_newton(x, level, vgg, *settings), level, vgg, *settings)
+        found = _newton(x, level, vgg, *settings)
+        return attach_implicit_derivative(found, level, vgg, *settings)
 
     def total(low, shown, weights, textures, alpha, vgg):
         with (
             patch("jaxface.features.vgg.nn.relu", jax.nn.softplus),
-            patch("jaxface.synthesis.optimize.differentiable", at_the_optimum),
-            patch.multiple("jaxface.synthesis.objective", _STEPS=400, _DAMPING=0.0),
+            patch("jaxface.synthesis.optimize.attach_implicit_derivative", at_the_optimum),
+            patch.multiple("jaxface.synthesis.objective", _CG_STEPS=400, _DAMPING=0.0),
         ):
             found = synthesize(
                 *(jax.random.key(0), low, shown, mask, textures, weights, vgg),

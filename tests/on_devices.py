@@ -24,7 +24,7 @@ from jaxface.landmarks.detector import detect
 from jaxface.loading import load_assets
 from jaxface.reconstruct import (
     FACES,
-    _mapped,
+    _sharded_vmap,
     device_mesh,
     infer,
     observe,
@@ -96,13 +96,13 @@ def main() -> None:
     collectives = {}
 
     def compiled(function, axes, *arguments):
-        program = _mapped(function, axes, mesh).lower(*arguments).compile()
+        program = _sharded_vmap(function, axes, mesh).lower(*arguments).compile()
         collectives[function.__name__] = COLLECTIVE.findall(program.as_text())
         return program
 
     def shapes(function, axes, *arguments):
         """The next program is compiled for what this one returns, without running it."""
-        found = jax.eval_shape(_mapped(function, axes, mesh), *arguments)
+        found = jax.eval_shape(_sharded_vmap(function, axes, mesh), *arguments)
         rows = NamedSharding(mesh, PartitionSpec(FACES))
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=rows), found)
 

@@ -45,25 +45,25 @@ class StandIn:
             return [(item.folder, key, text)]
         return [(item.folder / f"face{n + 1}", key, text) for n in range(self.faces)]
 
-    def compute(self, works: list[Any], check: Callable[[], None]) -> Sequence[Any]:
-        self.computed.append([folder.name for folder, _, _ in works])
-        for folder, _, _ in works:
+    def compute(self, jobs: list[Any], check: Callable[[], None]) -> Sequence[Any]:
+        self.computed.append([folder.name for folder, _, _ in jobs])
+        for folder, _, _ in jobs:
             check()
             time.sleep(self.seconds)
             if folder.name.startswith("bug"):
                 raise ValueError("no such thing")
-        return [text.upper() for _, _, text in works]
+        return [text.upper() for _, _, text in jobs]
 
-    def finish(self, work: Any, result: str) -> dict[str, Any]:
-        folder, key, _ = work
+    def finish(self, job: Any, result: str) -> dict[str, Any]:
+        folder, key, _ = job
         with whole_folder(folder) as place:
             (place / PARAMETERS).write_text(json.dumps({"key": key}))
             for number in range(FILES - 1):
                 (place / f"{number}.txt").write_text(result * self.size)
         return {"folder": str(folder), "photo": folder.name, "result": "ok"}
 
-    def batch_key(self, work: Any) -> Hashable:
-        return len(work[2]) > 20
+    def batch_key(self, job: Any) -> Hashable:
+        return len(job[2]) > 20
 
 
 def make_photos(folder: Path, count: int) -> list[Path]:

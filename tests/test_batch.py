@@ -1,4 +1,4 @@
-"""What runs are made of: inputs, overlap, journal, folders."""
+"""What runs are made of: inputs, pipeline, journal, folders."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from standin import StandIn, make_photos
 
 from jaxface import InputError
-from jaxface.batch import Journal, find_photos, overlap, run_photos
+from jaxface.batch import Journal, find_photos, run_photos, run_pipeline
 from jaxface.batch.inputs import result_folders
 from jaxface.batch.journal import JOURNAL, read_entries
 from jaxface.export import PREFIX, whole_folder
@@ -48,23 +48,23 @@ def test_no_two_photos_share_a_folder() -> None:
     assert names == ["a", "a-2", "a-2-2", "a-3", "run.jsonl-2"]
 
 
-# ---- overlap
+# ---- pipeline
 
 
 def test_batches_keep_order_and_key() -> None:
     batches = []
 
-    def compute(works: list[int], check) -> list[int]:
-        batches.append(list(works))
-        return [-w for w in works]
+    def compute(jobs: list[int], check) -> list[int]:
+        batches.append(list(jobs))
+        return [-w for w in jobs]
 
     items = list(range(20))
     outcomes = list(
-        overlap(
+        run_pipeline(
             items,
             lambda i: [] if i == 3 else [i] * (1 + (i == 4)),
             compute,
-            lambda work, result: result,
+            lambda job, result: result,
             batch=4,
             batch_key=lambda w: w % 2,
             readers=3,
@@ -74,12 +74,12 @@ def test_batches_keep_order_and_key() -> None:
         i: [] if i == 3 else [-i] * (1 + (i == 4)) for i in items
     }
     assert batches[0] == [0, 2, 4, 4] and batches[1] == [1, 5, 7, 9]
-    assert all(len({w % 2 for w in works}) == 1 and len(works) <= 4 for works in batches)
-    assert sum(works.count(19) for works in batches) == 1 and len(batches) == 6
+    assert all(len({w % 2 for w in jobs}) == 1 and len(jobs) <= 4 for jobs in batches)
+    assert sum(jobs.count(19) for jobs in batches) == 1 and len(batches) == 6
 
 
 def test_who_is_ahead_waits() -> None:
-    """With one slow writer, readers and device stop a few works after it, whatever is left."""
+    """With one slow writer, readers and device stop a few jobs after it, whatever is left."""
     started, written, most = [0], [0], [0]
 
     def prepare(item: int) -> list[int]:
@@ -87,12 +87,12 @@ def test_who_is_ahead_waits() -> None:
         most[0] = max(most[0], started[0] - written[0])
         return [item]
 
-    def finish(work: int, result: int) -> None:
+    def finish(job: int, result: int) -> None:
         time.sleep(0.003)
         written[0] += 1
 
-    outcomes = overlap(
-        range(100), prepare, lambda works, check: works, finish, batch=2, readers=2, writers=1
+    outcomes = run_pipeline(
+        range(100), prepare, lambda jobs, check: jobs, finish, batch=2, readers=2, writers=1
     )
     assert len(list(outcomes)) == 100
     assert most[0] <= 14  # ahead 4, a batch 2, slots 3, and who is between them
@@ -104,25 +104,25 @@ def test_host_work_overlaps_the_device() -> None:
         return [1]
 
     begun = time.monotonic()
-    assert len(list(overlap(range(20), slow, slow, slow, readers=1, writers=1))) == 20
+    assert len(list(run_pipeline(range(20), slow, slow, slow, readers=1, writers=1))) == 20
     assert time.monotonic() - begun < 0.85 * 20 * 3 * 0.02
 
 
 def test_a_failing_batch_is_taken_apart() -> None:
-    def compute(works: list[int], check) -> list[int]:
-        if 2 in works:
+    def compute(jobs: list[int], check) -> list[int]:
+        if 2 in jobs:
             raise ValueError("two")
-        return works
+        return jobs
 
     outcomes = {
-        o.item: o for o in overlap(range(6), lambda i: [i], compute, lambda w, r: r, batch=3)
+        o.item: o for o in run_pipeline(range(6), lambda i: [i], compute, lambda w, r: r, batch=3)
     }
     assert [i for i, o in outcomes.items() if o.error] == [2]
     assert outcomes[0].values == [0] and outcomes[5].values == [5]
 
 
 def test_closing_ends_the_threads() -> None:
-    outcomes = overlap(range(1000), lambda i: [i], lambda w, check: w, lambda w, r: r)
+    outcomes = run_pipeline(range(1000), lambda i: [i], lambda w, check: w, lambda w, r: r)
     next(outcomes)
     outcomes.close()  # type: ignore[attr-defined]
     assert not [t.name for t in threading.enumerate() if t.name.startswith("jaxface")]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from jaxface.blending import blend, duality_gap, mix, project_simplex, solve_simplex
+from jaxface.blending import blend, duality_gap, project_simplex, solve_simplex, weighted_sum
 from jaxface.types import Correlations
 
 
@@ -114,12 +114,13 @@ def database(count: int = 6) -> Correlations:
 def test_blend_recovers_known_weights():
     faces = database()
     truth = jnp.asarray([0.5, 0.0, 0.3, 0.0, 0.2, 0.0])
-    result = jax.jit(blend)(mix(truth, faces), faces, faces)
+    result = jax.jit(blend)(weighted_sum(truth, faces), faces, faces)
     np.testing.assert_allclose(result.weights, truth, atol=0.02)
     assert float(result.duality_gap) < 1e-5
-    exact = blend(mix(truth, faces), faces, faces, ridge=0.0)
+    exact = blend(weighted_sum(truth, faces), faces, faces, ridge=0.0)
     np.testing.assert_allclose(exact.weights, truth, atol=2e-3)
-    for found, goal in zip(exact.correlations.values, mix(truth, faces).values, strict=True):
+    wanted = weighted_sum(truth, faces)
+    for found, goal in zip(exact.correlations.values, wanted.values, strict=True):
         np.testing.assert_allclose(found, goal, atol=0.01 * float(jnp.abs(goal).max()))
 
 

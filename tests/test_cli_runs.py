@@ -41,10 +41,10 @@ def jaxface(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
             self.rows, self.on_event = batch, on_event
             run.last = self
 
-        def compute(self, works: list[Any], check: Any) -> Any:
-            with StageTimer(self.on_event, faces=len(works)).stage("observe"):
+        def compute(self, jobs: list[Any], check: Any) -> Any:
+            with StageTimer(self.on_event, faces=len(jobs)).stage("observe"):
                 pass
-            return super().compute(works, check)
+            return super().compute(jobs, check)
 
     monkeypatch.setattr(work, "FaceWorker", Fake)
     monkeypatch.setattr(work, "load_assets", lambda *_, **__: None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
@@ -100,8 +101,9 @@ def test_adding_removing_and_verifying(tmp_path) -> None:
     save_database(tmp_path, faces(a=grey, b=grey, c=grey), source="a test")
     with pytest.raises(InputError, match="named a already"):
         add_face(tmp_path, "a", grey)
-    with pytest.raises(InputError, match="no name"):
-        add_face(tmp_path, "../a", grey)
+    for name in ("../a", "a.height", "a*", "a b", ""):
+        with pytest.raises(InputError, match="no name"):
+            add_face(tmp_path, name, grey)
     remove_face(tmp_path, "b")
     assert not (tmp_path / "b.webp").exists()
     with pytest.raises(InputError, match="no face named b"):
@@ -150,6 +152,22 @@ def test_a_face_is_found_among_many_on_disk(tmp_path, rng, monkeypatch) -> None:
     assert "face3" not in database.names
     (index,) = database.nearest(textures["face4"], mask, count=1)
     assert database.names[index] == "face4"
+
+
+def test_removing_a_face_leaves_those_whose_names_begin_alike(tmp_path) -> None:
+    grey, flat = np.full((8, 8, 3), 0.5), np.zeros((8, 8))
+    names = ("anna", "anna-2", "anna_height")
+    save_database(tmp_path, [(name, grey, flat, flat, {}) for name in names], source="a test")
+    (tmp_path / "anna.old.webp").write_bytes(b"of the user")
+    remove_face(tmp_path, "anna")
+    assert verify_database(tmp_path) == 2
+    kept = {f"{name}{part}.webp" for name in names[1:] for part in ("", ".height", ".specular")}
+    assert {file.name for file in tmp_path.glob("*.webp")} == kept | {"anna.old.webp"}
+
+
+def test_names_of_faces_are_made_from_names_of_files() -> None:
+    names = [build_database.face_name(Path(file)) for file in ("a/Anna B.2.jpg", "zoë-1.png")]
+    assert names == ["Anna_B_2", "zoë-1"]
 
 
 def test_skins_become_faces_and_pictures_are_found(tmp_path, model, rng) -> None:

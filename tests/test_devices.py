@@ -35,7 +35,6 @@ def found() -> dict[str, Any]:
     environment = os.environ | {
         "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
         "JAX_PLATFORMS": "cpu",
-        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache" / "jax-tests"),
         "PYTHONPATH": str(ROOT),
     }
     script = Path(__file__).with_name("on_devices.py")

@@ -10,7 +10,7 @@ import pytest
 from jaxface import InputError, crop_face
 from jaxface.config import ReconstructConfig
 from jaxface.database import DiskDatabase
-from jaxface.reconstruct import _chosen, _mapped, device_mesh, round_up, stack
+from jaxface.reconstruct import _select_faces_from_disk, _sharded_vmap, device_mesh, round_up, stack
 from jaxface.rendering.color import luminance, srgb_to_linear
 from jaxface.types import Database, Observation, UnwrapResult
 
@@ -78,17 +78,18 @@ def test_each_face_has_its_own_part_of_a_large_database() -> None:
     partial = srgb_to_linear(rows)
     seen = UnwrapResult(partial, partial, partial, ones, ones, ones, partial)
     mesh = device_mesh(jax.devices()[:1])
-    found = _chosen(Observation(None, seen), Large(), None, ReconstructConfig(), mesh)
+    observation, config = Observation(None, seen), ReconstructConfig()
+    found = _select_faces_from_disk(observation, Large(), None, config, mesh)
     np.testing.assert_array_equal(np.asarray(found.indices)[:, 0], [2, 7])
     weights = np.array([[1.0, 0, 0], [0, 0, 1.0]], np.float32)
 
     def mixed(database: Database, weights: jax.Array) -> jax.Array:
         return jnp.tensordot(weights, database.textures * 1.0, 1)
 
-    own = _mapped(mixed, (0, 0), mesh)(found, weights)
+    own = _sharded_vmap(mixed, (0, 0), mesh)(found, weights)
     np.testing.assert_allclose(np.asarray(own)[:, 0, 0, 0], [2, 7])
     small = Database(jnp.ones((3, 8, 8, 3)), jnp.ones((3, 8, 8)), jnp.arange(3))
-    assert _mapped(mixed, (None, 0), mesh)(small, weights).shape == (2, 8, 8, 3)
+    assert _sharded_vmap(mixed, (None, 0), mesh)(small, weights).shape == (2, 8, 8, 3)
 
 
 def test_a_photo_without_colours_gets_the_hue_of_skin() -> None:

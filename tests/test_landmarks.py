@@ -46,7 +46,7 @@ def inter_ocular(points: np.ndarray) -> float:
 @pytest.mark.parametrize("name", NAMES)
 def test_agrees_with_mediapipe(name, networks, references):
     padded, extent = pad_photo(photo(name))
-    found = detect_padded(padded, extent, networks, faces=3, biased=True)
+    found = detect_padded(padded, extent, networks, faces=3, mediapipe_sampling=True)
     error = np.linalg.norm(np.asarray(found.landmarks[0, :, :2]) - references[name], axis=1)
     assert error.mean() < 0.005 * inter_ocular(references[name])
 
@@ -66,7 +66,7 @@ def test_pixel_centres_remove_the_mirror_bias(networks):
         image, points = photo(name), []
         for picture in (image, image[:, ::-1]):
             padded, extent = pad_photo(picture)
-            found = detect_padded(padded, extent, networks, faces=3, biased=biased)
+            found = detect_padded(padded, extent, networks, faces=3, mediapipe_sampling=biased)
             points.append(np.asarray(found.landmarks[0, :, :2]))
         back = points[1][mirror] * [-1, 1] + [image.shape[1], 0]
         shifts[biased] += abs((points[0] - back)[:, 0].mean()) / inter_ocular(back) / 2

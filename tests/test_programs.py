@@ -29,7 +29,7 @@ from jaxface.cli.programs import Programs
 from jaxface.precision import use_program_store
 from jaxface.rendering.camera import look_at, project
 from jaxface.types import FaceModel, FaceParameters, FitResult, UnwrapResult
-from jaxface.unwrapping.exposure import explain_albedo
+from jaxface.unwrapping.exposure import estimate_albedo_coefficients
 
 use_program_store(Programs(Path(sys.argv[1])))
 loaded, traced = [], []
@@ -47,12 +47,14 @@ albedo = {"albedo_mean": jnp.zeros((8, 8, 3)), "albedo_basis": jnp.ones((2, 8, 8
 model = empty(FaceModel, mean=jnp.ones((1, 3)), **albedo)
 fit = empty(FitResult, parameters=empty(FaceParameters, albedo=jnp.zeros(2)))
 seen = empty(UnwrapResult, partial=jnp.full((9, 9, 3), 0.3), skin_mask=jnp.ones((9, 9)))
-albedo = explain_albedo(fit, seen, model).parameters.albedo  # by LAPACK
-other = explain_albedo(fit, seen, model.replace(mean=jnp.ones((2, 3))))  # which is not used
+albedo = estimate_albedo_coefficients(fit, seen, model).parameters.albedo  # by LAPACK
+unused = model.replace(mean=jnp.ones((2, 3)))  # the mean is not used
+other = estimate_albedo_coefficients(fit, seen, unused)
 
 wide, high = look_at(0.1, 0.2, 64, 96), look_at(0.1, 0.2, 96, 64)
 point = project(jnp.ones((1, 3)), wide)[0]
-traced_alone = sum(name in ("explain_albedo", "look_at", "project") for name in traced)
+alone = "estimate_albedo_coefficients", "look_at", "project"
+traced_alone = sum(name in alone for name in traced)
 turned = jax.grad(lambda yaw: project(jnp.ones((1, 3)), look_at(yaw, 0.0, 64, 64))[0].sum())(0.1)
 values = (albedo, other.parameters.albedo, wide.principal, high.principal, point, turned)
 print(repr([value.tolist() for value in values]), file=sys.stderr)

@@ -166,7 +166,7 @@ def test_what_concerns_the_folder_ends_a_run(
     """A full or read-only disk ends it, a name that is too long fails its photo alone."""
 
     class Starved(StandIn):
-        def finish(self, work, result):
+        def finish(self, job, result):
             try:
                 raise OSError(number, os.strerror(number))
             except OSError as error:

@@ -14,7 +14,7 @@ from jaxface.morphable.texels import texel_map
 from jaxface.rendering.camera import rotation_matrix
 from jaxface.rendering.lighting import shade
 from jaxface.types import Lighting
-from jaxface.unwrapping.shadows import cast_shadows, hidden_from_lamp
+from jaxface.unwrapping.shadows import cast_shadows, self_shadow_mask
 from jaxface.unwrapping.visible import project_texels
 
 if importlib.util.find_spec("embreex") is None:
@@ -62,7 +62,7 @@ def found(model, lit, sun) -> tuple[np.ndarray, np.ndarray]:
     sure = cast_shadows(
         jnp.asarray(ratio),
         jnp.asarray(1.0 * seen),
-        hidden_from_lamp(fit, model, texels),
+        self_shadow_mask(fit, model, texels),
         view.normals,
         parameters.lighting,
     )
@@ -92,7 +92,7 @@ def test_no_gradient_passes_and_all_is_finite(model, lit):
         parameters = replace(made.fit.parameters, lighting=Lighting(coefficients))
         fit = replace(made.fit, parameters=parameters)
         level = jnp.zeros((SIZE, SIZE))
-        hidden = hidden_from_lamp(fit, model, texels)
+        hidden = self_shadow_mask(fit, model, texels)
         given = level, jnp.ones_like(level), hidden, view.normals, parameters.lighting
         return jnp.sum(cast_shadows(*given))
 

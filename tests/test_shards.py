@@ -60,11 +60,11 @@ from pathlib import Path
 import jax, numpy as np
 from jaxface.batch import run_photos
 from jaxface.cli.work import parse_shard
-from jaxface.reconstruct import _over_faces, device_mesh
+from jaxface.reconstruct import _map_over_faces, device_mesh
 from standin import StandIn
 shard = parse_shard("auto")
 assert jax.process_count() == 2 and len(jax.devices()) == 2 and len(device_mesh().devices) == 1
-one_more = _over_faces(lambda x: x + 1, (0,), device_mesh())
+one_more = _map_over_faces(lambda x: x + 1, (0,), device_mesh())
 assert one_more(np.arange(1.0))[0] == 1  # its own devices alone
 photos, output = sorted(Path(sys.argv[1]).iterdir()), Path(sys.argv[2])
 print(shard.index, run_photos(photos, output, StandIn(seconds=0.01), shard=shard).done)

@@ -188,7 +188,7 @@ def test_the_composition_has_a_derivative_by_every_number(upper):
     config = jax.tree.map(jnp.float32, replace(COMPOSITION, grain_sigma=24.0))
     slopes = jax.grad(total)(config)
     assert all(np.isfinite(slope).all() for slope in jax.tree.leaves(slopes))
-    assert slopes.mean_detail_gain != 0 and slopes.overlap_removed != 0
+    assert slopes.mean_detail_gain != 0 and slopes.duplicate_detail_fraction != 0
 
 
 def laid(detail: np.ndarray, known: np.ndarray) -> np.ndarray:

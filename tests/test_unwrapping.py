@@ -17,7 +17,13 @@ from jaxface.rendering.color import linear_to_srgb
 from jaxface.rendering.lighting import directional
 from jaxface.rendering.render import render
 from jaxface.types import FaceParameters, FitResult, Lighting
-from jaxface.unwrapping import ShadowConfig, UnwrapConfig, balance_light, explain_albedo, unwrap
+from jaxface.unwrapping import (
+    ShadowConfig,
+    UnwrapConfig,
+    balance_light,
+    estimate_albedo_coefficients,
+    unwrap,
+)
 from jaxface.unwrapping.eyes import angle_of_texels, paint_iris
 from jaxface.unwrapping.membrane import membrane, vertices_to_texels
 from jaxface.unwrapping.scalp import colour_scalp
@@ -107,7 +113,7 @@ def test_two_rounds_are_one_round_twice(scene):
     for _ in range(2):
         fit = balance_light(fit, model)
         one, _ = once(fit)
-        fit = explain_albedo(fit, one, model)
+        fit = estimate_albedo_coefficients(fit, one, model)
     for got, want in zip(
         jax.tree.leaves((two, explained)), jax.tree.leaves((one, fit)), strict=True
     ):
@@ -311,7 +317,8 @@ def test_albedo_is_explained_by_what_is_seen_alone(scene, result):
     # What is not skin shows black: a fringe that must not darken the forehead.
     shown = albedo_texture(model, wanted, SIZE) * (result.skin_mask > 0.5)[..., None]
     seen = result.replace(partial=shown)
-    found = explain_albedo(fit_of(model, camera, light), seen, model).parameters.albedo
+    fitted = estimate_albedo_coefficients(fit_of(model, camera, light), seen, model)
+    found = fitted.parameters.albedo
     texture, truth = albedo_texture(model, found, SIZE), albedo_texture(model, wanted, SIZE)
     error = np.abs(np.log(np.asarray(texture) / np.asarray(truth))).mean(-1)
     face = regions(model, texels, SKIN)
@@ -356,7 +363,7 @@ def test_membrane_equals_a_dense_solution():
     matrix = np.diag(weights + 1e-3) + 4.0 * laplacian
     want = np.linalg.solve(matrix, weights[:, None] * values)
     arrays = jnp.array(values), jnp.array(weights), jnp.array(mesh.faces)
-    got = membrane(*arrays, reach=2.0, pull=1e-3, steps=120)
+    got = membrane(*arrays, reach=2.0, tikhonov=1e-3, steps=120)
     np.testing.assert_allclose(got, want, atol=1e-3)
 
 

@@ -50,13 +50,13 @@ def to_path(text: str) -> Path:
 
 
 def is_cloud(path: Path) -> bool:
-    """Returns whether `to_path` made this of an address."""
+    """Returns whether a path is an address (`UPath`), not a file of this machine."""
     return not isinstance(path, Path)
 
 
 @contextmanager
 def fetched(item: Item) -> Iterator[Item]:
-    """Yields the item with its photo as a file of this machine, which the block's end removes.
+    """Yields the item with its photo as a file of this machine, removed at the end of the block.
 
     Raises:
         InputError: the photo cannot be read from the store.
@@ -75,7 +75,7 @@ def fetched(item: Item) -> Iterator[Item]:
 def staged(output: Path) -> Iterator[Path]:
     """Yields a folder of this machine; uploads it to `output` if the block raises nothing.
 
-    For an `output` that is no address it is `output` itself.
+    If `output` is on this machine, yields it as it is.
     """
     if not is_cloud(output):
         yield output
@@ -98,9 +98,9 @@ def upload(folder: Path, target: Path) -> None:
         for marker in {folder / PARAMETERS, *(f for f in files if f.name == PARAMETERS)}:
             (target / marker.relative_to(folder).as_posix()).unlink(missing_ok=True)
         for file in files:
-            place = target / file.relative_to(folder).as_posix()
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(file.read_bytes())
+            remote_file = target / file.relative_to(folder).as_posix()
+            remote_file.parent.mkdir(parents=True, exist_ok=True)
+            remote_file.write_bytes(file.read_bytes())
 
 
 def run_in_cloud(
@@ -158,14 +158,16 @@ class _Uploading:
     batch_key: Callable[[Any], Hashable]
 
     def prepare(self, item: Item, key: str) -> Iterable[Any]:
-        # The store is asked, not the journal, whose last lines may not have been uploaded.
+        """Returns the worker's jobs, none if the store holds the finished result."""
+        # By the store, not the journal, whose last lines may not have been uploaded.
         names = self.folders.get(key, [item.folder.name])
         if self.resume and all(is_finished(self.output / name, key) for name in names):
             return []
         return self.worker.prepare(item, key)
 
-    def finish(self, work: Any, result: Any) -> dict[str, Any]:
-        row = self.worker.finish(work, result)
+    def finish(self, job: Any, result: Any) -> dict[str, Any]:
+        """Returns the worker's row; uploads the result and removes the local one."""
+        row = self.worker.finish(job, result)
         folder = Path(row["folder"])
         upload(folder, self.remote(folder))
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""From a photo's file to the folders of its faces, in the steps that `overlap` runs. Host code."""
+"""`FaceWorker`: from a photo's file to the folders of its faces. Host code."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ from jaxface.reconstruct import (
 from jaxface.types import Assets, FaceCrop, Reconstruction
 
 MAX_FACES = 16
-"""Faces of one photo that are looked for if all are wanted; the largest ones."""
+"""Largest number of faces of one photo with `all_faces`."""
 Computed = tuple[Callable[[], Reconstruction], dict[str, float]]
 """A function that returns a result, and the seconds that its stages took."""
 
 
 @dataclass(frozen=True)
-class Work:
-    """A face to reconstruct.
+class Job:
+    """A face to reconstruct, and where its result goes.
 
     Attributes:
         crop: the face, on the device.
@@ -84,7 +84,7 @@ class FaceWorker:
         database: Path | None = None,
         on_event: OnEvent = ignore_event,
     ) -> None:
-        """Holds what all photos have in common.
+        """Places the assets on the devices.
 
         Args:
             assets: from `load_assets` with the same `config`.
@@ -98,11 +98,11 @@ class FaceWorker:
         """
         self.config, self.all_faces, self.on_event = config, all_faces, on_event
         self.settings = settings_of(config, assets.model.name, database_id(database), all_faces)
-        self.mesh = None if batch == 1 else device_mesh()
-        self.rows = 1 if self.mesh is None else round_up(batch, self.mesh.size)
-        self.assets = assets if self.mesh is None else replicate(assets, self.mesh)
+        self.device_mesh = None if batch == 1 else device_mesh()
+        self.rows = 1 if self.device_mesh is None else round_up(batch, self.device_mesh.size)
+        self.assets = assets if self.device_mesh is None else replicate(assets, self.device_mesh)
 
-    def prepare(self, item: Item, key: str) -> list[Work]:
+    def prepare(self, item: Item, key: str) -> list[Job]:
         """Returns the faces of a photo, decoded, detected (or with given landmarks) and cropped.
 
         Raises:
@@ -113,43 +113,45 @@ class FaceWorker:
         timer = StageTimer(self.on_event)
         with timer.stage("landmarks") as info:
             photo = read_photo(item.path)
-            padded, extent = pad_photo(photo.srgb)
+            padded, image_size = pad_photo(photo.srgb)
             faces: list[tuple[np.ndarray, np.ndarray | None]]
             if item.landmarks is not None:
                 faces = [(read_landmarks(item.landmarks), None)]
             else:
-                most = MAX_FACES if self.all_faces else 1
-                found = detect_in_padded(padded, extent, self.assets.networks, max_faces=most)
+                count, networks = MAX_FACES if self.all_faces else 1, self.assets.networks
+                found = detect_in_padded(padded, image_size, networks, max_faces=count)
                 points, shapes = np.asarray(found.landmarks), np.asarray(found.blendshapes)
                 faces = list(zip(points, shapes, strict=True))
-            cut = partial(crop_padded, padded, extent, photo.srgb.shape[:2], focal=photo.focal)
+            cut = partial(crop_padded, padded, image_size, photo.srgb.shape[:2], focal=photo.focal)
             crops = [cut(points, blendshapes=shapes) for points, shapes in faces]
             height, width = photo.srgb.shape[:2]
             info["note"] = f"{len(faces)} face(s) in {width} x {height} pixels"
             timer.faces = len(faces)
         photo_bytes, seconds = to_bytes(photo.srgb), timer.per_face()
-        works = []
+        jobs = []
         for number, crop in enumerate(crops, start=1):
             folder = item.folder / f"face{number}" if self.all_faces else item.folder
-            works.append(Work(crop, photo_bytes, photo.name, photo.focal, folder, key, seconds))
-        return works
+            jobs.append(Job(crop, photo_bytes, photo.name, photo.focal, folder, key, seconds))
+        return jobs
 
-    def compute(self, works: list[Work], check: Callable[[], None]) -> list[Computed]:
-        """Returns the results of a batch, which wait on the device until they are asked for, and
-        the seconds of each stage (divided by the number of faces)."""
-        timer = StageTimer(self.on_event, faces=len(works), check=check)
-        if self.mesh is None:
-            (work,) = works
-            result = reconstruct_crops(work.crop, self.assets, self.config, progress=timer)
+    def compute(self, jobs: list[Job], check: Callable[[], None]) -> list[Computed]:
+        """Returns for each face a function that fetches its result from the device, and the seconds
+        of each stage (divided by the number of faces)."""
+        timer = StageTimer(self.on_event, faces=len(jobs), check=check)
+        if self.device_mesh is None:
+            (job,) = jobs
+            result = reconstruct_crops(job.crop, self.assets, self.config, progress=timer)
             jax.block_until_ready(result)
             return [(lambda: result, timer.per_face())]
-        crops = place(stack([work.crop for work in works], self.rows), self.mesh)
-        results = reconstruct_crops(crops, self.assets, self.config, mesh=self.mesh, progress=timer)
+        crops = place(stack([job.crop for job in jobs], self.rows), self.device_mesh)
+        results = reconstruct_crops(
+            crops, self.assets, self.config, mesh=self.device_mesh, progress=timer
+        )
         jax.block_until_ready(results)
-        rows = _Rows(results, len(works))
-        return [(partial(rows.get, index), timer.per_face()) for index in range(len(works))]
+        rows = _Rows(results, len(jobs))
+        return [(partial(rows.get, index), timer.per_face()) for index in range(len(jobs))]
 
-    def finish(self, work: Work, result: Computed) -> dict[str, Any]:
+    def finish(self, job: Job, result: Computed) -> dict[str, Any]:
         """Writes a face's folder; returns its row of the summary.
 
         Raises:
@@ -157,15 +159,15 @@ class FaceWorker:
             InputError: the folder cannot be written.
         """
         get_reconstruction, seconds = result
-        seconds = add_timings(work.seconds, seconds)
+        seconds = add_timings(job.seconds, seconds)
         timer = StageTimer(self.on_event)
         with timer.stage("export"):
             reconstruction = get_reconstruction()
-            check_finite(reconstruction, work.name)
-            photo = Photo(work.photo_bytes.astype(np.float32) / 255.0, work.focal, work.name)
-            details = describe(photo, reconstruction, self.config, work.key)
+            check_finite(reconstruction, job.name)
+            photo = Photo(job.photo_bytes.astype(np.float32) / 255.0, job.focal, job.name)
+            details = describe(photo, reconstruction, self.config, job.key)
             write_result(
-                work.folder,
+                job.folder,
                 photo=photo,
                 reconstruction=reconstruction,
                 model=self.assets.model,
@@ -173,15 +175,15 @@ class FaceWorker:
                 face_names=self.assets.face_names,
             )
         details["timings"] = add_timings(seconds, timer.per_face())
-        return summary_row(photo.name, details, work.folder)
+        return summary_row(photo.name, details, job.folder)
 
-    def batch_key(self, work: Work) -> Hashable:
-        """Returns what faces of a batch have in common: their arrays' shapes."""
-        return batch_key(work.crop)
+    def batch_key(self, job: Job) -> Hashable:
+        """Returns what faces of a batch must have in common: their arrays' shapes."""
+        return batch_key(job.crop)
 
 
 class _Rows:
-    """The results of a batch, copied to the host once, when the first one is asked for."""
+    """The results of a batch, copied to the host at the first call of `get`."""
 
     def __init__(self, results: Reconstruction, count: int) -> None:
         self._results: Reconstruction | None = results
@@ -198,7 +200,7 @@ class _Rows:
 
 
 def check_finite(reconstruction: Reconstruction, name: str) -> None:
-    """Raises `JaxfaceError` if a result's mesh, texture or materials hold NaN or infinities."""
+    """Raises `JaxfaceError` if a result's mesh, textures or materials hold NaN or infinities."""
     written = (
         reconstruction.fit.vertices,
         reconstruction.synthesis.texture,
@@ -278,6 +280,7 @@ def summary_row(name: str, details: dict[str, Any], folder: Path) -> dict[str, A
 
 
 def _versions() -> dict[str, str]:
+    """Returns the versions of this package and of the libraries that results depend on."""
     versions = {}
     for name in ("jaxface", "jax", "jaxlib", "flax", "optax", "numpy"):
         try:

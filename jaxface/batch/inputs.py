@@ -12,8 +12,7 @@ from typing import TypeVar
 from jaxface.errors import InputError
 
 T = TypeVar("T")
-# Extensions that are photos when a folder is given. HEIC is among them so that it is reported as
-# unsupported rather than left out.
+# Extensions of photos in a folder. HEIC is listed so that it is reported as unsupported.
 SUFFIXES = {
     ".jpg", ".jpeg", ".png", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".heif",
 }  # fmt: skip
@@ -21,7 +20,7 @@ SUFFIXES = {
 
 @dataclass(frozen=True)
 class Shard:
-    """A process's part of a run that several processes do: items index, index + count, ...
+    """One process's part of a run by several processes: items index, index + count, ...
 
     Raises:
         InputError: `index` is not in 0..count - 1.

@@ -85,6 +85,7 @@ class Journal:
             raise
 
     def _lock(self, file: Path, *, shared: bool) -> None:
+        """Opens and locks a file of the folder; raises `InputError`, unlocking all, if it fails."""
         try:
             self.output.mkdir(parents=True, exist_ok=True)
             self._open.append(os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666))
@@ -173,6 +174,7 @@ def read_entries(output: Path) -> list[dict[str, Any]]:
 
 
 def _holder(output: Path) -> str:
+    """Returns who holds the lock, for an error message, by the journal's last `run` line."""
     runs = [entry for entry in read_entries(output) if entry.get("event") == "run"]
     if not runs:
         return "Another run"

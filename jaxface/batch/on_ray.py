@@ -23,9 +23,9 @@ from jaxface.batch.timing import Pace
 from jaxface.errors import InputError, JaxfaceError
 
 MIN_BATCHES_PER_BLOCK = 8
-"""More waste less on the last batch of a block, fewer repeat less after an actor died."""
+"""More waste less on a block's incomplete last batch, fewer repeat less after an actor died."""
 MAX_BLOCKS_PER_ACTOR = 64
-"""Each block has a journal, which all actors read."""
+"""Each block has a journal, and all actors read all journals."""
 
 
 def run_on_ray(
@@ -72,9 +72,9 @@ def run_on_ray(
     resources = ray.cluster_resources()
     gpus = int(resources.get("GPU", 0))
     cores = max(1, min(cpus, int(resources.get("CPU", 1))))
-    most = actors or gpus or max(1, int(resources.get("CPU", 1)) // cores)
+    max_actors = actors or gpus or max(1, int(resources.get("CPU", 1)) // cores)
     per_block = max(
-        MIN_BATCHES_PER_BLOCK * batch, math.ceil(len(photos) / (MAX_BLOCKS_PER_ACTOR * most))
+        MIN_BATCHES_PER_BLOCK * batch, math.ceil(len(photos) / (MAX_BLOCKS_PER_ACTOR * max_actors))
     )
     count = math.ceil(len(photos) / per_block)
     photos, output = ([_absolute(photo) for photo in photos], _absolute(output))
@@ -87,27 +87,27 @@ def run_on_ray(
         },
         compute=ray.data.ActorPoolStrategy(
             min_size=1,
-            max_size=most,
-            initial_size=min(most, count),
+            max_size=max_actors,
+            initial_size=min(max_actors, count),
             max_tasks_in_flight_per_actor=1,
         ),
         num_gpus=1 if gpus else None,
         num_cpus=None if gpus else cores,
     )  # fmt: skip
-    whole, pace = Report(), Pace(len(photos))
+    total, pace = Report(), Pace(len(photos))
     for row in done.iter_rows():
         part: Report | JaxfaceError = row["report"]
         if isinstance(part, JaxfaceError):
             raise part
         # Without `resume`, photos that an actor skipped were done in this run by one that died.
-        whole.done += part.done + (0 if resume else len(part.skipped))
-        whole.skipped += part.skipped if resume else []
-        whole.rows += part.rows
-        whole.failures += part.failures
-        figures = pace.after(whole, len(part.rows))
+        total.done += part.done + (0 if resume else len(part.skipped))
+        total.skipped += part.skipped if resume else []
+        total.rows += part.rows
+        total.failures += part.failures
+        figures = pace.after(total, len(part.rows))
         for event in row["events"]:
             on_event(event | figures)
-    return whole
+    return total
 
 
 def _absolute(path: Path) -> Path:
@@ -126,11 +126,13 @@ class _Actor:
         count: int,
         settings: dict[str, Any],
     ) -> None:
+        """Takes the arguments of `run_photos`, and how many blocks there are."""
         self.make_worker = make_worker
         self.worker: Worker | None = None
         self.photos, self.output, self.count, self.settings = photos, output, count, settings
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Returns the report of a block, or the exception that ends the run, and its events."""
         shard, events = Shard(int(row["block"]), self.count), list[Any]()
         try:
             self.worker = self.worker or self.make_worker()

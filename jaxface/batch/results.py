@@ -1,4 +1,4 @@
-"""What a run hands around: the worker it calls, its events, keys of results, its report."""
+"""Types of a run: worker, events, report; keys of results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def ignore_event(event: dict[str, Any]) -> None:
 
 
 class Worker(Protocol):
-    """Turns photos into result folders in three steps, which `overlap` runs beside each other.
+    """Turns photos into result folders in three steps, which `run_pipeline` overlaps.
 
     Attributes:
         settings: JSON values that, with the photo, determine the result; part of its key.
@@ -31,19 +31,19 @@ class Worker(Protocol):
     def settings(self) -> dict[str, Any]: ...
 
     def prepare(self, item: Item, key: str) -> Iterable[Any]:
-        """Reads a photo; returns a work for each of its faces. `key` goes into the result."""
+        """Reads a photo; returns a job for each of its faces. `key` goes into the result."""
         ...
 
-    def compute(self, works: list[Any], check: Callable[[], None]) -> Sequence[Any]:
-        """Returns the results of a batch of works; calls `check` now and then (see `overlap`)."""
+    def compute(self, jobs: list[Any], check: Callable[[], None]) -> Sequence[Any]:
+        """Returns the results of a batch of jobs; calls `check` regularly (see `run_pipeline`)."""
         ...
 
-    def finish(self, work: Any, result: Any) -> dict[str, Any]:
+    def finish(self, job: Any, result: Any) -> dict[str, Any]:
         """Writes a result; returns its row of the summary, with the `folder` that was written."""
         ...
 
-    def batch_key(self, work: Any) -> Hashable:
-        """Returns what works of one batch must have in common, such as array shapes."""
+    def batch_key(self, job: Any) -> Hashable:
+        """Returns what jobs of one batch must have in common, such as array shapes."""
         ...
 
 

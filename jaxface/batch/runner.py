@@ -15,14 +15,14 @@ import jax
 from jaxface.batch.cloud import fetched, is_cloud, run_in_cloud, staged
 from jaxface.batch.inputs import WHOLE, Item, Shard, result_folders
 from jaxface.batch.journal import JOURNAL, Journal
-from jaxface.batch.overlap import overlap
+from jaxface.batch.overlap import run_pipeline
 from jaxface.batch.results import OnEvent, Report, Worker, ignore_event, is_finished, result_key
 from jaxface.batch.timing import Pace
 from jaxface.errors import JaxfaceError
 
-# Errors that concern the output folder, not a photo: no further result could be written.
+# Errors of the output folder, after which no result can be written: they end the run.
 FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
-MAX_READERS = 8  # threads; more wait for each other in the decoder
+MAX_READERS = 8  # threads; more contend in the decoder
 
 
 def run_photo(item: Item, worker: Worker, *, batch: int = 1, resume: bool = False) -> Report:
@@ -45,11 +45,11 @@ def run_photo(item: Item, worker: Worker, *, batch: int = 1, resume: bool = Fals
             return report
         with staged(item.folder) as folder:
             groups: dict[Hashable, list[Any]] = {}
-            for work in worker.prepare(replace(local, folder=folder), key):
-                groups.setdefault(worker.batch_key(work), []).append(work)
-            for works in groups.values():
-                for first in range(0, len(works), batch):
-                    part = works[first : first + batch]
+            for job in worker.prepare(replace(local, folder=folder), key):
+                groups.setdefault(worker.batch_key(job), []).append(job)
+            for jobs in groups.values():
+                for first in range(0, len(jobs), batch):
+                    part = jobs[first : first + batch]
                     results = worker.compute(part, lambda: None)
                     report.rows += map(worker.finish, part, results)
     report.done = 1
@@ -118,7 +118,7 @@ def run_photos(
                     return []
                 return list(worker.prepare(local, key))
 
-        outcomes = overlap(
+        outcomes = run_pipeline(
             items,
             prepare,
             worker.compute,
@@ -170,9 +170,11 @@ def explain(error: Exception) -> tuple[str, int]:
 
 
 def _is_fatal(error: Exception) -> bool:
+    """Returns whether an exception, or the cause of a user's error, is one of `FATAL`."""
     cause = error.__cause__ if isinstance(error, JaxfaceError) else error
     return isinstance(cause, OSError) and cause.errno in FATAL
 
 
 def _inside(folder: Path, output: Path) -> str:
+    """Returns a folder's path relative to the output."""
     return folder.relative_to(output).as_posix()

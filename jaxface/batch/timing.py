@@ -1,4 +1,4 @@
-"""Clocks: seconds by stage, what of them was compiling, and how fast a run is. Host code."""
+"""Timings: seconds by stage, seconds of compilation, faces per hour. Host code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import jax
 from jaxface.batch.results import OnEvent, Report, ignore_event
 
 LOAD_EVENT = "/jaxface/load_program_duration"
-"""A duration for listeners of `jax.monitoring`: waiting for a program kept by an earlier start."""
+"""Name of the `jax.monitoring` duration of loading a program that an earlier process stored."""
 COMPILE_EVENTS = (
     "/jax/core/compile/backend_compile_duration",
     "/jax/core/compile/jaxpr_to_mlir_module_duration",
@@ -22,11 +22,13 @@ COMPILE_EVENTS = (
     LOAD_EVENT,
 )
 
-_thread = threading.local()  # of each thread the intervals in which it compiled: (begin, seconds)
+_thread = threading.local()  # per thread, the intervals in which it compiled: (begin, seconds)
 
 
 @functools.cache
 def _listen() -> None:
+    """Registers, once, the listener that collects each thread's compilation intervals."""
+
     def add(event: str, seconds: float, **_: Any) -> None:
         if event not in COMPILE_EVENTS:
             return
@@ -96,7 +98,7 @@ class StageTimer:
         self.on_event(event)
 
     def _seconds_left(self, elapsed: float, done: float) -> float | None:
-        """Returns an estimate from the first step on, without what was compiled since the start."""
+        """Returns an estimate from the pace since the first step, compilation excluded, or None."""
         worked = elapsed - (compile_seconds() - self._compiled_before)
         before, done_before = self._first_step = self._first_step or (worked, done)
         if done <= done_before:
@@ -136,7 +138,7 @@ def add_timings(*parts: dict[str, float]) -> dict[str, float]:
 
 
 class Pace:
-    """How many faces an hour a run has done, and how long the rest will take at that pace."""
+    """Throughput of a run, faces per hour, and the seconds left at that pace."""
 
     def __init__(self, photos: int) -> None:
         self.photos, self.faces, self.since = photos, 0, time.monotonic()

@@ -1,4 +1,4 @@
-"""The commands of `jaxface`; an option has the same name and meaning in all of them."""
+"""The commands of `jaxface`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ FeatureCache = Annotated[
     typer.Option(
         "--feature-cache",
         help="Read the database's VGG-16 features from a cache, which "
-        "`jaxface database cache-features` makes once; faster, weights change by less than 0.001.",
+        "`jaxface database cache-features` makes once; faster, blend weights change by less than "
+        "0.001.",
     ),
 ]
 Refine = Annotated[
@@ -92,7 +93,7 @@ def reconstruct(
         ),
     ] = None,
     seed: Annotated[
-        int, typer.Option(help="Chooses where the grain of unseen skin is taken from.")
+        int, typer.Option(help="Random seed of the skin grain in unobserved regions.")
     ] = 0,
     model: Annotated[
         str, typer.Option(help="Face model: default, or ict:, flame:, bfm: or gnm: with a path.")
@@ -252,7 +253,7 @@ def render(
         bool, typer.Option("--neutral", help="Leave out the expression of the photo.")
     ] = False,
     light: Annotated[
-        str, typer.Option(help="studio: three lamps; photo: the light of the photo.")
+        str, typer.Option(help="studio: three-point light; photo: the light fitted to the photo.")
     ] = "studio",
     size: Annotated[int, typer.Option(help="Side of the image in pixels.", min=64, max=4096)] = 768,
 ) -> None:
@@ -276,7 +277,7 @@ def transfer(
         int | None, typer.Option(help="Texture side in texels. Default: the result's.", min=64)
     ] = None,
 ) -> None:
-    """Puts a finished face on another model's mesh, its texture in that model's UV."""
+    """Transfers a finished face to another model's mesh, its textures to that model's UV."""
     from jaxface.cli import work
     from jaxface.export import transfer as write_transfer
 
@@ -303,7 +304,7 @@ def evaluate(
     ] = None,
     skins: Annotated[
         Path | None,
-        typer.Option(help="Folder of skins as the truth, of which nothing in jaxface was made."),
+        typer.Option(help="Folder of skin textures as ground truth, not used in making jaxface."),
     ] = None,
     methods: Annotated[
         str | None, typer.Option(help="Methods to compare, separated by commas. Default: all.")
@@ -315,14 +316,15 @@ def evaluate(
         Path | None, typer.Option(help="Folder of ICT-FaceKit's data: evaluate its shapes, too.")
     ] = None,
     recogniser: Annotated[
-        Path | None, typer.Option(help="dlib's face recogniser (.dat): report its distances.")
+        Path | None,
+        typer.Option(help="dlib's face recogniser (.dat): report distances between identities."),
     ] = None,
     database: Annotated[
         Path | None, typer.Option(help="Folder of a texture database. Default: the embedded one.")
     ] = None,
     device: Device = None,
 ) -> None:
-    """Compares textures with the truth of known faces, and with those of other methods."""
+    """Compares textures with ground truth, and with those of other methods."""
     from jaxface.cli import work
     from jaxface.cli.evaluation import evaluate as run_evaluation
 
@@ -351,7 +353,7 @@ def bench(
     quality: Quality = "standard",
     size: Size = None,
     rounds: Annotated[
-        int, typer.Option(help="Number of measurements, of which the fastest counts.", min=1)
+        int, typer.Option(help="Number of timed runs, of which the fastest counts.", min=1)
     ] = 2,
     refine: Refine = False,
     output: Annotated[

@@ -39,9 +39,9 @@ FIGURES = ("faces_per_hour", "seconds_per_face", "compile_seconds", "peak_gigaby
 def bench(config: ReconstructConfig, batches: list[int], rounds: int, output: Path | None) -> None:
     """Prints a table of faces per hour, seconds per stage and memory, on the demo photo.
 
-    Measured is `reconstruct_crops`: decoding, detection and writing are left out, since other
-    threads do these beside the device. Each batch size runs once to compile, `rounds` times as a
-    whole, and once with a wait after each stage.
+    `reconstruct_crops` is measured, without decoding, detection and writing, which other threads do
+    at the same time. Each batch size runs once to compile, `rounds` times as a whole, and once with
+    a wait after each stage.
 
     Args:
         config: settings.
@@ -80,24 +80,26 @@ def _measure(
     crop: FaceCrop, assets: Assets, config: ReconstructConfig, mesh: Mesh, batch: int, rounds: int
 ) -> dict[str, Any]:
     """Returns the figures of a batch size."""
-    crops, over = crop, None  # as `FaceWorker` does with a batch of 1
+    crops, crops_mesh = crop, None  # as `FaceWorker` does with a batch of 1
     if batch > 1:
-        crops, over, assets = place(stack([crop], batch), mesh), mesh, replicate(assets, mesh)
+        crops, crops_mesh, assets = place(stack([crop], batch), mesh), mesh, replicate(assets, mesh)
 
-    def once(timer: StageTimer | None = None) -> float:
+    def timed_run(timer: StageTimer | None = None) -> float:
         since = time.perf_counter()
-        jax.block_until_ready(reconstruct_crops(crops, assets, config, mesh=over, progress=timer))
+        jax.block_until_ready(
+            reconstruct_crops(crops, assets, config, mesh=crops_mesh, progress=timer)
+        )
         return time.perf_counter() - since
 
-    first = once()
-    taken = min(once() for _ in range(rounds))
+    with_compile = timed_run()
+    fastest = min(timed_run() for _ in range(rounds))
     timer = StageTimer(faces=batch)
-    once(timer)
+    timed_run(timer)
     return {
         "batch": batch,
-        "faces_per_hour": 3600 * batch / taken,
-        "seconds_per_face": taken / batch,
-        "compile_seconds": first - taken,
+        "faces_per_hour": 3600 * batch / fastest,
+        "seconds_per_face": fastest / batch,
+        "compile_seconds": with_compile - fastest,
         "peak_gigabytes": peak() / 1e9,
         "stages": {name: timer.seconds.get(name, 0.0) / batch for name in STAGES},
     }

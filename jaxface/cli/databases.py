@@ -87,13 +87,13 @@ def info(
     from jaxface import assets
     from jaxface.database import read_list
 
-    place = folder or assets.path("database")
-    listing = read_list(place)
-    table = Table(title=f"{place}: {len(listing['faces'])} faces ({listing.get('source', '')})")
+    path = folder or assets.path("database")
+    listing = read_list(path)
+    table = Table(title=f"{path}: {len(listing['faces'])} faces ({listing.get('source', '')})")
     for column in ("face", "MB", "about"):
         table.add_column(column)
     for entry in listing["faces"]:
-        files = [place / name for name in entry.get("files", {})]
+        files = [path / name for name in entry.get("files", {})]
         size = sum(file.stat().st_size for file in files if file.exists()) / 1e6
         about = ", ".join(f"{key} {_short(value)}" for key, value in entry["about"].items())
         table.add_row(entry["name"], f"{size:.2f}", about)
@@ -135,14 +135,14 @@ def cache_features(
     faces = open_database(folder, size=size)
     with Progress() as progress:
         task = progress.add_task("features", total=None)
-        place = write_features(
+        path = write_features(
             faces.textures,
             folder,
             load_vgg(),
             config,
             tell=lambda done, total: progress.update(task, completed=done, total=total),
         )
-    print(f"Use it by `jaxface reconstruct --feature-cache --size {size}`: {place}.")
+    print(f"Use it by `jaxface reconstruct --feature-cache --size {size}`: {path}.")
 
 
 @database_app.command()
@@ -161,6 +161,7 @@ def contact(
 
 
 def _fill(folder: Path, photos: list[Path], pictures: list[Path], size: int, quality: str) -> None:
+    """Adds skins (`pictures`) and portraits to a database, printing a line for each."""
     from jaxface import build_database
     from jaxface.cli.work import prepare_jax
     from jaxface.config import ReconstructConfig
@@ -188,4 +189,5 @@ def _fill(folder: Path, photos: list[Path], pictures: list[Path], size: int, qua
 
 
 def _short(value: object) -> str:
+    """Returns a value as text, floats with two digits."""
     return f"{value:.2f}" if isinstance(value, float) else str(value)

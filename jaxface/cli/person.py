@@ -25,7 +25,7 @@ from jaxface.person import reconstruct_person
 from jaxface.types import Assets, Detection, PersonReconstruction
 
 MAX_PHOTOS = 16
-"""Photos of one person: all are fitted at once."""
+"""Largest number of photos of one person, since all are fitted jointly."""
 
 
 def reconstruct_one_person(
@@ -39,8 +39,7 @@ def reconstruct_one_person(
 ) -> None:
     """Writes one result folder from several photos of a person.
 
-    The largest face of each photo is used. Photos without a face are left out, with a line that
-    says so.
+    The largest face of each photo is used. Photos without a face are skipped, with a message.
 
     Args:
         paths: photos or folders of photos, at most `MAX_PHOTOS`.
@@ -120,9 +119,9 @@ def write_person(
 
     Args:
         output: folder or address.
-        photo: the one that shows most of the face.
+        photo: the one with the largest mean skin mask.
         person: the result.
-        assets: with which it was made.
+        assets: used for the result.
         config: settings.
         progress: prints the summary.
         timer: of the stages until now.

@@ -1,10 +1,10 @@
-"""Compiled programs kept in a folder, so that the next start runs them without tracing them again.
+"""A store of executables on disk, so that the next process runs them without tracing.
 
-JAX's own cache spares compiling, but finds a program only after its function was traced and lowered
-by Python, which takes longer than loading it. Here the executable of each call of a jitted function
-is found by what determines it: the source of this package, the versions of the libraries, the
-device, the shapes and types of the arguments and the values of static ones. What the last start
-used is loaded beside the imports of this one.
+JAX's compilation cache spares compiling, but its key is the lowered program, and tracing and
+lowering in Python take longer than loading. Here the key of an executable is what determines it:
+this package's source, the versions of the libraries, the device, the shapes and types of the
+arguments and the values of static ones. A thread prefetches the programs of the last process while
+this one imports.
 
 `jaxface demo` on two cores: a first start takes 152 s, of which 123 s trace and compile; a second
 one 38 s, of which 1 s loads programs. Kept by `jax.export` (public, versioned, no pickle) they took
@@ -39,17 +39,17 @@ from jaxface.batch.timing import LOAD_EVENT
 from jaxface.precision import jit
 
 MAX_AGE = 30 * 24 * 3600.0
-"""Seconds after its last use at which a program is removed: those of older versions."""
+"""Seconds after its last use at which a program is removed, such as one of an older version."""
 MAX_BYTES = 2_000_000_000
-"""Size of the folder above which the programs that were used longest ago are removed."""
+"""Size of the folder above which the least recently used programs are removed."""
 _PACKAGE = f"{__package__.partition('.')[0]}."
 _DIGEST_BYTES = 32
-_RUN_SECONDS = 300.0  # programs whose last uses are so near to each other are those of one start
+_PREFETCH_SECONDS = 300.0  # programs last used within this of the latest one are prefetched
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 Call = Callable[..., Any]
 
-_config: Any = jax.config  # its options are attributes that no type tells of
+_config: Any = jax.config  # its attributes are untyped
 
 
 class Programs:
@@ -61,12 +61,12 @@ class Programs:
 
     Attributes:
         folder: for this device and these libraries, inside the one that was given. JAX's own cache
-            belongs there, too: XLA cannot write a program of the CPU that was itself loaded, so
-            what a cache filled by others gives could not be kept.
+            should be in it, too: XLA cannot serialise a CPU program that was itself deserialised,
+            so what comes from a cache that others filled cannot be stored.
     """
 
     def __init__(self, root: Path) -> None:
-        """Makes the folder and starts to load what the last start used.
+        """Makes the folder and starts to prefetch the programs of the last process.
 
         Args:
             root: holds a folder for each device and set of libraries; made if it is missing.
@@ -78,62 +78,67 @@ class Programs:
         self.folder.mkdir(parents=True, exist_ok=True)
         _write(self.folder / "writable", b"")  # raises if it is not
         self._calls: dict[Call, Call] = {}
-        # Lowering makes JAX bind LAPACK; a program that is only loaded would call nothing.
+        # Lowering makes JAX register LAPACK's functions, which loaded programs call.
         jit(jnp.linalg.cholesky).lower(jax.ShapeDtypeStruct((1, 1), jnp.float32))
-        self._ahead = _load_ahead(self.folder)
+        self._prefetched = _prefetch(self.folder)
 
     def __call__(self, function: Call, jitted: Any, static: tuple[str, ...]) -> Call:
-        """Returns the jitted function, or one that finds its programs in the folder.
+        """Returns a function that uses the store (`_dispatch`), or the jitted function unchanged.
 
-        A function that is not at the top of a module of this package is not determined by its name
-        and the package's source, and is returned as it is.
+        Unchanged are closures, lambdas and functions of other packages, which their names and this
+        package's source do not determine.
         """
         if jitted not in self._calls:
-            made = hasattr(function, "__wrapped__") or not inspect.isfunction(function)
-            nested = made or "<" in function.__qualname__
-            foreign = nested or not function.__module__.startswith(_PACKAGE)
-            self._calls[jitted] = jitted if foreign else self._stored(function, jitted, static)
+            wrapped = hasattr(function, "__wrapped__") or not inspect.isfunction(function)
+            nested = wrapped or "<" in function.__qualname__
+            unkeyed = nested or not function.__module__.startswith(_PACKAGE)
+            self._calls[jitted] = jitted if unkeyed else self._dispatch(function, jitted, static)
         return self._calls[jitted]
 
-    def _stored(self, function: Call, jitted: Any, static: tuple[str, ...]) -> Call:
+    def _dispatch(self, function: Call, jitted: Any, static: tuple[str, ...]) -> Call:
+        """Returns a function that runs a loaded, stored or newly compiled executable.
+
+        It is found by (argument tree, static values, types of the leaves, x64). Calls that have no
+        such key (tracers, arrays elsewhere, values without a stable repr) fall back to `jitted`.
+        """
         names = tuple(inspect.signature(function).parameters)
         programs: dict[Hashable, Any] = {}
 
         def call(*args: Any, **kwargs: Any) -> Any:
             if _config.jax_disable_jit or len(args) > len(names):
                 return jitted(*args, **kwargs)
-            given = (*zip(names, args, strict=False), *kwargs.items())
-            fixed = tuple((name, value) for name, value in given if name in static)
-            positional = [value for name, value in given[: len(args)] if name not in static]
+            arguments = (*zip(names, args, strict=False), *kwargs.items())
+            static_values = tuple((name, value) for name, value in arguments if name in static)
+            positional = [value for name, value in arguments[: len(args)] if name not in static]
             named = {name: value for name, value in kwargs.items() if name not in static}
             leaves, tree = jax.tree.flatten((tuple(positional), named))
-            first = jax.local_devices()[0]
-            if not all(_is_plain(leaf, first) for leaf in leaves):
+            device = jax.local_devices()[0]
+            if not all(_is_plain(leaf, device) for leaf in leaves):
                 return jitted(*args, **kwargs)
-            key = (tree, fixed, tuple(map(_type_of, leaves)), _config.jax_enable_x64)
+            key = (tree, static_values, tuple(map(_type_of, leaves)), _config.jax_enable_x64)
             if key not in programs:
-                text = repr((function.__module__, function.__qualname__, *key))
+                call_key = repr((function.__module__, function.__qualname__, *key))
                 lower = functools.partial(jitted.lower, *args, **kwargs)
-                # An address in place of a value is another one at the next start.
-                programs[key] = None if " at 0x" in text else self._program(text, lower)
+                # A repr with an object's address differs between processes: it cannot be a key.
+                programs[key] = None if " at 0x" in call_key else self._program(call_key, lower)
             if programs[key] is None:
                 return jitted(*args, **kwargs)
             return programs[key](*positional, **named)
 
         return call
 
-    def _program(self, text: str, lower: Callable[[], Any]) -> Any:
-        """Returns the compiled program of a call, from the folder if it is there.
+    def _program(self, call_key: str, lower: Callable[[], Any]) -> Any:
+        """Returns the executable of a call, from the folder if it is there.
 
-        A file named after the call holds the name of its program's, which is named after the
-        lowered program: what a change of the source leaves as it was need not be compiled again.
+        Two levels: `KEY.call` holds the file name of the executable, which is a digest of the
+        lowered program, so that a change of the source that leaves it as it was compiles nothing.
         """
-        call = self.folder / f"{_digest(_source() + text)}.call"
+        call = self.folder / f"{_digest(_source() + call_key)}.call"
         try:
             return self._load(self.folder / call.read_text())
         except Exception:  # whatever is missing or damaged, the program can be compiled
             lowered = lower()
-        # The text does not tell the shapes of arguments that are not used.
+        # The lowered text lacks the shapes of unused arguments.
         made_of = lowered.as_text(), lowered.args_info, lowered.in_tree, lowered.out_tree
         file = self.folder / f"{_digest(repr(made_of))}.program"
         try:
@@ -152,10 +157,10 @@ class Programs:
         return program
 
     def _load(self, file: Path) -> Any:
-        """Returns a stored program, ahead of its call if there was time; reports the seconds that
-        it was waited for as `LOAD_EVENT`."""
+        """Returns a stored program, prefetched if there was time; reports the seconds waited as
+        `LOAD_EVENT`."""
         begun = time.monotonic()
-        future = self._ahead.pop(file, None)
+        future = self._prefetched.pop(file, None)
         program = _read(file) if future is None or future.cancel() else future.result()
         with contextlib.suppress(OSError):
             os.utime(file)
@@ -163,10 +168,11 @@ class Programs:
         return program
 
 
-def _load_ahead(folder: Path) -> dict[Path, Future[Any]]:
-    """Returns the programs that the last start used, in its order, being loaded by a thread."""
+def _prefetch(folder: Path) -> dict[Path, Future[Any]]:
+    """Returns futures of the last process's programs, which a thread loads in order of use."""
     used = sorted((file.stat().st_mtime, file) for file in folder.glob("*.program"))
-    last = {file: Future[Any]() for when, file in used if when > used[-1][0] - _RUN_SECONDS}
+    latest = used[-1][0] if used else 0.0
+    futures = {file: Future[Any]() for when, file in used if when > latest - _PREFETCH_SECONDS}
 
     def work(futures: list[tuple[Path, Future[Any]]]) -> None:
         for file, future in futures:
@@ -178,14 +184,14 @@ def _load_ahead(folder: Path) -> dict[Path, Future[Any]]:
                 except Exception as error:
                     future.set_exception(error)
 
-    threading.Thread(target=work, args=(list(last.items()),), name="programs").start()
-    return last
+    threading.Thread(target=work, args=(list(futures.items()),), name="programs").start()
+    return futures
 
 
 def _write_program(file: Path, program: Any) -> None:
     """Writes an executable and the trees of its arguments and results."""
-    payload, into, out = serialize_executable.serialize(program)
-    trees = [jax.tree.unflatten(tree, range(tree.num_leaves)) for tree in (into, out)]
+    payload, in_tree, out_tree = serialize_executable.serialize(program)
+    trees = [jax.tree.unflatten(tree, range(tree.num_leaves)) for tree in (in_tree, out_tree)]
     data = zlib.compress(pickle.dumps((payload, *trees)), 1)
     _write(file, hashlib.sha256(data).digest() + data)
 
@@ -197,18 +203,18 @@ def _read(file: Path) -> Any:
     if hashlib.sha256(data).digest() != digest:
         raise ValueError("damaged")
     payload, *trees = pickle.loads(zlib.decompress(data))
-    into, out = map(jax.tree.structure, trees)
+    in_tree, out_tree = map(jax.tree.structure, trees)
     return serialize_executable.deserialize_and_load(
-        payload, into, out, execution_devices=jax.local_devices()[:1]
+        payload, in_tree, out_tree, execution_devices=jax.local_devices()[:1]
     )
 
 
 def evict(root: Path, *, max_age: float = MAX_AGE, max_bytes: int = MAX_BYTES) -> None:
     """Removes programs from a folder, those of all devices and of JAX's cache included.
 
-    Removed are files that were last used more than `max_age` seconds ago and then, those used
-    longest ago first, as many as leave at most `max_bytes`. Errors are ignored: another process may
-    do the same.
+    First files last used more than `max_age` seconds ago, then LRU until the total is at most
+    `max_bytes`; then folders that this empties. Errors are ignored: another process may do the
+    same.
     """
     files = []
     for file in root.rglob("*"):
@@ -216,13 +222,16 @@ def evict(root: Path, *, max_age: float = MAX_AGE, max_bytes: int = MAX_BYTES) -
             if file.is_file():
                 files.append((_last_use(file), file.stat().st_size, file))
     total = sum(size for _, size, _ in files)
+    emptied: set[Path] = set()
     for when, size, file in sorted(files):
         if when > time.time() - max_age and total <= max_bytes:
             break
         with contextlib.suppress(OSError):
             file.unlink()
         total -= size
-    for folder in sorted((f for f in root.rglob("*") if f.is_dir()), reverse=True):
+        emptied.update(folder for folder in file.parents if root in folder.parents)
+    # Another process may just have made the other empty ones.
+    for folder in sorted(emptied, reverse=True):
         with contextlib.suppress(OSError):
             folder.rmdir()  # if it is empty
 
@@ -247,7 +256,7 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _is_plain(leaf: Any, device: jax.Device) -> bool:
-    """Returns whether an argument is a number or an array that a program of the device takes."""
+    """Returns whether an argument is a number, or an array on the device and no tracer."""
     if isinstance(leaf, jax.core.Tracer):
         return False
     if isinstance(leaf, jax.Array):
@@ -257,7 +266,7 @@ def _is_plain(leaf: Any, device: jax.Device) -> bool:
 
 
 def _type_of(leaf: Any) -> tuple[Any, ...]:
-    """Returns what of a leaf a program depends on: not its value."""
+    """Returns the part of the key of an argument's leaf: shape and type, not its value."""
     if isinstance(leaf, bool | int | float):
         return (type(leaf),)
     return leaf.shape, str(leaf.dtype), getattr(leaf, "weak_type", False)
@@ -277,6 +286,7 @@ def _hits() -> list[str]:
 
 
 def _cache_hits() -> int:
+    """Returns how many programs JAX's cache has supplied since the first call."""
     return len(_hits())
 
 
@@ -288,7 +298,7 @@ def _source() -> str:
 
 
 def _environment() -> str:
-    """Returns what programs depend on besides the source."""
+    """Returns versions, device, flags and settings, on which programs depend besides the source."""
     device = jax.local_devices()[0]
     settings = _config.jax_default_matmul_precision
     versions = [importlib.metadata.version(name) for name in _LIBRARIES]
@@ -303,9 +313,10 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    abilities = [line for line in lines if line.startswith(("flags", "Features", "model name"))]
-    return platform.machine() + "".join(sorted(set(abilities)))
+    features = [line for line in lines if line.startswith(("flags", "Features", "model name"))]
+    return platform.machine() + "".join(sorted(set(features)))
 
 
 def _digest(text: str) -> str:
+    """Returns 40 hexadecimal digits of the text's SHA-256."""
     return hashlib.sha256(text.encode()).hexdigest()[:40]

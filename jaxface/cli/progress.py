@@ -13,23 +13,23 @@ from rich.text import Text
 
 from jaxface.batch import Report
 
-TABLE_ROWS = 40  # of the summary; of more faces only the last line with their number is printed
+TABLE_ROWS = 40  # of the summary; for more faces only their number is printed
 COLUMNS = ("photo", "result", "landmarks %", "seen %", "seconds", "compile", "folder")
 
 
 class Progress:
     """Prints the events of a run; call it with them, from any thread. A context manager.
 
-    Of one photo (`many` false) each finished stage is a line. Of a run over many photos each photo
-    is; on a terminal a live display below it has a line for each stage and one for the run. With
-    `log_json` every event is a line of JSON on stdout, and nothing else is printed there.
+    One line per finished stage of one photo (`many` false), or one per photo of a run; on a
+    terminal a live display below has a line for each stage and one for the run. With `log_json`
+    every event is a line of JSON on stdout, and nothing else is printed there.
     """
 
     def __init__(self, *, many: bool = False, log_json: bool = False) -> None:
         self.console = Console(stderr=log_json)
         self.many, self.log_json = many, log_json
         self._stages: dict[str, str] = {}
-        self._last = "starting"
+        self._run_line = "starting"
         self._lock = threading.Lock()
         self._live = Live(console=self.console, transient=True, refresh_per_second=4)
 
@@ -43,7 +43,7 @@ class Progress:
             self._live.stop()
 
     def print(self, text: str) -> None:
-        """Prints a line for a person: on stdout, or with `log_json` on stderr."""
+        """Prints a line of text on stdout, or with `log_json` on stderr."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def __call__(self, event: dict[str, Any]) -> None:
@@ -56,26 +56,27 @@ class Progress:
             elif self.many:
                 self._stages[event["stage"]] = _stage_line(event)
             elif event["state"] != "start":
-                over = event["state"] == "step" and self.console.is_terminal
+                overwrite = event["state"] == "step" and self.console.is_terminal
                 line = _stage_line(event).ljust(72)
-                end = "\r" if over else "\n"
+                end = "\r" if overwrite else "\n"
                 self.console.print(line, end=end, markup=False, highlight=False)
             if self._live.is_started:
-                self._live.update(Text("\n".join([*self._stages.values(), self._last])))
+                self._live.update(Text("\n".join([*self._stages.values(), self._run_line])))
 
     def _photo(self, event: dict[str, Any]) -> None:
-        counted = event["done"] + event["failed"] + event["skipped"]
-        self._last = f"[{counted}/{event['total']}]"
+        """Prints a `photo` event, and updates the line of the run."""
+        finished = event["done"] + event["failed"] + event["skipped"]
+        self._run_line = f"[{finished}/{event['total']}]"
         if event["faces_per_hour"]:
-            self._last += f" {event['faces_per_hour']:.0f} faces/h"
+            self._run_line += f" {event['faces_per_hour']:.0f} faces/h"
         if event["seconds_left"] is not None:
-            self._last += f", {_duration(event['seconds_left'])} left"
+            self._run_line += f", {_duration(event['seconds_left'])} left"
         if event["failed"]:
-            self._last += f", {event['failed']} failed"
+            self._run_line += f", {event['failed']} failed"
         outcome = event.get("reason") or event.get("folder") or "finished before"
         line = f"{event['photo']}: {outcome}"
         if not self.console.is_terminal:
-            line = f"{self._last}  {line}"
+            line = f"{self._run_line}  {line}"
         elif event["result"] == "skipped":
             return
         self.print(line)
@@ -107,6 +108,7 @@ class Progress:
 
 
 def _stage_line(event: dict[str, Any]) -> str:
+    """Returns the line of a `stage` event."""
     text = f"  {event['stage']:<11} {event['elapsed']:6.1f} s"
     if event["faces"] > 1:
         text += f"   {event['faces']} faces"
@@ -122,6 +124,7 @@ def _stage_line(event: dict[str, Any]) -> str:
 
 
 def _duration(seconds: float) -> str:
+    """Returns seconds in s, min or h."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:

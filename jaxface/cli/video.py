@@ -1,4 +1,4 @@
-"""`jaxface reconstruct --video`: one face from a video, and its motion."""
+"""`jaxface reconstruct --video`: one face, and its motion, from a video."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FRAMES_PER_EVENT = 25
 
 
 class Video:
-    """The frames of a video file, sRGB 0..1; `rate` is their number per second.
+    """The frames of a video file `[H, W, 3]`, sRGB 0..1; `rate` is their number per second.
 
     Raises:
         InputError: there is no such file, or it cannot be decoded as a video.

@@ -1,4 +1,4 @@
-"""What the commands do: JAX's start, one photo or a run of many, renderings of results."""
+"""Implementation of the commands: JAX's setup, reconstruction of photos, renderings."""
 
 from __future__ import annotations
 
@@ -30,14 +30,13 @@ from jaxface.loading import load_assets
 from jaxface.precision import use_program_store
 
 PLATFORMS = {"gpu": "cuda,cpu", "tpu": "tpu,cpu"}
-"""JAX's names of devices, with the CPU beside them for host work."""
+"""Values of `jax_platforms` by `--device`: the CPU is always included, for host work."""
 
 
 def prepare_jax(device: str | None) -> None:
-    """Chooses the device, gives LAPACK one thread, keeps compiled programs in the user's cache.
+    """Selects the device, limits LAPACK to one thread, and sets up the store of programs.
 
-    A cache that cannot be used (no home directory, a folder that cannot be written) costs time
-    only.
+    A cache that cannot be used (no home directory, a folder that cannot be written) is ignored.
 
     Args:
         device: `cpu`, `gpu` or `tpu`; None leaves the choice to JAX and `JAX_PLATFORMS`.
@@ -45,8 +44,8 @@ def prepare_jax(device: str | None) -> None:
     Raises:
         InputError: JAX has no such device on this machine.
     """
-    # JAX takes LAPACK from SciPy, whose threads and XLA's get in each other's way: on two cores the
-    # fit took 1.7 times as long.
+    # JAX takes LAPACK from SciPy, whose threads contend with XLA's: on two cores the fit took 1.7
+    # times as long.
     threadpool_limits(1, user_api="blas")
     if device:
         jax.config.update("jax_platforms", PLATFORMS.get(device, device))
@@ -62,18 +61,18 @@ def prepare_jax(device: str | None) -> None:
 
 @functools.cache  # an actor of Ray prepares JAX for each of its workers
 def _keep_programs(backend: str, root: Path) -> None:
-    """Registers the stores of compiled programs: ours on the CPU, JAX's on every device."""
+    """Registers the stores of compiled programs: `Programs` on the CPU, JAX's cache always."""
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    # Damaged or full, JAX's cache costs time only, as ours does, and no user can do anything.
+    # Errors of JAX's cache cost time only.
     for state in ("reading", "writing"):
         warnings.filterwarnings("ignore", f"Error {state} persistent compilation cache")
     try:
         programs = Programs(root)
     except OSError:
         return
-    if backend == "cpu":  # on other devices it has not been tried
+    if backend == "cpu":  # untested on other devices
         use_program_store(programs)
-    options: Any = jax.config  # attributes that no type tells of
+    options: Any = jax.config  # its attributes are untyped
     if options.jax_compilation_cache_dir is None:
         jax.config.update("jax_compilation_cache_dir", str(programs.folder / "jax"))
     threading.Thread(target=evict, args=(root,), name="evict", daemon=True).start()
@@ -93,13 +92,13 @@ class Ray:
 
 
 def parse_shard(text: str) -> Shard:
-    """Returns the shard that `--shard` names: `2/8`, or `auto` for this process's in a cluster.
+    """Returns the shard that `--shard` names: `I/N`, I from 1 to N, or `auto` for this process's.
 
-    `auto` joins the cluster that JAX finds (SLURM, Open MPI, Kubernetes, TPU pods); it must be
-    called before any other use of JAX.
+    `Shard.index` is I - 1. `auto` joins the cluster that JAX finds (SLURM, Open MPI, Kubernetes,
+    TPU pods); it must be called before any other use of JAX.
 
     Raises:
-        InputError: the text is neither, or JAX finds no cluster.
+        InputError: the text is neither, I is not in 1..N, or JAX finds no cluster.
     """
     if text == "auto":
         try:
@@ -154,7 +153,7 @@ def reconstruct_photos(
         raise InputError("--resume with --all-faces needs several photos, or a folder of photos.")
     if not is_cloud(output):
         check_folder(output, holds_results=all_faces or not single)
-    # A mistake is reported before anything is loaded.
+    # Input errors are raised before anything is loaded.
     if landmarks is not None:
         read_landmarks(landmarks)
     if single and not is_cloud(photos[0]):
@@ -203,8 +202,8 @@ def make_worker(
     batch: int,
     on_event: OnEvent = ignore_event,
 ) -> FaceWorker:
-    """Returns a worker with its assets, in this process or in an actor of Ray, to which it is sent
-    by its name and arguments."""
+    """Returns a worker with its assets, in this process or in an actor of Ray (pickled by name and
+    arguments)."""
     prepare_jax(None)
     assets = load_assets(config, model=model, database=None if database is None else str(database))
     return FaceWorker(

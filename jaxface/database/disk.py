@@ -1,7 +1,11 @@
 """A database too large for memory: its textures stay on disk, the nearest ones are read.
 
-The packed textures (`textures-SIZE.u8`, K x T x T x 3 bytes) and thumbnails lie beside the
-pictures and are mapped into memory; they are made when they are missing or older than the list.
+Its images are decoded once into packed arrays beside them, which are mapped into memory:
+
+    packed-SIZE/textures.u8     K x T x T x 3 bytes, sRGB
+    packed-SIZE/heights.u8      K x T x T bytes
+    packed-SIZE/thumbnails.u8   K x 64 x 64 x 3 bytes, sRGB
+    packed-SIZE/stamp.json      SHA-256 of `database.json`, and SIZE; rebuilt if they do not match
 """
 
 from __future__ import annotations
@@ -18,29 +22,31 @@ import numpy as np
 
 from jaxface import assets
 from jaxface.database.features import StoredFeatures
-from jaxface.database.store import LIST, face_names, load_database, load_pictures, read_list
+from jaxface.database.store import LIST, face_names, load_database, load_images, read_list
 from jaxface.types import Database
 
-THUMBNAIL = 64
-LARGE = 128  # faces
+THUMBNAIL = 64  # texels a side
+LARGE = 128  # faces; a database of more stays on disk
+_LOG_OFFSET = 0.02  # sRGB, five of 255 levels: keeps the noise of dark texels out of the logarithm
+_TONE_WEIGHT = 0.25  # of the squared difference in mean log colour, which exposure changes too
 
 
 @jax.tree_util.register_static
 class DiskDatabase:
-    """The faces of a large database. `nearest` finds those that a photo needs, `take` reads them.
+    """A large database on disk: `nearest` ranks its faces by thumbnail, `take` reads some of them.
 
     Attributes:
         names: of the faces.
         textures: sRGB `[K, T, T, 3]`, memory-mapped.
         heights: `[K, T, T]`, memory-mapped; see `Database`.
         thumbnails: sRGB `[K, 64, 64, 3]`, memory-mapped.
-        features: VGG-16's features of the faces, where the blend is to do without passes of VGG.
+        features: cached VGG-16 features of the faces; None if VGG is to be run on them.
     """
 
     features: StoredFeatures | None = None
 
     def __init__(self, folder: str | Path, *, size: int = 512) -> None:
-        """Opens a database. Raises `AssetError` if its list or a picture is damaged."""
+        """Opens a database. Raises `AssetError` if its list or an image is damaged."""
         self.folder, self.size = Path(folder), size
         self.names = face_names(self.folder)
         packed = self.folder / f"packed-{size}"
@@ -65,25 +71,26 @@ class DiskDatabase:
             open(packed / "thumbnails.u8", "wb") as thumbnails,
         ):
             for name in self.names:
-                texture, height = load_pictures(self.folder, name, self.size)
+                texture, height = load_images(self.folder, name, self.size)
                 textures.write(texture.tobytes())
                 heights.write(height.tobytes())
                 thumbnails.write(_thumbnail(texture).tobytes())
-        work = packed / ".stamp.json"
-        work.write_text(json.dumps(stamp))
-        os.replace(work, packed / "stamp.json")
+        temporary = packed / ".stamp.json"
+        temporary.write_text(json.dumps(stamp))
+        os.replace(temporary, packed / "stamp.json")
 
     def nearest(
         self, texture_srgb: np.ndarray, mask: np.ndarray, *, count: int = 64, chunk: int = 256
     ) -> np.ndarray:
-        """Returns which faces' thumbnails look most like what a photo shows of a face.
+        """Returns the indices of the `count` faces of smallest d_k, in ascending order of index.
 
-        Compared is the logarithm of colour with the mean over the seen taken out, so that
-        exposure does not count; a quarter of the difference in tone does.
+        d_k = sum_p w_p |(log c_kp - mu_k) - (log c_p - mu)|^2 + `_TONE_WEIGHT` |mu_k - mu|^2 with
+        the colours c (sRGB + `_LOG_OFFSET`, on 64 x 64 thumbnails) of face k and of the photo, the
+        visibility w normalised to the sum 1, and mu the mean of log c under w.
 
         Args:
             texture_srgb: `[T, T, 3]`, 0..1.
-            mask: `[T, T]`, what of it is seen.
+            mask: `[T, T]`, visibility, 0..1.
             count: number of faces.
             chunk: faces read at a time.
         """
@@ -92,18 +99,20 @@ class DiskDatabase:
         weight = np.asarray(jax.image.resize(jnp.asarray(mask), shape[:2], "linear"))[..., None]
         weight = weight / max(weight.sum(), 1e-6)
 
-        def parts(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            log = np.log(image.astype(np.float32) + 0.02)
-            tone = (log * weight).sum((-3, -2), keepdims=True)
-            return log - tone, tone
+        def centered_log(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            log = np.log(image.astype(np.float32) + _LOG_OFFSET)
+            mean = (log * weight).sum((-3, -2), keepdims=True)
+            return log - mean, mean
 
-        detail, tone = parts(photo)
-        apart = np.empty(len(self), np.float32)
+        detail, mean = centered_log(photo)
+        distances = np.empty(len(self), np.float32)
         for start in range(0, len(self), chunk):
-            faces, tones = parts(np.asarray(self.thumbnails[start : start + chunk]) / 255.0)
-            difference = (weight * (faces - detail) ** 2).sum((-3, -2, -1))
-            apart[start : start + chunk] = difference + 0.25 * ((tones - tone) ** 2).sum((1, 2, 3))
-        return np.sort(np.argsort(apart, kind="stable")[:count])
+            thumbnails = np.asarray(self.thumbnails[start : start + chunk]) / 255.0
+            details, means = centered_log(thumbnails)
+            difference = (weight * (details - detail) ** 2).sum((-3, -2, -1))
+            tone = _TONE_WEIGHT * ((means - mean) ** 2).sum((1, 2, 3))
+            distances[start : start + chunk] = difference + tone
+        return np.sort(np.argsort(distances, kind="stable")[:count])
 
     def take(self, faces: Sequence[int] | np.ndarray) -> Database:
         """Returns the database of some faces, read from disk."""
@@ -114,7 +123,7 @@ class DiskDatabase:
         )
 
     def with_features(self, features: StoredFeatures) -> DiskDatabase:
-        """Returns the same database with VGG-16's features of its faces."""
+        """Returns the same database with the cached VGG-16 features of its faces."""
         other = copy.copy(self)
         other.features = features
         return other
@@ -124,7 +133,7 @@ def open_database(path: str | Path | None = None, *, size: int = 512) -> Databas
     """Returns a database: in memory if it has at most `LARGE` faces, else mapped from disk.
 
     Raises:
-        AssetError: the folder, its list or one of its pictures is missing or damaged.
+        AssetError: the folder, its list or one of its images is missing or damaged.
     """
     folder = assets.path("database") if path is None else Path(path)
     if len(read_list(folder)["faces"]) > LARGE:

@@ -1,10 +1,12 @@
 """The feature cache on disk: VGG-16's features of every face of a database, mapped into memory.
 
-    features-SIZE/stamp.json   which faces, layers and sides
-    features-SIZE/SIDE.u8      K x N bytes, the layers' values one after the other
-    features-SIZE/SIDE.f32     K x S numbers, the layers' scales
+    features-SIZE/stamp.json   SHA-256 of `database.json`, number of faces, SIZE, sides, layers,
+                               pooling; a cache with another stamp is refused
+    features-SIZE/SIDE.u8      K rows of bytes: the quantised features of every layer, concatenated
+    features-SIZE/SIDE.f32     K rows of float32: the scales of every layer, concatenated
 
-beside the pictures of a database, the embedded one's in the user's cache.
+SIZE is the side of the textures, SIDE that at which faces are compared, both in texels. The folder
+lies beside the database's images, that of the embedded database in the user's cache.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from jaxface.features.weights import cache_folder
 from jaxface.precision import jit
 from jaxface.types import FeatureCache
 
-_AT_ONCE = 8  # faces
+_BATCH = 8  # faces
 _cache = jit(cache_features, static_argnames=("size", "config"))
 
 
@@ -38,9 +40,9 @@ class StoredFeatures:
 
     Attributes:
         layers: names of VGG-16's layers.
-        shapes: of each layer at each side.
-        values: bytes of every face at each side.
-        scales: numbers of every face at each side.
+        shapes: by side: `(h, w, C)` of each layer.
+        values: by side: quantised features of every face, the layers concatenated.
+        scales: by side: factors of these for every face and channel, the layers concatenated.
     """
 
     def __init__(self, folder: Path, count: int, config: CorrelationConfig):
@@ -72,10 +74,15 @@ class StoredFeatures:
 def open_features(path: str | Path | None, size: int, config: CorrelationConfig) -> StoredFeatures:
     """Returns the feature cache of a database's textures of a size. Host function.
 
+    Args:
+        path: the database's folder; the embedded database if None.
+        size: texels a side of its textures.
+        config: layers, sides and pooling that must match.
+
     Raises:
-        AssetError: there are none, or they are of other faces or layers.
+        AssetError: there is none, or it is of other faces, layers, sides or pooling.
     """
-    folder, stamp = _place(path, size), _stamp(path, size, config)
+    folder, stamp = _cache_path(path, size), _stamp(path, size, config)
     try:
         found = json.loads((folder / "stamp.json").read_text())
         if found != stamp:
@@ -99,49 +106,51 @@ def write_features(
     """Writes the feature cache of a database and returns its folder; an earlier one is replaced.
 
     Args:
-        textures: all of the database's, sRGB.
-        path: its folder; the embedded one if None.
+        textures: all of the database's, sRGB 0..255.
+        path: the database's folder; the embedded database if None.
         vgg: weights of VGG-16.
         config: layers, pooling and the sides at which faces are compared.
-        tell: takes how many faces are done, and of how many.
+        tell: progress callback, called with the numbers of finished and of all faces.
 
     Raises:
-        AssetError: there is no room for them, or the folder cannot be written to.
+        AssetError: the disk is full, or the folder cannot be written to.
     """
     size = textures.shape[1]
-    folder = _place(path, size)
-    work = folder.with_name(f".{folder.name}-{os.getpid()}")
+    folder = _cache_path(path, size)
+    temporary = folder.with_name(f".{folder.name}-{os.getpid()}")
     try:
-        shutil.rmtree(work, ignore_errors=True)  # what a killed run of the same number left
-        work.mkdir(parents=True)
-        for start in range(0, len(textures), _AT_ONCE):
-            part = jnp.asarray(textures[start : start + _AT_ONCE])
+        shutil.rmtree(temporary, ignore_errors=True)  # of a killed run with the same process id
+        temporary.mkdir(parents=True)
+        for start in range(0, len(textures), _BATCH):
+            part = jnp.asarray(textures[start : start + _BATCH])
             for side in config.sides:
                 cached = _cache(part, size=side, vgg=vgg, config=config)
                 for kind, leaves in (("u8", cached.values), ("f32", cached.scales)):
                     flat = [np.asarray(leaf).reshape(len(part), -1) for leaf in leaves]
-                    with open(work / f"{side}.{kind}", "ab") as stream:
+                    with open(temporary / f"{side}.{kind}", "ab") as stream:
                         stream.write(np.concatenate(flat, 1).tobytes())
             tell(start + len(part), len(textures))
-        (work / "stamp.json").write_text(json.dumps(_stamp(path, size, config)))
+        (temporary / "stamp.json").write_text(json.dumps(_stamp(path, size, config)))
         shutil.rmtree(folder, ignore_errors=True)
-        os.replace(work, folder)
+        os.replace(temporary, folder)
     except OSError as error:
         raise AssetError(f"The feature cache cannot be written to {folder} ({error}).") from error
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
     return folder
 
 
-def _place(path: str | Path | None, size: int) -> Path:
+def _cache_path(path: str | Path | None, size: int) -> Path:
     return (cache_folder() if path is None else Path(path)) / f"features-{size}"
 
 
 def _stamp(path: str | Path | None, size: int, config: CorrelationConfig) -> dict[str, Any]:
+    """Returns what a cache was made from, as `stamp.json` holds it."""
     folder = assets.path("database") if path is None else Path(path)
+    faces = read_list(folder)["faces"]
     return {
         "list": assets.checksum(folder / LIST),
-        "faces": len(read_list(folder)["faces"]),
+        "faces": len(faces),
         "size": size,
         "sides": list(config.sides),
         "layers": list(config.layers),
@@ -150,7 +159,7 @@ def _stamp(path: str | Path | None, size: int, config: CorrelationConfig) -> dic
 
 
 def _shapes(side: int, config: CorrelationConfig) -> list[tuple[int, ...]]:
-    """Returns the shapes of the layers' features at a side."""
+    """Returns the shapes `(h, w, C)` of the layers' features at a side."""
     strides = [layer_stride(name) for name in config.layers]
     channels = [min(64 * stride, 512) for stride in strides]
     return [(side // s, side // s, c) for s, c in zip(strides, channels, strict=True)]

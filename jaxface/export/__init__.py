@@ -1,4 +1,4 @@
-"""What is written for one photo: `write_result`, and `load_result` to read it back."""
+"""Result folders: `write_result`, `load_result`, `transfer`, and images of a result."""
 
 from jaxface.export.folder import PREFIX, check_folder, whole_folder
 from jaxface.export.preview import preview, render_view

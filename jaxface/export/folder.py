@@ -1,4 +1,4 @@
-"""A result's folder, which appears complete or not at all. Host code."""
+"""Atomic writing of a result's folder. Host code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jaxface.errors import InputError
 from jaxface.export.stored import PARAMETERS
 
 PREFIX = ".jaxface-"
-"""Begins the names of folders that are being written."""
+"""Prefix of the names of folders that are being written."""
 
 
 def check_folder(folder: str | Path, *, holds_results: bool = False) -> None:
@@ -21,19 +21,19 @@ def check_folder(folder: str | Path, *, holds_results: bool = False) -> None:
 
     Args:
         folder: as for `write_result`.
-        holds_results: results will be folders inside it, so it may contain other files.
+        holds_results: results are written into subfolders, so it may contain other files.
     """
     target = Path(folder)
     if target.exists() and not (target.is_dir() and holds_results) and not _replaceable(target):
         raise InputError(f"{target} exists and is no jaxface result; choose another folder.")
-    nearest = next(place for place in target.absolute().parents if place.exists())
+    nearest = next(parent for parent in target.absolute().parents if parent.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise InputError(f"{target} cannot be written: {nearest} is not a writable folder.")
 
 
 @contextmanager
 def whole_folder(folder: str | Path) -> Iterator[Path]:
-    """Yields an empty folder, which at the block's end is flushed to disk and renamed to `folder`.
+    """Yields an empty folder, flushed to disk and renamed to `folder` at the end of the block.
 
     If the block raises, `folder` is unchanged. If the process is killed, `folder` is unchanged or,
     between the two renamings that replace an older result, missing; leftovers have names that begin
@@ -55,23 +55,23 @@ def whole_folder(folder: str | Path) -> Iterator[Path]:
     """
     target = Path(folder)
     check_folder(target)
-    work = target.parent / f"{PREFIX}{target.name}-{secrets.token_hex(4)}"
-    older = work.with_name(f"{work.name}-older")
+    temporary = target.parent / f"{PREFIX}{target.name}-{secrets.token_hex(4)}"
+    older = temporary.with_name(f"{temporary.name}-older")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        work.mkdir()
-        yield work
-        for file in work.iterdir():
+        temporary.mkdir()
+        yield temporary
+        for file in temporary.iterdir():
             _to_disk(file)
         if target.exists():
             target.rename(older)
-        work.rename(target)
+        temporary.rename(target)
     except OSError as error:
         raise InputError(f"{target} cannot be written: {error.strerror or error}.") from error
     finally:
         if older.exists() and not target.exists():
             older.rename(target)
-        for leftover in (work, older):
+        for leftover in (temporary, older):
             shutil.rmtree(leftover, ignore_errors=True)
 
 
@@ -82,4 +82,5 @@ def _to_disk(file: Path) -> None:
 
 
 def _replaceable(folder: Path) -> bool:
+    """Returns whether a folder is empty or an older result."""
     return folder.is_dir() and ((folder / PARAMETERS).exists() or not any(folder.iterdir()))

@@ -1,4 +1,4 @@
-"""glTF 2.0 binary: textured head with the ARKit expressions as morph targets. Host code."""
+"""glTF 2.0 binary: textured head with the model's expressions as morph targets. Host code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jaxface.types import FaceModel, Materials
 
 _FLOAT, _UINT = 5126, 5125
 _ARRAY, _ELEMENTS = 34962, 34963
-_MATERIALS = ("eyes", "mouth", "skin")  # parts that a viewer may want to treat differently
+_MATERIALS = ("eyes", "mouth", "skin")  # separate, so that viewers can shade them differently
 _MOUTH = ("teeth", "tongue", "inner_mouth")
 
 
@@ -39,7 +39,7 @@ class Animation:
 
 
 class _Buffer:
-    """Collects the binary chunk with its buffer views and accessors."""
+    """Collects the binary chunk, buffer views and accessors; methods return indices of these."""
 
     def __init__(self) -> None:
         self.data = bytearray()
@@ -47,6 +47,7 @@ class _Buffer:
         self.accessors: list[dict[str, Any]] = []
 
     def view(self, content: bytes, target: int | None = None) -> int:
+        """Appends bytes as a buffer view."""
         self.data += b"\0" * (-len(self.data) % 4)
         view = {"buffer": 0, "byteOffset": len(self.data), "byteLength": len(content)}
         self.views.append(view if target is None else view | {"target": target})
@@ -54,14 +55,17 @@ class _Buffer:
         return len(self.views) - 1
 
     def indices(self, array: np.ndarray) -> int:
+        """Appends an accessor of vertex indices."""
         content = np.ascontiguousarray(array, np.uint32)
         return self._accessor(content, self.view(content.tobytes(), _ELEMENTS), _UINT, False)
 
     def attribute(self, array: np.ndarray, *, bounds: bool = False) -> int:
+        """Appends an accessor of a vertex attribute, with its minimum and maximum if `bounds`."""
         content = np.ascontiguousarray(array, np.float32)
         return self._accessor(content, self.view(content.tobytes(), _ARRAY), _FLOAT, bounds)
 
     def keyframes(self, array: np.ndarray) -> int:
+        """Appends an accessor of times or animated values."""
         content = np.ascontiguousarray(array, np.float32)
         return self._accessor(content, self.view(content.tobytes()), _FLOAT, array.ndim == 1)
 
@@ -89,8 +93,8 @@ def encode_glb(
 ) -> bytes:
     """Returns the bytes of a `.glb`.
 
-    The mesh is the face at rest; its morph targets carry the model's expression names, and their
-    default weights show the given expression. Metres, y up, +z forward, as glTF wants.
+    The mesh is the neutral face; its morph targets have the model's expression names, and default
+    weights of the given expression. Metres, y up, +z forward, as in glTF.
 
     Args:
         model: topology, UVs, expressions.
@@ -98,36 +102,36 @@ def encode_glb(
         expression: `[E]` default weights.
         texture_srgb: `[T, T, 3]` base colour, 0..1.
         surface: normal map, roughness and specular factor.
-        animation: of the expressions and of the head; missing, it stands still.
+        animation: of the expressions and of the head; none if missing.
     """
     corners, buffer = split_corners(model), _Buffer()
     uvs = corners.uvs * np.array([1, -1]) + np.array([0, 1])  # glTF's origin is top-left
-    rest, normal = np.asarray(neutral)[corners.source], normals(model, neutral)[corners.source]
+    positions, normal = np.asarray(neutral)[corners.source], normals(model, neutral)[corners.source]
     attributes = {
-        "POSITION": buffer.attribute(rest, bounds=True),
+        "POSITION": buffer.attribute(positions, bounds=True),
         "NORMAL": buffer.attribute(normal),
-        "TANGENT": buffer.attribute(tangents(corners, rest, normal)),
+        "TANGENT": buffer.attribute(tangents(corners, positions, normal)),
         "TEXCOORD_0": buffer.attribute(uvs),
     }
     targets = [
         {"POSITION": buffer.attribute(shape[corners.source], bounds=True)}
         for shape in np.asarray(model.expression_basis)
     ]
-    part = _parts(model)
+    material_ids = _triangle_materials(model)
     primitives = [
         {
             "attributes": attributes,
-            "indices": buffer.indices(corners.triangles[part == index].ravel()),
+            "indices": buffer.indices(corners.triangles[material_ids == index].ravel()),
             "material": index,
             "targets": targets,
         }
         for index in range(len(_MATERIALS))
-        if (part == index).any()
+        if (material_ids == index).any()
     ]
-    pictures = {"albedo": texture_srgb} | surface_maps(surface)
+    textures = {"albedo": texture_srgb} | surface_maps(surface)
     images = [
-        {"bufferView": buffer.view(_png(picture)), "mimeType": "image/png", "name": name}
-        for name, picture in pictures.items()
+        {"bufferView": buffer.view(_png(image)), "mimeType": "image/png", "name": name}
+        for name, image in textures.items()
     ]
     names = list(model.expression_names)
     document = {
@@ -172,6 +176,7 @@ def encode_glb(
 
 
 def _animation(buffer: _Buffer, animation: Animation) -> dict[str, Any]:
+    """Returns the glTF animation, its keyframes appended to the buffer."""
     times = buffer.keyframes(animation.times)
     values = {
         "weights": animation.weights.ravel(),
@@ -192,28 +197,28 @@ def _animation(buffer: _Buffer, animation: Animation) -> dict[str, Any]:
 
 
 def surface_maps(surface: Materials) -> dict[str, np.ndarray]:
-    """Returns the pictures that glTF wants, 0..1: normals, roughness in the green channel, the
+    """Returns glTF's textures of a surface, 0..1: normals, roughness in the green channel, the
     specular factor in the alpha channel."""
     roughness, specular = np.asarray(surface.roughness), np.asarray(surface.specular)
-    none = np.zeros_like(roughness)
+    zeros = np.zeros_like(roughness)
     return {
         "normal": 0.5 + 0.5 * np.asarray(surface.normal),
-        "roughness": np.stack([none, roughness, none], -1),
+        "roughness": np.stack([zeros, roughness, zeros], -1),
         "specular": np.stack([specular] * 4, -1),
     }
 
 
-def _png(picture: np.ndarray) -> bytes:
+def _png(image: np.ndarray) -> bytes:
     stream = BytesIO()
-    Image.fromarray(to_bytes(picture)).save(stream, "png", compress_level=4)
+    Image.fromarray(to_bytes(image)).save(stream, "png", compress_level=4)
     return stream.getvalue()
 
 
-def _parts(model: FaceModel) -> np.ndarray:
-    """Returns the material of each triangle."""
-    kinds = _MATERIALS
+def _triangle_materials(model: FaceModel) -> np.ndarray:
+    """Returns the index into `_MATERIALS` of each triangle."""
+    materials = _MATERIALS
     of_region = [
-        kinds.index("eyes" if name == "eyes" else "mouth" if name in _MOUTH else "skin")
+        materials.index("eyes" if name == "eyes" else "mouth" if name in _MOUTH else "skin")
         for name in model.region_names
     ]
     return np.array(of_region)[triangle_regions(model)]

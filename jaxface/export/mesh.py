@@ -1,4 +1,4 @@
-"""The face model's mesh as file formats want it: one UV per vertex, NumPy arrays. Host code."""
+"""The face model's mesh for file formats: one UV per vertex, NumPy arrays. Host code."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from jaxface.types import FaceModel
 
 
 class Corners(NamedTuple):
-    """Vertices split along the UV seams.
+    """N vertices, split along the UV seams.
 
-    `source [N]` is the model's vertex, `uvs [N, 2]` have their origin bottom-left, `triangles`
-    index the N.
+    `source`: `[N]` the model's vertex of each. `uvs`: `[N, 2]`, origin bottom-left. `triangles`:
+    `[F, 3]` indices into the N.
     """
 
     source: np.ndarray
@@ -38,15 +38,15 @@ def split_corners(model: FaceModel) -> Corners:
 
 
 def smooth(model: FaceModel, vertices: np.ndarray) -> tuple[FaceModel, jnp.ndarray]:
-    """Returns model and vertices after one step of subdivision, for silhouettes without corners.
+    """Returns model and vertices after one step of subdivision, for smooth silhouettes.
 
-    More columns of the vertices are subdivided alike. Only topology, UVs and regions of the model
-    are those of the finer mesh.
+    Further columns of `vertices` are subdivided too. Only topology, UVs and regions of the returned
+    model are those of the finer mesh.
     """
     quads = np.asarray(model.quads)
     fine = subdivide(quads, np.asarray(model.uv_quads))
-    rows, columns, shares = sparse.find(fine.matrix)
-    order = np.lexsort((columns, -shares, rows))
+    rows, columns, weights = sparse.find(fine.matrix)
+    order = np.lexsort((columns, -weights, rows))
     nearest = columns[order][np.searchsorted(rows[order], np.arange(fine.matrix.shape[0]))]
     finer = model.replace(
         triangles=jnp.asarray(_halves(fine.quads)),
@@ -60,19 +60,20 @@ def smooth(model: FaceModel, vertices: np.ndarray) -> tuple[FaceModel, jnp.ndarr
 
 
 def _halves(quads: np.ndarray) -> np.ndarray:
+    """Returns the two triangles of each quad, first all first ones."""
     return np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]).astype(np.int32)
 
 
 def normals(model: FaceModel, vertices: np.ndarray) -> np.ndarray:
     """Returns unit vertex normals `[V, 3]`; a vertex without area gets +z."""
     normal = np.asarray(vertex_normals(jnp.asarray(vertices), model.triangles))
-    flat = np.linalg.norm(normal, axis=1) < 0.5
-    return np.where(flat[:, None], np.array([0, 0, 1], np.float32), normal)
+    degenerate = np.linalg.norm(normal, axis=1) < 0.5
+    return np.where(degenerate[:, None], np.array([0, 0, 1], np.float32), normal)
 
 
 def tangents(corners: Corners, vertices: np.ndarray, normal: np.ndarray) -> np.ndarray:
-    """Returns tangents `[N, 4]` as glTF wants them: the direction in which u grows, across the
-    normal, and the sign with which cross(normal, tangent) is the direction in which v grows.
+    """Returns tangents `[N, 4]` as glTF defines them: the unit direction of increasing u orthogonal
+    to the normal, and the sign for which sign cross(normal, tangent) is that of increasing v.
 
     Args:
         corners: the split vertices.
@@ -84,19 +85,20 @@ def tangents(corners: Corners, vertices: np.ndarray, normal: np.ndarray) -> np.n
     (a, b), (c, d) = uv_edges[:, 0].T[..., None], uv_edges[:, 1].T[..., None]
     sign = np.where(a * d - b * c < 0, -1.0, 1.0)
     along = np.zeros((2, len(vertices), 3))
-    for index, per in enumerate(
+    for index, direction in enumerate(
         (d * edges[:, 0] - b * edges[:, 1], a * edges[:, 1] - c * edges[:, 0])
     ):
         for corner in range(3):
-            np.add.at(along[index], corners.triangles[:, corner], sign * per)
-    across = along[0] - (along[0] * normal).sum(1, keepdims=True) * normal
-    length = np.linalg.norm(across, axis=1, keepdims=True)
-    # Where u has no direction any unit vector across the normal will do.
-    other = np.cross(normal, np.where(np.abs(normal[:, :1]) < 0.9, [[1.0, 0, 0]], [[0, 1.0, 0]]))
-    other /= np.linalg.norm(other, axis=1, keepdims=True)
-    across = np.where(length > 1e-12, across / np.maximum(length, 1e-12), other)
-    hand = np.where((np.cross(normal, across) * along[1]).sum(1, keepdims=True) < 0, -1.0, 1.0)
-    return np.concatenate([across, hand], axis=1).astype(np.float32)
+            np.add.at(along[index], corners.triangles[:, corner], sign * direction)
+    tangent = along[0] - (along[0] * normal).sum(1, keepdims=True) * normal
+    length = np.linalg.norm(tangent, axis=1, keepdims=True)
+    # Where u has no gradient: any unit vector orthogonal to the normal.
+    fallback = np.cross(normal, np.where(np.abs(normal[:, :1]) < 0.9, [[1.0, 0, 0]], [[0, 1.0, 0]]))
+    fallback /= np.linalg.norm(fallback, axis=1, keepdims=True)
+    tangent = np.where(length > 1e-12, tangent / np.maximum(length, 1e-12), fallback)
+    projection = (np.cross(normal, tangent) * along[1]).sum(1, keepdims=True)
+    handedness = np.where(projection < 0, -1.0, 1.0)
+    return np.concatenate([tangent, handedness], axis=1).astype(np.float32)
 
 
 def triangle_regions(model: FaceModel) -> np.ndarray:

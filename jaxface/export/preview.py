@@ -1,4 +1,4 @@
-"""Pictures of the result: photo, overlay, views under studio light, a turning head. Host code."""
+"""Images of the result: photo, overlay, views in studio light, a turntable film. Host code."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from jaxface.types import Camera, Crop, FaceModel, Lighting, Materials, Reconstr
 
 TILE = 512
 _VIEWS = (-35.0, 0.0, 35.0)  # degrees of yaw
-_TARGET, _EXTENT = (0.0, -0.02, -0.05), 0.3  # metres: the head with some of its neck
-_GLOW, _CORNERS = (0.085, 0.088, 0.095), 0.25  # linear colour behind the head, share in corners
-_TURN, _NOD = 65.0, 6.0  # degrees
-_FILM, _FRAMES = 400, 24  # pixels a side, pictures from side to side
+_TARGET, _EXTENT = (0.0, -0.02, -0.05), 0.3  # metres: of the studio camera
+_BACKDROP, _CORNER_FRACTION = (0.085, 0.088, 0.095), 0.25  # linear RGB at the centre; at corners
+_TURN_YAW, _TURN_PITCH = 65.0, 6.0  # degrees, amplitudes of the turntable
+_FILM_SIZE, _FRAMES = 400, 24  # pixels a side, frames from side to side
 FILM_RATE = 12  # frames a second
 
 
 class Head(NamedTuple):
-    """A head to be looked at: its vertices, metres, and the share of the light that each gets."""
+    """A head to render: model, vertices (metres) and exposure (`sky_seen`, 0..1) of each."""
 
     model: FaceModel
     vertices: Float[Array, "V 3"]
@@ -68,7 +68,7 @@ def preview(
     fit, texture = reconstruction.fit, reconstruction.synthesis.texture
     camera = fit.parameters.camera
     crop, camera = crop_head(photo.srgb, fit.vertices, camera, model)
-    # The skin's texture holds what shade is left of the photo's; what the model paints does not.
+    # Skin's texture still holds some of the photo's shadows: exposure only for painted regions.
     painted = jnp.asarray([name in PAINTED for name in model.region_names])
     shade = jnp.where(painted[finer.model.vertex_region], finer.exposure, 1.0)
     fitted = finer.model, finer.vertices, texture, camera, fit.parameters.lighting
@@ -80,7 +80,7 @@ def preview(
 
 def turntable(reconstruction: Reconstruction, finer: Head) -> np.ndarray:
     """Returns the frames `[N, S, S, 3]` (sRGB bytes, `FILM_RATE` a second) of a head that turns
-    from side to side, for an endless film.
+    from side to side and back, a loop.
 
     Args:
         reconstruction: of a photo.
@@ -88,24 +88,24 @@ def turntable(reconstruction: Reconstruction, finer: Head) -> np.ndarray:
     """
     texture, surface = reconstruction.synthesis.texture, reconstruction.materials
     phases = [math.pi * (step / _FRAMES - 0.5) for step in range(_FRAMES + 1)]
-    # All are under way before the first is waited for.
+    # All are dispatched before the first is waited for.
     views = [
         studio_view(
             *(finer, texture, surface),
-            _TURN * math.sin(phase),
-            pitch=_NOD * math.cos(phase),
-            size=_FILM,
+            _TURN_YAW * math.sin(phase),
+            pitch=_TURN_PITCH * math.cos(phase),
+            size=_FILM_SIZE,
             supersample=1,
         )
         for phase in phases
     ]
     frames = [to_bytes(np.asarray(view)) for view in views]
-    return np.stack(frames + frames[-2:0:-1])  # each is used twice, there and back
+    return np.stack(frames + frames[-2:0:-1])  # there and back
 
 
 def write_film(path: str | Path, frames: np.ndarray) -> None:
     """Writes frames `[N, H, W, 3]` (sRGB bytes, `FILM_RATE` a second) as H.264 in MP4."""
-    import av  # a tenth of a second, for those alone who write films
+    import av  # slow import
 
     height, width = frames.shape[1:3]
     with av.open(str(path), "w") as film:
@@ -126,7 +126,7 @@ def render_view(
     light: str = "studio",
     size: int = 512,
 ) -> np.ndarray:
-    """Returns `[size, size, 3]` sRGB: a result from another side.
+    """Returns `[size, size, 3]` sRGB, a rendering of a stored result.
 
     Args:
         stored: from `load_result`.
@@ -152,7 +152,7 @@ def render_view(
 
 
 def _studio_camera(yaw: float, pitch: float, size: int) -> Camera:
-    """Angles in degrees."""
+    """Returns the camera of studio views; angles in degrees."""
     yaw, pitch = math.radians(yaw), math.radians(pitch)
     return look_at(yaw, pitch, size, size, target=_TARGET, extent=_EXTENT)
 
@@ -180,11 +180,11 @@ def studio_view(
 
 @cache
 def _backdrop(size: int) -> Float[np.ndarray, "S S 3"]:
-    """Returns a soft glow behind the head, linear."""
-    at = (np.arange(size) + 0.5) / size - 0.5
-    off = (at[None, :] ** 2 + (at[:, None] + 0.05) ** 2)[..., None]
-    glow = _CORNERS + (1 - _CORNERS) * np.exp(-off / 0.12)
-    return np.asarray(glow * np.array(_GLOW), np.float32)
+    """Returns the background of studio views, linear RGB: a Gaussian falloff to the corners."""
+    coordinate = (np.arange(size) + 0.5) / size - 0.5
+    squared_radius = (coordinate[None, :] ** 2 + (coordinate[:, None] + 0.05) ** 2)[..., None]
+    falloff = _CORNER_FRACTION + (1 - _CORNER_FRACTION) * np.exp(-squared_radius / 0.12)
+    return np.asarray(falloff * np.array(_BACKDROP), np.float32)
 
 
 def draw(
@@ -199,7 +199,7 @@ def draw(
     background: Float[np.ndarray | Array, "..."] | float = 0.0,
     supersample: int = 2,
 ) -> tuple[Float[Array, "S S 3"], Float[Array, "S S 1"]]:
-    """Returns a picture (sRGB) and its coverage; see `render`. Does not wait for them."""
+    """Returns an image (sRGB) and its coverage; see `render`. Asynchronous."""
     image, alpha = render(
         *(model, vertices, texture_linear, camera, lighting, size, size),
         supersample=supersample,
@@ -221,7 +221,7 @@ def crop_head(
     low, high = points.min(0), points.max(0)
     side = float((high - low).max()) * 1.15
     crop = Crop(jnp.asarray((low + high) / 2), jnp.asarray(side), size=TILE)
-    # On the host: a program for each size of photo would take longer to compile than this does.
+    # On the host: compiling a program for each size of photo would take longer.
     corner, step = (low + high) / 2 - side / 2, side / TILE
     offset = corner[::-1] + 0.5 * step - 0.5
     image = [

@@ -1,4 +1,4 @@
-"""`report.md`, for a person: what the photo shows, what was inferred, what is uncertain."""
+"""`report.md`: what was seen, what was inferred and what is uncertain, in words."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from jaxface.fitting.unknowns import DISTANCES, MAX_IDENTITY
 from jaxface.images import Photo
 from jaxface.types import Reconstruction
 
-FAR = 2.0
-"""Standard deviations beyond which one coefficient in 22 lies by chance."""
-MANY = 0.1
-"""Fraction of coefficients beyond `FAR` that is reported: twice what is expected by chance."""
-AT_BOUND = 0.99
-"""Fraction of the fit's bound (of the logarithm of distance: of its range) that counts as on it."""
-LITTLE_SEEN = 0.15
+OUTLIER_SIGMAS = 2.0
+"""Standard deviations; by chance one coefficient in 22 is beyond."""
+MAX_OUTLIER_FRACTION = 0.1
+"""Fraction of coefficients beyond `OUTLIER_SIGMAS` that is reported: twice that by chance."""
+BOUND_FRACTION = 0.99
+"""Fraction of the fit's bound, or of the range of log distance, that counts as at the bound."""
+MIN_SEEN = 0.15
 """Fraction of the texture below which the report says that most of it is inferred."""
 
 
@@ -64,6 +64,7 @@ def report(photo: Photo, reconstruction: Reconstruction, data: dict[str, Any]) -
 
 
 def _strongest(values: dict[str, float], count: int, least: float) -> str:
+    """Returns the `count` largest values above `least` with their names, or "neutral"."""
     top = sorted(values.items(), key=lambda item: -item[1])[:count]
     return ", ".join(f"{name} {value:.2f}" for name, value in top if value >= least) or "neutral"
 
@@ -81,13 +82,14 @@ def _doubts(data: dict[str, Any], seen: float, distance: float) -> list[str]:
         doubts.append("The fit stopped before it converged.")
     for kind in ("identity", "albedo"):
         sizes = {name: abs(value) for name, value in data[kind].items()}
-        far = {name: size for name, size in sizes.items() if size > FAR}
-        if len(far) > MANY * len(sizes):
+        outliers = {name: size for name, size in sizes.items() if size > OUTLIER_SIGMAS}
+        if len(outliers) > MAX_OUTLIER_FRACTION * len(sizes):
             doubts.append(
-                f"{len(far)} of {len(sizes)} {kind} coefficients lie more than {FAR:.0f} standard "
-                f"deviations from the average: {_strongest(far, 4, 0)}."
+                f"{len(outliers)} of {len(sizes)} {kind} coefficients lie more than "
+                f"{OUTLIER_SIGMAS:.0f} standard deviations from the average: "
+                f"{_strongest(outliers, 4, 0)}."
             )
-    limit = AT_BOUND * MAX_IDENTITY
+    limit = BOUND_FRACTION * MAX_IDENTITY
     bound = {name: abs(v) for name, v in data["identity"].items() if abs(v) >= limit}
     if bound:
         doubts.append(
@@ -96,13 +98,13 @@ def _doubts(data: dict[str, Any], seen: float, distance: float) -> list[str]:
         )
     nearest, farthest = DISTANCES
     if distance > 0:
-        place = math.log(distance / nearest) / math.log(farthest / nearest)  # 0..1 in the range
-        if not 1 - AT_BOUND < place < AT_BOUND:
+        position = math.log(distance / nearest) / math.log(farthest / nearest)  # 0..1 in the range
+        if not 1 - BOUND_FRACTION < position < BOUND_FRACTION:
             doubts.append(
                 f"The distance of {distance:.2f} m is at an end of the range that the fit allows, "
                 f"{nearest} to {farthest} m: depth is uncertain."
             )
-    if seen < LITTLE_SEEN:
+    if seen < MIN_SEEN:
         doubts.append("Little skin was seen; most of the texture is inferred.")
     doubts.append("The shape of what the photo does not show is the most probable one, not known.")
     return doubts

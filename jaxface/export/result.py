@@ -1,4 +1,4 @@
-"""The output folder of one photo: written whole or not at all, and read back. Host code."""
+"""Writes the result folder of one photo. Host code."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def write_result(
         photo: the input.
         reconstruction: whose camera is in pixels of the photo.
         model: the face model that was fitted.
-        details: what else belongs into `parameters.json`: settings, versions, timings, checksums.
+        details: further entries of `parameters.json`: settings, versions, timings, checksums.
         face_names: of the database's faces (`Assets.face_names`), for the weights; numbers if
             missing.
         extra: writes more files into the folder before it appears.
@@ -67,7 +67,7 @@ def parameters_json(
     details: dict[str, Any],
     face_names: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Returns what `parameters.json` holds: every coefficient by name, and how it came about."""
+    """Returns the contents of `parameters.json`: coefficients by name, blend, losses, details."""
     weights = _numbers(reconstruction.blend.weights)
     indices = np.asarray(reconstruction.blend.faces).tolist()
     faces = [face_names[i] if face_names else f"face_{i}" for i in indices]
@@ -86,7 +86,7 @@ def parameters_json(
 
 
 def fit_json(fit: FitResult, model: FaceModel) -> dict[str, Any]:
-    """Returns a fit as JSON values: coefficients by name, camera, light, how good it is."""
+    """Returns a fit as JSON values: coefficients by name, camera, light, errors, convergence."""
     parameters = fit.parameters
     return {
         "identity": dict(zip(model.identity_names, _numbers(parameters.identity), strict=True)),
@@ -114,6 +114,7 @@ def _fill(
     details: dict[str, Any],
     face_names: Sequence[str],
 ) -> None:
+    """Writes all files of a result into a folder."""
     fit, unwrapped = reconstruction.fit, reconstruction.unwrapped
     parameters = fit.parameters
     albedo = np.asarray(linear_to_srgb(reconstruction.synthesis.texture))
@@ -147,7 +148,7 @@ def _fill(
 
 
 def _numbers(array: Any) -> Any:
-    """Returns an array as nested lists of JSON numbers; what is not finite becomes None."""
+    """Returns an array as nested lists of JSON numbers; NaN and infinities become None."""
     values = np.asarray(array)
     if values.dtype.kind != "f":
         return values.tolist()

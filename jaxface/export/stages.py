@@ -1,4 +1,4 @@
-"""What each stage made of a photo, in one picture: where to look when a fit fails. Host code."""
+"""The intermediate results of a reconstruction in one image, for debugging. Host code."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from jaxface.rendering.color import linear_to_srgb
 from jaxface.rendering.lighting import directional
 from jaxface.types import FaceModel, Reconstruction
 
-_GIVEN, _FITTED = (0.1, 1.0, 0.2), (1.0, 0.15, 0.1)
+_MEASURED_COLOUR, _FITTED_COLOUR = (0.1, 1.0, 0.2), (1.0, 0.15, 0.1)
 _CLAY = 0.6  # linear grey
-_LAMP = (-0.8, -0.5, -0.6)  # from the side, so that form shows; camera space
+_LIGHT_DIRECTION = (-0.8, -0.5, -0.6)  # from the side, so that form shows; camera space
 
 
 def draw_stages(
@@ -23,12 +23,11 @@ def draw_stages(
     reconstruction: Reconstruction,
     model: FaceModel,
 ) -> Float[np.ndarray, "H W 3"]:
-    """Returns eight pictures in two rows, sRGB: what each stage saw and made. Host function.
+    """Returns eight images in two rows, sRGB: results of the stages. Host function.
 
-    Above: landmarks as given (green); as the fitted model has them (red, over the given ones); the
-    fitted shape as clay; the fitted albedo under the fitted light. Below, in the canonical UV: what
-    the photo shows, unlit; what of it counts as skin; the complete low-frequency albedo;
-    the result.
+    Upper row: measured landmarks (green); the fitted model's (red) over them; the fitted shape in
+    grey; the fitted face over the photo. Lower row, in the canonical UV: the diffuse albedo of
+    visible texels; the skin mask; the complete low-frequency albedo; the result.
 
     Args:
         photo: the input.
@@ -53,25 +52,25 @@ def draw_stages(
         return image
 
     clay = jnp.full((8, 8, 3), _CLAY)
-    lamp = directional(jnp.array(_LAMP), jnp.full(3, 0.8), ambient=0.1)
-    shape, _ = draw(model, fit.vertices, clay, camera, lamp)
-    lit, alpha = draw(model, fit.vertices, seen.low_frequency, camera, parameters.lighting)
-    above = [
-        dotted((landmarks, _GIVEN)),
-        dotted((landmarks, _GIVEN), (fit.landmarks, _FITTED)),
+    light = directional(jnp.array(_LIGHT_DIRECTION), jnp.full(3, 0.8), ambient=0.1)
+    shape, _ = draw(model, fit.vertices, clay, camera, light)
+    overlay, alpha = draw(model, fit.vertices, seen.low_frequency, camera, parameters.lighting)
+    upper_row = [
+        dotted((landmarks, _MEASURED_COLOUR)),
+        dotted((landmarks, _MEASURED_COLOUR), (fit.landmarks, _FITTED_COLOUR)),
         np.asarray(shape),
-        np.asarray(lit * alpha + face * (1 - alpha)),
+        np.asarray(overlay * alpha + face * (1 - alpha)),
     ]
     mask = jnp.broadcast_to(seen.skin_mask[..., None], seen.partial.shape)
     linear = (seen.partial, seen.low_frequency, reconstruction.synthesis.texture)
     partial, smooth, result = (np.asarray(linear_to_srgb(image)) for image in linear)
-    below = [_tile(image) for image in (partial, np.asarray(mask), smooth, result)]
-    rows = [np.concatenate(row, axis=1) for row in (above, below)]
+    lower_row = [_tile(image) for image in (partial, np.asarray(mask), smooth, result)]
+    rows = [np.concatenate(row, axis=1) for row in (upper_row, lower_row)]
     return np.clip(np.concatenate(rows), 0.0, 1.0).astype(np.float32)
 
 
 def _dots(image: np.ndarray, points: np.ndarray, colour: tuple[float, float, float]) -> None:
-    """Paints dots of 4 x 4 pixels into the image; what is missing or outside is left out."""
+    """Paints dots of 4 x 4 pixels into the image; points that are NaN or outside are skipped."""
     points = points[np.isfinite(points).all(1)]
     for down in range(-2, 2):
         for right in range(-2, 2):
@@ -81,6 +80,6 @@ def _dots(image: np.ndarray, points: np.ndarray, colour: tuple[float, float, flo
 
 
 def _tile(image: np.ndarray) -> np.ndarray:
-    """Returns a square texture at TILE pixels a side, by its nearest texels."""
-    at = ((np.arange(TILE) + 0.5) * len(image) / TILE).astype(int)
-    return image[at][:, at]
+    """Returns a square texture resized to TILE pixels a side, by nearest neighbour."""
+    index = ((np.arange(TILE) + 0.5) * len(image) / TILE).astype(int)
+    return image[index][:, index]

@@ -20,8 +20,8 @@ PARAMETERS = "parameters.json"
 
 @dataclass(frozen=True)
 class StoredResult:
-    """A result read back: the model's name, every coefficient, the texture (linear RGB), the
-    surface (its height is not stored)."""
+    """A result read back: name of the model, coefficients, texture (linear RGB) and surface maps
+    (height is not stored and is 0)."""
 
     model: str
     parameters: FaceParameters
@@ -38,9 +38,11 @@ def load_result(folder: str | Path) -> StoredResult:
     folder = Path(folder)
     try:
         data = json.loads((folder / PARAMETERS).read_text())
-        texture, normal = (_picture(folder / f"{name}.png", "RGB") for name in ("albedo", "normal"))
+        texture, normal = (
+            _read_image(folder / f"{name}.png", "RGB") for name in ("albedo", "normal")
+        )
         roughness, specular = (
-            _picture(folder / f"{name}.png", "L") for name in ("roughness", "specular")
+            _read_image(folder / f"{name}.png", "L") for name in ("roughness", "specular")
         )
         camera = {key: jnp.asarray(value, jnp.float32) for key, value in data["camera"].items()}
         vectors = {
@@ -61,7 +63,7 @@ def load_result(folder: str | Path) -> StoredResult:
     return StoredResult(name, parameters, srgb_to_linear(texture), surface)
 
 
-def _picture(file: Path, mode: str) -> jnp.ndarray:
-    """Returns a picture, 0..1."""
+def _read_image(file: Path, mode: str) -> jnp.ndarray:
+    """Returns an image file, 0..1."""
     with Image.open(file) as image:
         return jnp.asarray(np.asarray(image.convert(mode), np.float32) / 255)

@@ -1,4 +1,4 @@
-"""A finished face in another model's topology, its texture in that model's UV. Host code."""
+"""Transfer of a result to another model's topology and UV layout. Host code."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from jaxface.morphable.texels import texel_map
 from jaxface.rendering.color import linear_to_srgb
 from jaxface.types import FaceModel
 
-_PLACES = 512  # texels a side of the map by which two topologies tell places
-_FACE = ("skin", "lips", "brows", "lids", "nose")  # what the coefficients follow
-_ROUNDS = 4
+_MAP_SIZE = 512  # texels a side of the texel map that gives correspondences between two topologies
+_FACE = ("skin", "lips", "brows", "lids", "nose")  # regions that the coefficients are fitted to
+_ROUNDS = 4  # alternations of alignment and identity
 _VIEWS = (-35.0, 0.0, 35.0)  # degrees of yaw
 
 
@@ -58,7 +58,7 @@ def transfer(result: str | Path, to: str, output: str | Path, *, size: int | Non
     official = adapters.read_official(to)
     registration, model = registration_of(official, default), adapt(official, default, name=to)
     source = default if stored.model == default.name else load_model(stored.model)
-    identity, expression, error = _follow(stored, source, model)
+    identity, expression, error = _fit_coefficients(stored, source, model)
     vertices = np.asarray(shape(model, jnp.asarray(identity), jnp.asarray(expression)))
     textures, layout = _textures(stored), _layout(official, registration, model)
     size = size or len(textures["albedo"])
@@ -74,7 +74,7 @@ def transfer(result: str | Path, to: str, output: str | Path, *, size: int | Non
     with whole_folder(output) as folder:
         for sheet, images in zip(layout, sets, strict=True):
             for kind, image in images.items():
-                write_png(folder / f"{kind}.{sheet.name}.png", _picture(kind, image))
+                write_png(folder / f"{kind}.{sheet.name}.png", _encoded_image(kind, image))
         mtl = [encode_mtl(f"albedo.{one.name}.png", stem=f"skin.{one.name}") for one in layout]
         (folder / "face.mtl").write_text("".join(mtl))
         points = _official_vertices(official, registration, model, identity, expression)
@@ -86,44 +86,48 @@ def transfer(result: str | Path, to: str, output: str | Path, *, size: int | Non
         (folder / PARAMETERS).write_text(json.dumps(data, indent=1) + "\n")
 
 
-def _follow(
+def _fit_coefficients(
     stored: StoredResult, source: FaceModel, model: FaceModel
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Returns identity and expression of the other model next to a face, and the median distance
-    between the same places of both faces, millimetres."""
+    """Returns identity and expression of the other model fitted to a face, and the median distance
+    of corresponding vertices, millimetres."""
     parameters = stored.parameters
-    rest = shape(source, parameters.identity, jnp.zeros_like(parameters.expression))
+    neutral = shape(source, parameters.identity, jnp.zeros_like(parameters.expression))
     posed = shape(source, parameters.identity, parameters.expression)
-    texels = texel_map(source, _PLACES)
+    texels = texel_map(source, _MAP_SIZE)
     uv = np.zeros((len(model.mean), 2), np.float32)
     uv[np.asarray(model.triangles)] = np.asarray(model.uvs)[np.asarray(model.uv_triangles)]
-    column, row = np.clip((uv * [1, -1] + [0, 1]) * _PLACES, 0, _PLACES - 1).astype(int).T
+    column, row = np.clip((uv * [1, -1] + [0, 1]) * _MAP_SIZE, 0, _MAP_SIZE - 1).astype(int).T
     corners, weights = texels.vertex_ids[row, column], texels.barycentrics[row, column]
-    goal, moved = (np.einsum("vk,vkc->vc", weights, one[corners]) for one in (rest, posed))
+    target, posed_target = (
+        np.einsum("vk,vkc->vc", weights, vertices[corners]) for vertices in (neutral, posed)
+    )
     face = np.asarray(texels.mask)[row, column]
     face &= np.isin(
         np.asarray(model.vertex_region), [model.region_names.index(name) for name in _FACE]
     )
-    basis, own = np.asarray(model.identity_basis)[:, face], np.asarray(model.mean)[face]
-    goal, moved = goal[face], moved[face]
-    for _ in range(_ROUNDS):  # each model has its own idea of where a head's front is
-        rotation, _, shift = similarity(goal, own, scale=False)
-        goal, moved = goal @ rotation.T + shift, moved @ rotation.T + shift
-        offset = goal - np.asarray(model.mean)[face]
+    basis, fitted = np.asarray(model.identity_basis)[:, face], np.asarray(model.mean)[face]
+    target, posed_target = target[face], posed_target[face]
+    for _ in range(_ROUNDS):  # models differ in pose
+        rotation, _, shift = similarity(target, fitted, scale=False)
+        target, posed_target = target @ rotation.T + shift, posed_target @ rotation.T + shift
+        offset = target - np.asarray(model.mean)[face]
         zero = np.zeros(len(basis))
         identity = follow(basis, offset, mean=zero, sigma=1.0, bounds=(-3.0, 3.0))
-        own = np.asarray(model.mean)[face] + np.tensordot(identity, basis, 1)
-    known = dict(zip(source.expression_names, parameters.expression.tolist(), strict=True))
+        fitted = np.asarray(model.mean)[face] + np.tensordot(identity, basis, 1)
+    by_name = dict(zip(source.expression_names, parameters.expression.tolist(), strict=True))
     basis = np.asarray(model.expression_basis)
-    guess = np.array([known.get(name, 0.0) for name in model.expression_names])
-    guess = guess * basis.any((1, 2))
-    expression = follow(basis[:, face], moved - goal, mean=guess, sigma=0.25, bounds=(0.0, 1.0))
-    own = np.asarray(shape(model, jnp.asarray(identity), jnp.asarray(expression)))[face]
-    error = np.linalg.norm(own - moved, axis=1)
+    prior_mean = np.array([by_name.get(name, 0.0) for name in model.expression_names])
+    prior_mean = prior_mean * basis.any((1, 2))
+    offset = posed_target - target
+    expression = follow(basis[:, face], offset, mean=prior_mean, sigma=0.25, bounds=(0.0, 1.0))
+    fitted = np.asarray(shape(model, jnp.asarray(identity), jnp.asarray(expression)))[face]
+    error = np.linalg.norm(fitted - posed_target, axis=1)
     return identity, expression, round(1e3 * float(np.median(error)), 3)
 
 
 def _textures(stored: StoredResult) -> dict[str, np.ndarray]:
+    """Returns a result's textures by name, linear."""
     surface = stored.surface
     return {
         "albedo": np.asarray(stored.texture_linear),
@@ -133,22 +137,23 @@ def _textures(stored: StoredResult) -> dict[str, np.ndarray]:
     }
 
 
-def _picture(kind: str, image: np.ndarray) -> np.ndarray:
+def _encoded_image(kind: str, image: np.ndarray) -> np.ndarray:
+    """Returns a texture as it is written, 0..1: albedo in sRGB, normals around 0.5."""
     if kind == "albedo":
         return np.asarray(linear_to_srgb(jnp.asarray(image)))
     return 0.5 + 0.5 * image if kind == "normal" else image[..., 0]
 
 
 def _layout(official: OfficialModel, registration: Registration, model: FaceModel) -> list[Sheet]:
-    """Returns the tiles of the official layout and one of the canonical for what we append, or the
-    canonical one for all."""
+    """Returns the tiles of the official layout, and one with canonical UVs for the appended parts;
+    or a canonical one for all."""
     canonical = np.asarray(model.uvs)[np.asarray(model.uv_quads)]
     every = np.arange(len(canonical))
     if official.uvs is None or official.uv_quads is None:
         return [Sheet("canonical", every, canonical)]
     skin = len(registration.kept)
-    own = official.uvs[official.uv_quads[registration.kept]]
-    return [*sheets(every[:skin], own), Sheet("interior", every[skin:], canonical[skin:])]
+    fitted = official.uvs[official.uv_quads[registration.kept]]
+    return [*sheets(every[:skin], fitted), Sheet("interior", every[skin:], canonical[skin:])]
 
 
 def _official_vertices(
@@ -158,12 +163,12 @@ def _official_vertices(
     identity: np.ndarray,
     expression: np.ndarray,
 ) -> np.ndarray:
-    """Returns all vertices of the official model, metres, also those that are no skin."""
+    """Returns all vertices of the official model, metres, those outside the skin included."""
     named = dict(zip(model.expression_names, expression, strict=True))
-    own = np.array([named[name] for name in official.expression_names], np.float32)
+    fitted = np.array([named[name] for name in official.expression_names], np.float32)
     offset = np.tensordot(identity, official.identity, 1)
-    if len(own):
-        offset = offset + np.tensordot(own, official.expression, 1)
+    if len(fitted):
+        offset = offset + np.tensordot(fitted, official.expression, 1)
     return registration.vertices + offset @ registration.rotation.T
 
 
@@ -173,19 +178,21 @@ def _faces(
     """Returns polygons `[M, 4]` and UVs `[M, 4, 2]` by material; vertices are the official ones,
     then what is appended.
 
-    With UVs of its own the skin is whole, with what of it lies inside mouth and nose."""
+    If the model has UVs, its largest connected component is complete, inside of mouth and nose
+    included."""
     skin, count = registration.skin, len(official.vertices)
     number = np.concatenate([skin, count + np.arange(len(model.mean) - len(skin))])
     quads = np.asarray(model.quads)
     faces = {sheet.name: (number[quads[sheet.quads]], sheet.uvs) for sheet in layout}
     if official.uvs is not None and official.uv_quads is not None:
         part = largest_part(official.quads)
-        own = sheets(part, official.uvs[official.uv_quads[part]])
-        faces |= {sheet.name: (official.quads[sheet.quads], sheet.uvs) for sheet in own}
+        fitted = sheets(part, official.uvs[official.uv_quads[part]])
+        faces |= {sheet.name: (official.quads[sheet.quads], sheet.uvs) for sheet in fitted}
     return faces
 
 
 def _obj(points: np.ndarray, faces: dict[str, tuple[np.ndarray, np.ndarray]]) -> str:
+    """Returns the text of an OBJ of polygons with UVs, by material."""
     lines = ["mtllib face.mtl", "o face"]
     lines += ["v {:.7f} {:.7f} {:.7f}".format(*row) for row in points.tolist()]
     first = 1
@@ -214,7 +221,7 @@ def _preview(
         row, column = divmod(index, side)
         atlas[row * size : (row + 1) * size, column * size : (column + 1) * size] = albedo
         uvs[sheet.quads] = (sheet.uvs + np.array([column, side - 1 - row])) / side
-    _, own = Sheet("atlas", np.arange(len(uvs)), uvs).lay(model)
-    own = own.replace(uv_quads=jnp.arange(4 * len(uvs)).reshape(-1, 4))
-    head, texture = fine_head(own, vertices), jnp.asarray(atlas)
+    _, fitted = Sheet("atlas", np.arange(len(uvs)), uvs).lay(model)
+    fitted = fitted.replace(uv_quads=jnp.arange(4 * len(uvs)).reshape(-1, 4))
+    head, texture = fine_head(fitted, vertices), jnp.asarray(atlas)
     return np.concatenate([studio_view(head, texture, None, yaw) for yaw in _VIEWS], 1)

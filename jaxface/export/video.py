@@ -1,4 +1,4 @@
-"""What a tracked video adds to a result: expressions as a table, the face as an animation."""
+"""Further files of a tracked video's result: `expressions.csv`, `animation.glb`. Host code."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def write_track(
 
 
 def head_motion(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the head's rotations `[N, 3, 3]` and places `[N, 3]` (metres) before a camera that
-    stands still, in glTF's axes: x right, y up, z towards the camera."""
+    """Returns the head's rotations `[N, 3, 3]` and translations `[N, 3]` (metres) relative to the
+    camera, in glTF's axes: x right, y up, z towards the camera."""
     rotations = Rotation.from_rotvec(np.asarray(camera.rotation, float)).as_matrix()
     return _TO_WORLD @ rotations, np.asarray(camera.translation, float) @ _TO_WORLD

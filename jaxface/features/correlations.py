@@ -1,4 +1,9 @@
-"""Feature correlations (Gram matrices) of a partly visible texture, per soft cell of the square."""
+"""Feature correlations (Gram matrices) of a partly visible texture, per soft cell of the UV square.
+
+R = cells^2 cells tile the square, their windows are overlapping hat functions. Features are h x w
+positions, h = S / stride for an image of S texels; S must be a multiple of 2 `cells` (1 if `cells`
+is 1) times the stride of the deepest layer, so that every layer divides into blocks of half a cell.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +16,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxface.features.vgg import receptive_support, vgg_features
+from jaxface.features.vgg import receptive_field_coverage, vgg_features
 from jaxface.pytrees import pytree, static
 from jaxface.types import Correlations, FeatureCache, Textures
+
+_MIN_ENERGY = 0.05  # of the layer's mean squared norm: bounds the weight of flat cells
 
 
 @pytree
 class CorrelationConfig:
-    """What is correlated. A pytree without leaves: all of it decides a program's structure.
+    """Settings of the correlations: layers, cells, centring. A pytree without leaves (all static).
 
     Attributes:
         layers: VGG-16 layers.
@@ -27,7 +34,8 @@ class CorrelationConfig:
         pooling: of VGG-16, "max" or "average".
         bfloat16: VGG-16 in bfloat16, for accelerators; sums are float32.
         blend_side: texels a side at which the photo and database faces are compared, whatever the
-            texture's size; they are ranked at half of that.
+            texture's size; candidates are ranked at half of that. Half of it must be a multiple of
+            2 `cells` times the deepest layer's stride.
     """
 
     layers: tuple[str, ...] = static(default=("relu1_1", "relu2_1", "relu3_1", "relu4_1"))
@@ -39,13 +47,13 @@ class CorrelationConfig:
 
     @property
     def sides(self) -> tuple[int, int]:
-        """Texels a side at which database faces are ranked, and at which the best are blended."""
+        """`(half, full)`: texels a side at which faces are ranked, and the best are blended."""
         return self.blend_side // 2, self.blend_side
 
     def features(
         self, vgg: Mapping[str, Any], image_srgb: Float[Array, "H W 3"], *more: str
     ) -> dict[str, Float[Array, "h w C"]]:
-        """Returns the features of an image (0..1) in the correlated layers and in `more`."""
+        """Returns VGG-16's features of an image (0..1) in `layers` and in the layers `more`."""
         layers = tuple(dict.fromkeys((*self.layers, *more)))
         return vgg_features(vgg, image_srgb, layers, pooling=self.pooling, bfloat16=self.bfloat16)
 
@@ -53,7 +61,7 @@ class CorrelationConfig:
 PAPER = CorrelationConfig(
     layers=("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"), cells=1, centered=False
 )
-"""The paper's plain form: one raw Gram matrix a layer for the whole face."""
+"""The paper's method: one uncentred Gram matrix a layer for the whole face."""
 
 
 def correlate(
@@ -62,12 +70,13 @@ def correlate(
     vgg: Mapping[str, Any],
     config: CorrelationConfig = CorrelationConfig(),
 ) -> Correlations:
-    """Returns the masked correlations of a texture, an estimate of the complete ones.
+    """Returns C = sum_p w_p (f_p - m)(f_p - m)' / sum_p w_p, m the weighted mean of f, per cell.
 
-    sum_p v_p^2 f_p f_p' / sum_p v_p^2 over positions p, with the features f and the visible
-    fraction v of their receptive fields: a fully visible texture gives plain Gram matrices over the
-    number of positions (Gatys et al. 2015, equation 3; Saito et al. 2017, section 4.1, for partial
-    ones). Differentiable in the texture and the weights of the network.
+    Masked correlations, an estimate of the complete ones. f_p are the features at position p and
+    w_p = window_p v_p^2, with the cell's window and the visible fraction v of the receptive field.
+    If not `centered`, m = 0: a fully visible texture gives plain Gram matrices over the number of
+    positions (Gatys et al. 2015, equation 3; Saito et al. 2017, section 4.1, for partial ones).
+    Differentiable in the texture and the weights of the network.
 
     Args:
         texture_srgb: 0..1; anything plausible where the mask is 0. T must be a multiple of
@@ -77,7 +86,7 @@ def correlate(
         config: layers, cells, centring.
 
     Raises:
-        ValueError: T does not suit the cells and layers.
+        ValueError: T is not such a multiple.
 
     Example:
         >>> from jaxface.features.weights import load_vgg
@@ -98,8 +107,8 @@ def correlate_features(
 
     A `mask` of None means that everything is visible.
     """
-    supports = {} if mask is None else receptive_support(mask, config.layers)
-    pairs = [_layer(features[name], supports.get(name), config) for name in config.layers]
+    coverage = {} if mask is None else receptive_field_coverage(mask, config.layers)
+    pairs = [_layer(features[name], coverage.get(name), config) for name in config.layers]
     return Correlations(
         values=tuple(value for value, _ in pairs),
         support=tuple(support for _, support in pairs),
@@ -115,14 +124,15 @@ def correlate_database(
 ) -> tuple[Correlations, Correlations]:
     """Returns the database's correlations under the photo's mask, and the complete ones.
 
-    One face at a time, so that memory does not grow with the features of all of them, in the
-    reverse pass either. Differentiable in the textures (floating point), the mask and the weights
-    of the network.
+    Both have a leading axis K. One face after another (`lax.map`, rematerialised), so that peak
+    memory is one face's features, in the reverse pass too. Differentiable in the textures (floating
+    point), the mask and the weights of the network.
 
     Args:
-        textures: sRGB, 0..255, resized to the mask's size if they are of another; or their
-            cached features at that size, which need no pass of VGG and have no derivative.
-        mask: what the photo shows, 0..1.
+        textures: sRGB, 0..255, resized to S; or their cached features at S, which need no pass of
+            VGG-16 and have no derivative.
+        mask: what the photo shows, 0..1. S must be a multiple of 2 `cells` times the stride of the
+            deepest layer.
         vgg: weights, `jaxface.features.weights.load_vgg()`.
         config: the one used for the photo.
     """
@@ -137,21 +147,24 @@ def correlate_database(
     return jax.lax.map(one, textures)
 
 
-def rank_database(
+def database_distances(
     texture_srgb: Float[Array, "S S 3"],
     mask: Float[Array, "S S"],
     textures: Textures | FeatureCache,
     vgg: Mapping[str, Any],
     config: CorrelationConfig = CorrelationConfig(),
 ) -> Float[Array, " K"]:
-    """Returns the squared distance of each face's masked correlations to those of a texture.
+    """Returns d_k = sum over layers and cells of a |C_k - C|_F^2; smaller is more alike.
 
-    For choosing candidates: only the distance of a face stays in memory. No derivative.
+    C and C_k are the masked correlations of a texture and of face k, a the `cell_scales` of C: in
+    contrast to `correlation_distance` cells count by their support. Ranks candidates for
+    `blend`. One face after another, so that peak memory is one face's features. No derivative in
+    the texture and the mask.
 
     Args:
-        texture_srgb: 0..1.
-        mask: 1 where it is known, 0 where it is not.
-        textures: sRGB, 0..255, resized to the texture's size; or their cached features at it.
+        texture_srgb: 0..1; S as for `correlate_database`.
+        mask: 1 where the texture is known, 0 where it is not.
+        textures: sRGB, 0..255, resized to S; or their cached features at S.
         vgg: weights, `jaxface.features.weights.load_vgg()`.
         config: layers, cells, centring.
     """
@@ -162,8 +175,9 @@ def rank_database(
         features = _features(texture, mask.shape[0], vgg, config)
         face = correlate_features(features, mask, config)
         total = jnp.zeros(())
-        for value, other, scale in zip(photo.values, face.values, cell_scales(photo), strict=True):
-            total += jnp.sum(scale * jnp.sum((other - value) ** 2, (-2, -1)))
+        rows = zip(photo.values, face.values, cell_scales(photo), strict=True)
+        for goal, value, scale in rows:
+            total += jnp.sum(scale * jnp.sum((value - goal) ** 2, (-2, -1)))
         return total
 
     return jax.lax.map(one, textures)
@@ -175,13 +189,13 @@ def cache_features(
     vgg: Mapping[str, Any],
     config: CorrelationConfig = CorrelationConfig(),
 ) -> FeatureCache:
-    """Returns the features of database faces, quantised to 8 bits by face and channel.
+    """Returns VGG-16's features of database faces, quantised to 8 bits by face and channel.
 
-    A mask is applied after VGG, so they serve every photo. No derivative.
+    Masks are applied to the features, so that the cache serves every photo. No derivative.
 
     Args:
         textures: sRGB, 0..255; resized.
-        size: side in texels at which they are to be compared.
+        size: side in texels at which faces are compared.
         vgg: weights, `jaxface.features.weights.load_vgg()`.
         config: layers and pooling.
     """
@@ -210,16 +224,16 @@ def _features(
 
 
 def cell_scales(correlations: Correlations) -> tuple[Float[Array, " R"], ...]:
-    """Returns the weight of each cell's squared distance in each layer, by which visible cells are
-    equal: s / (e + mean(e) / 20) / sum(s).
+    """Returns s / (e + mean(e) / 20) / sum(s), by layer: weights of the cells' squared distances.
 
-    s is the visible fraction of a cell and e the squared norm of its correlations; the layer's mean
-    keeps flat cells from dominating.
+    s is a cell's `support`, its mean squared visible fraction, and e the squared norm of its
+    correlations. Dividing by e lets fully visible cells count alike, mean(e) / 20 keeps flat cells
+    (small e) from dominating.
     """
     scales = []
     for value, support in zip(correlations.values, correlations.support, strict=True):
         energy = jnp.sum(value**2, (-2, -1))
-        scale = support / (energy + 0.05 * jnp.mean(energy) + 1e-12)
+        scale = support / (energy + _MIN_ENERGY * jnp.mean(energy) + 1e-12)
         scales.append(scale / (jnp.sum(support) + 1e-12))
     return tuple(scales)
 
@@ -232,20 +246,21 @@ def resize(image: Float[Array, "T T C"], size: int) -> Float[Array, "S S C"]:
 
 
 def correlation_distance(correlations: Correlations, target: Correlations) -> Float[Array, ""]:
-    """Returns the mean over layers and cells of |C - C_target|^2 / (e + mean(e) / 20).
+    """Returns the mean over layers and cells of |C - C_target|_F^2 / (e + mean(e) / 20).
 
-    e is the squared norm of the target's cell; the layer's mean keeps flat cells from dominating.
-    Differentiable.
+    e is the squared norm of the target's cell, mean(e) the layer's mean, which keeps flat cells
+    (small e) from dominating. For complete correlations: in contrast to `database_distances` all
+    cells count alike. Differentiable.
 
     Args:
-        correlations: of the texture.
-        target: what they should be.
+        correlations: C, of the texture.
+        target: C_target.
     """
     total = jnp.zeros(())
     for value, goal in zip(correlations.values, target.values, strict=True):
         energy = jnp.sum(goal**2, (-2, -1))
         distance = jnp.sum((value - goal) ** 2, (-2, -1))
-        total += jnp.mean(distance / (energy + 0.05 * jnp.mean(energy) + 1e-12))
+        total += jnp.mean(distance / (energy + _MIN_ENERGY * jnp.mean(energy) + 1e-12))
     return total / len(target.values)
 
 
@@ -254,10 +269,9 @@ def _layer(
     visible: Float[Array, "h w"] | None,
     config: CorrelationConfig,
 ) -> tuple[Float[Array, "R C C"], Float[Array, " R"]]:
-    """Returns the correlations of one layer in each cell, and the visible fraction of each cell.
+    """Returns a layer's correlations in each cell (see `correlate`), and each cell's `support`: the
+    mean of v^2 under its window, sum_p window_p v_p^2 / sum_p window_p.
 
-    sum_p w_p (f_p - m) (f_p - m)' / sum_p w_p over positions p, with the weighted mean m (0 if not
-    `centered`) and w_p the cell's window times the squared visible fraction of the receptive field.
     A window is constant on each of the (2 cells)^2 blocks. Two equivalent orders: Gram matrices of
     the blocks, summed into cells; or, if a cell has no more positions than channels, one Gram
     matrix a cell, since C x C matrices of the blocks would be larger than the features.
@@ -273,50 +287,50 @@ def _layer(
     dtype = jnp.promote_types(features.dtype, jnp.float32)
     if visible is None:
         visible = jnp.ones((h, h), features.dtype)
-    seen_blocks = _blocks(features * visible[..., None], count)
+    masked_blocks = _blocks(features * visible[..., None], count)
     visible_blocks = _blocks(visible[..., None], count)
     block_weights = jnp.sum(visible_blocks**2, (1, 2), dtype=dtype)
     total = jnp.matmul(window, block_weights, precision="highest")
     mean = jnp.zeros((len(window), features.shape[-1]), dtype)
     if config.centered:
-        sums = jnp.sum(seen_blocks * visible_blocks, 1, dtype=dtype)
+        sums = jnp.sum(masked_blocks * visible_blocks, 1, dtype=dtype)
         normalised = window / jnp.maximum(total, 1e-6)[:, None]
         mean = jnp.matmul(normalised, sums, precision="highest")
     if config.cells == 1 or 16 * positions > features.shape[-1]:
-        values = _squares(seen_blocks, config.cells, dtype)
+        values = _gram(masked_blocks, config.cells, dtype)
         values /= jnp.maximum(total, 1e-6)[:, None, None]
         values -= mean[:, :, None] * mean[:, None, :]
     else:
-        deviations = _cell_features(seen_blocks, config.cells)
+        deviations = _cell_features(masked_blocks, config.cells)
         deviations -= _cell_features(visible_blocks, config.cells) * mean[:, None]
         deviations *= jax.lax.rsqrt(jnp.maximum(total, 1e-6))[:, None, None]
-        values = _squares(deviations, None, dtype)
+        values = _gram(deviations, None, dtype)
     return values, total / (positions * jnp.sum(window, -1))
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(1, 2))
-def _squares(x: Float[Array, "B p C"], cells: int | None, dtype: Any) -> Float[Array, "R C C"]:
+def _gram(x: Float[Array, "B p C"], cells: int | None, dtype: Any) -> Float[Array, "R C C"]:
     """Returns the Gram matrices x'x of blocks, summed into cells unless `cells` is None.
 
-    Its derivative is one product and its transpose, where that of `einsum` is two products.
+    The derivative is dx'x plus its transpose: one product in place of the two of `einsum`.
     """
     return _products(x, x, cells, dtype)
 
 
-@_squares.defjvp
-def _squares_derivative(
+@_gram.defjvp
+def _gram_derivative(
     cells: int | None, dtype: Any, primals: tuple[Array], tangents: tuple[Array]
 ) -> tuple[Array, Array]:
-    (x,), (change,) = primals, tangents
-    half = _products(change, x, cells, dtype)
-    return _squares(x, cells, dtype), half + half.swapaxes(1, 2)
+    (x,), (tangent,) = primals, tangents
+    product = _products(tangent, x, cells, dtype)
+    return _gram(x, cells, dtype), product + product.swapaxes(1, 2)
 
 
 def _products(
     x: Float[Array, "B p C"], y: Float[Array, "B p C"], cells: int | None, dtype: Any
 ) -> Float[Array, "R C C"]:
     """Returns the products x'y of blocks, summed into cells (weights: `_window`) unless `cells` is
-    None. Factors have at least 16 bits ("high" is three passes of bfloat16 on a TPU)."""
+    None. Precision "high": three passes of bfloat16 on a TPU."""
     products = jnp.einsum("bpc,bpd->bcd", x, y, precision="high", preferred_element_type=dtype)
     if cells is None:
         return products
@@ -324,7 +338,7 @@ def _products(
 
 
 def _blocks(image: Float[Array, "h h C"], count: int) -> Float[Array, "B p C"]:
-    """Returns `count` x `count` square blocks B of p positions each."""
+    """Returns B = `count`^2 square blocks of p positions each."""
     h, channels = image.shape[0], image.shape[-1]
     side = h // count
     blocks = image.reshape(count, side, count, side, channels).transpose(0, 2, 1, 3, 4)
@@ -332,7 +346,7 @@ def _blocks(image: Float[Array, "h h C"], count: int) -> Float[Array, "B p C"]:
 
 
 def _cell_features(blocks: Float[Array, "B p C"], cells: int) -> Float[Array, "R q C"]:
-    """Returns the features of the 4 x 4 blocks in each cell's window, times the window's root.
+    """Returns the features of the 4 x 4 blocks in each cell's window, times sqrt(window).
 
     Their Gram matrix is the windowed sum of the blocks'. Blocks beyond the edge are zeros.
     """

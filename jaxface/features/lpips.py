@@ -42,11 +42,13 @@ def lpips(
 ) -> Float[Array, ""]:
     """Returns the LPIPS distance (version 0.1, AlexNet) of two sRGB images, 0 for equal ones.
 
+    sum_layers mean_p(l . (u_p - v_p)^2) with unit-length features u and v and learned weights l.
+
     Args:
         params: weights, `jaxface.features.weights.load_alexnet()`.
         first_srgb: 0..1, at least 64 pixels a side.
         second_srgb: the same size.
-        mask: where to judge; the distance map of each layer is averaged under the resized mask.
+        mask: weights of pixels, 0..1, resized to each layer; all alike if missing.
 
     Example:
         >>> from jaxface.features.weights import load_alexnet
@@ -73,6 +75,6 @@ def lpips(
         if mask is None:
             total += distance.mean()
         else:
-            share = jax.image.resize(mask, distance.shape, "linear")
-            total += jnp.sum(distance * share) / jnp.maximum(jnp.sum(share), 1e-6)
+            weight = jax.image.resize(mask, distance.shape, "linear")
+            total += jnp.sum(distance * weight) / jnp.maximum(jnp.sum(weight), 1e-6)
     return total

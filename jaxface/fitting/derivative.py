@@ -1,4 +1,4 @@
-"""The fit's derivative: implicit differentiation of its last round's optimum."""
+"""The fit's derivative: implicit differentiation at its last round's optimum."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jaxface.implicit import implicit
 
 @struct.dataclass
 class Objective:
-    """All that the last round minimises: landmarks, pixels if there are any, and prior."""
+    """What the last round minimises: landmark terms, pixel terms or None, and prior."""
 
     points: LandmarkTerms
     pixels: PixelTerms | None
@@ -23,7 +23,7 @@ class Objective:
     frame: Frame
 
     def cost(self, x: Float[Array, " P"], start: Float[Array, " P"]) -> Float[Array, ""]:
-        """Returns the objective at x, with correspondences, noise and visibility at a start."""
+        """Returns the objective at x, correspondences, noise and visibility held at a start."""
         layout = self.points.layout
         total = self.prior.system(x).cost
         total += self.points.at(start, self.frame).system(x, layout).cost
@@ -32,30 +32,32 @@ class Objective:
         return total
 
 
-def differentiable(x: Float[Array, " P"], objective: Objective) -> Float[Array, " P"]:
-    """Returns the optimum with its derivative by everything in the objective.
+def attach_fit_derivative(x: Float[Array, " P"], objective: Objective) -> Float[Array, " P"]:
+    """Returns x unchanged, with its implicit derivative with respect to all of the objective.
 
-    The optimum is taken as the fixed point of the rounds, each of which starts where the one before
-    it ended: what a round holds fixed but changes smoothly (the noise at a yaw, the size of a unit)
-    takes part. The Hessian is exact; unknowns that a bound holds do not move.
+    x is taken as the fixed point of the rounds, F(x) = grad cost(x, start = x) = 0, so that what a
+    round holds but depends smoothly on its start (the noise at a yaw, the size of a unit) is
+    differentiated too. The Jacobian of F is exact; unknowns at a bound have derivative 0.
 
     Args:
-        x: the solver's result.
+        x: the solver's result, `[P]`.
         objective: of the last round.
     """
-    return implicit(_slope, _solve, jax.lax.stop_gradient(x), objective)
+    return implicit(_gradient, _solve_hessian, jax.lax.stop_gradient(x), objective)
 
 
-def _slope(x: Array, objective: Objective) -> Array:
+def _gradient(x: Array, objective: Objective) -> Array:
+    """Returns F(x): the objective's gradient at x, in a round that starts at x."""
     return jax.grad(objective.cost)(x, x)
 
 
-def _solve(right: Array, x: Array, objective: Objective) -> Array:
+def _solve_hessian(rhs: Array, x: Array, objective: Objective) -> Array:
+    """Returns y with (dF/dx) y = rhs for the free unknowns, 0 for those at a bound."""
     lower, upper = bounds(objective.points.layout)
     free = (x > lower) & (x < upper)
-    # The slope changes through x and through the start, which is x.
-    matrix = jax.jacfwd(_slope)(x, objective)
-    scale = jax.lax.rsqrt(jnp.maximum(jnp.abs(jnp.diagonal(matrix)), 1e-12))
-    matrix = jnp.where(free[:, None] & free, matrix * scale[:, None] * scale, jnp.eye(len(x)))
-    step = scale * jnp.linalg.solve(matrix, jnp.where(free, right * scale, 0.0))
-    return jnp.where(free & jnp.all(jnp.isfinite(matrix)), step, 0.0)
+    # dF/dx through both arguments of the cost: x and the round's start.
+    hessian = jax.jacfwd(_gradient)(x, objective)
+    scale = jax.lax.rsqrt(jnp.maximum(jnp.abs(jnp.diagonal(hessian)), 1e-12))
+    hessian = jnp.where(free[:, None] & free, hessian * scale[:, None] * scale, jnp.eye(len(x)))
+    step = scale * jnp.linalg.solve(hessian, jnp.where(free, rhs * scale, 0.0))
+    return jnp.where(free & jnp.all(jnp.isfinite(hessian)), step, 0.0)

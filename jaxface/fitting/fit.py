@@ -1,4 +1,4 @@
-"""Stage 2: shape, pose, focal length, albedo and light of one face."""
+"""Fits shape, pose, focal length, albedo and lighting of one face."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxface.errors import InputError
-from jaxface.fitting.derivative import Objective, differentiable
+from jaxface.fitting.derivative import Objective, attach_fit_derivative
 from jaxface.fitting.landmarks import (
     LandmarkTerms,
     fit_landmarks,
@@ -42,37 +42,35 @@ from jaxface.pytrees import pytree, static
 from jaxface.rendering.lighting import uniform
 from jaxface.types import FaceModel, FaceParameters, FitResult, LandmarkNoise, Lighting
 
-_ARKIT = 52  # every model has ARKit's expressions first, then those of its own
+_ARKIT = 52  # every model has ARKit's expressions first, then further ones
 
 
 @pytree
 class FitConfig:
     """Options of `fit`.
 
-    Widths are standard deviations. All but `photometric`, `derivative` and the solvers' step counts
-    may be traced.
+    Sigmas are standard deviations. All are floating-point leaves but `photometric`, `derivative`
+    and the solvers' `max_iterations` and `unrolled`, which are static.
 
     Attributes:
         photometric: also fit the pixels; without it albedo is the mean and light is uniform.
-        landmark_sigma: of a landmark, in inter-ocular distances, besides the detector's noise.
-            Large, because neighbouring landmarks err together and the model's landmarks are not
-            quite the detector's.
-        noise_trust: share of the detector's measured noise that is believed: rendered faces are
-            not photos.
+        landmark_sigma: of a landmark, in inter-ocular distances, added to the detector's noise.
+            Large, because errors of neighbouring landmarks correlate and the model's landmarks are
+            not quite the detector's.
+        noise_trust: factor of the detector's noise, which was measured on rendered faces.
         identity_weight: precision of the prior N(0, 1) on identity.
         expression_sigma: of expressions around the blendshape network's, or around 0.
         distance: median distance of a face from the camera, metres.
-        distance_factor: one standard deviation of the distance is a factor of this.
-        focal_factor: the same for the focal length around `usual_focal` when the photo does not
-            tell it.
-        known_focal_factor: the same around the focal length that the photo tells.
-        usual_focal: focal length, in units of the photo's longer side.
+        distance_factor: exp of the standard deviation of log distance.
+        focal_factor: exp of the standard deviation of log focal length around `usual_focal`, where
+            the focal length is not given.
+        known_focal_factor: the same around a focal length that is given.
+        usual_focal: median focal length, in units of the photo's longer side.
         pixel_weight: how many independent pixels the face's surface counts for.
         pixel_sigma: of a pixel's colour, sRGB.
         solver: for landmarks, in each of the rounds between which contour points slide.
-        pixel_solver: for each level of the pyramid.
-        derivative: `implicit`, at the optimum, or `unrolled`, through the steps, of which all are
-            then taken.
+        pixel_solver: for each level of the scale space.
+        derivative: `implicit`, at the optimum, or `unrolled`, through all `max_iterations` steps.
     """
 
     photometric: bool = static(default=True)
@@ -93,7 +91,7 @@ class FitConfig:
 
 
 def expression_order(names: tuple[str, ...]) -> list[int]:
-    """Returns where each of a model's expressions stands in the blendshape network's output.
+    """Returns the index of each of a model's expressions in the blendshape network's output.
 
     The network's 52 are `_neutral` and ARKit's names without `tongueOut`, in alphabetical order;
     -1 stands for an expression that it does not know.
@@ -117,16 +115,18 @@ def fit(
     photo_size: float | Float[Array, ""] | None = None,
     config: FitConfig = FitConfig(),
 ) -> FitResult:
-    """Returns the parameters that explain a face's landmarks and pixels, and how far to trust them.
+    """Returns the maximum a posteriori parameters of a face, its residual errors and convergence.
 
-    Landmarks come first (robust, whitened by the detector's noise, contour points sliding along
-    the silhouette), then the pixels of three pyramid levels join. Priors: identity and albedo
-    N(0, 1), expressions around the blendshape network's, distance and focal length log-normal.
-    Pure; works under `jit`, `vmap` and `grad`: parameters, vertices and landmarks are
+    Levenberg-Marquardt on landmarks first (robust, whitened by the detector's noise, contour points
+    sliding along the silhouette), then on landmarks and pixels, coarse to fine in a Gaussian scale
+    space. Priors: identity and albedo N(0, 1), expressions around the blendshape network's,
+    distance and focal length log-normal.
+
+    Pure, unbatched; works under `jit`, `vmap` and `grad`: parameters, vertices and landmarks are
     differentiable, forward and reverse, in every array, by the implicit function theorem at the
-    optimum (Hessian of the last round) or, as `config.derivative` says, through the solver's steps.
-    No gradient: which surface samples are seen, which vertices make the contour, and the window
-    that is cut out of the photo; unrolled, where the search starts and how much is damped.
+    optimum (Hessian of the last round) or, if `config.derivative` is `unrolled`, through the
+    solver's steps. No gradient: which surface samples are visible, which vertices are the contour,
+    and the crop of the photo; unrolled, the initial values and the damping.
 
     Args:
         photo_srgb: 0..1.
@@ -164,7 +164,7 @@ def fit(
     return _fit_target(target, model, blendshapes, noise, config)
 
 
-# Compiled for each size of photo, which the fit itself is not.
+# Compiled for each size of photo; `_fit_target` works on a crop of one size.
 _target = jit(fit_target)
 
 
@@ -179,21 +179,21 @@ def _fit_target(
     """Returns the fit in pixels of the photo."""
     pose, objective = pose_and_objective(target, model, blendshapes, noise, config)
     if config.derivative == "unrolled":
-        state, photometric_error = _search(pose, objective, unrolled(config))
+        state, photometric_error = _minimize(pose, objective, unrolled(config))
         x = state.x
     else:
-        state, photometric_error = _search(pose, jax.lax.stop_gradient(objective), config)
+        state, photometric_error = _minimize(pose, jax.lax.stop_gradient(objective), config)
         if objective.pixels is not None:
-            finest = objective.pixels.replace(picture=objective.pixels.picture[-1])
+            finest = objective.pixels.replace(image=objective.pixels.image[-1])
             objective = objective.replace(pixels=finest)
-        x = differentiable(state.x, objective)
+        x = attach_fit_derivative(state.x, objective)
     result = fit_result(x, objective, photometric_error)
     result = result.replace(converged=state.converged, iterations=state.iterations)
     return target.crop.fit_to_photo(result)
 
 
 def unrolled(config: FitConfig) -> FitConfig:
-    """Returns the options with solvers that derivatives pass through."""
+    """Returns the options with solvers whose steps derivatives pass through."""
     return config.replace(
         solver=config.solver.replace(unrolled=True),
         pixel_solver=config.pixel_solver.replace(unrolled=True),
@@ -207,7 +207,7 @@ def pose_and_objective(
     noise: LandmarkNoise | None,
     config: FitConfig,
 ) -> tuple[Float[Array, "7"], Objective]:
-    """Returns where the search starts, and what it minimises (all levels of the picture)."""
+    """Returns the initial pose and the objective (`pixels` with all levels of the scale space)."""
     if noise is None:
         noise = plain_noise(len(target.landmarks), config.landmark_sigma)
     else:
@@ -218,15 +218,16 @@ def pose_and_objective(
         expression=len(model.expression_basis),
         extra=noise.factors.shape[1] + (modes + LIGHTING if config.photometric else 0),
     )
-    # Where the search starts changes nothing of what it finds.
+    # The optimum does not depend on the initial pose: no gradient through it.
     start = jax.lax.stop_gradient(
         (landmark_points(model, model.mean), target.landmarks, target.principal)
     )
     pose, frame = start_pose(start[0], start[1], target.present, start[2])
     factors = config.known_focal_factor, config.focal_factor
-    sure, unsure = (jnp.log(factor) ** -2 for factor in factors)
+    known_precision, unknown_precision = (jnp.log(factor) ** -2 for factor in factors)
     prior = _prior(pose, layout, model, blendshapes, config).replace(
-        log_focal=target.log_focal, focal_precision=jnp.where(target.focal_known, sure, unsure)
+        log_focal=target.log_focal,
+        focal_precision=jnp.where(target.focal_known, known_precision, unknown_precision),
     )
     basis = shape_basis(model)
     objective = Objective(
@@ -237,7 +238,7 @@ def pose_and_objective(
     )
     if config.photometric:
         pixels = PixelTerms(
-            picture=blurred_levels(target.image),
+            image=blurred_levels(target.image),
             samples=make_samples(model, basis),
             model=model,
             basis=basis,
@@ -252,15 +253,15 @@ def pose_and_objective(
 def fit_result(
     x: Float[Array, " P"], objective: Objective, photometric_error: Float[Array, ""]
 ) -> FitResult:
-    """Returns the parameters that an optimum stands for, in the crop's pixels."""
+    """Returns the result of an optimum x, in the crop's pixels, with `converged` true."""
     points = objective.points
     model, layout = points.model, points.layout
-    pose, identity, expression, rest = layout.split(x)
+    pose, identity, expression, extra = layout.split(x)
     modes = len(model.albedo_basis)
     albedo, light = jnp.zeros(modes), uniform().coefficients
     if objective.pixels is not None:
-        albedo = rest[-modes - LIGHTING : -LIGHTING]
-        light = rest[-LIGHTING:].reshape(9, 3)
+        albedo = extra[-modes - LIGHTING : -LIGHTING]
+        light = extra[-LIGHTING:].reshape(9, 3)
     frame = objective.frame
     vertices = model.mean + jnp.tensordot(x[layout.shape], points.basis, 1)
     fitted = jax.vmap(lambda p: project_point(p, pose, frame))(landmark_points(model, vertices))
@@ -281,7 +282,7 @@ def fit_result(
     )
 
 
-def _search(
+def _minimize(
     pose: Float[Array, "7"], objective: Objective, config: FitConfig
 ) -> tuple[State, Float[Array, ""]]:
     """Returns the solver's last state and the photometric error: landmarks first, then pixels."""
@@ -293,24 +294,24 @@ def _search(
 
 
 def _prior(pose, layout: Layout, model, blendshapes, config: FitConfig) -> Prior:
-    """Returns the prior over pose, identity, expression and nuisance."""
-    order = expression_order(model.expression_names)
+    """Returns the prior over all unknowns but for the focal length, which the caller sets."""
+    indices = expression_order(model.expression_names)
     mean = jnp.zeros(layout.size).at[:POSE].set(pose).at[6].set(jnp.log(config.distance))
     precision = jnp.ones(layout.size).at[:6].set(1e-8)
     precision = precision.at[6].set(jnp.log(config.distance_factor) ** -2)
-    people = slice(POSE, POSE + layout.identity)
-    faces = slice(people.stop, layout.shape.stop)
-    precision = precision.at[people].set(config.identity_weight)
-    precision = precision.at[faces].set(config.expression_sigma**-2)
+    identity_slice = slice(POSE, POSE + layout.identity)
+    expression_slice = slice(identity_slice.stop, layout.shape.stop)
+    precision = precision.at[identity_slice].set(config.identity_weight)
+    precision = precision.at[expression_slice].set(config.expression_sigma**-2)
     if blendshapes is not None:
-        seen = jnp.array([i >= 0 for i in order]) * blendshapes[jnp.array(order)]
-        mean = mean.at[faces].set(jnp.clip(seen, 0.0, 1.0))
+        seen = jnp.array([i >= 0 for i in indices]) * blendshapes[jnp.array(indices)]
+        mean = mean.at[expression_slice].set(jnp.clip(seen, 0.0, 1.0))
     if config.photometric:
-        center, spread = lighting_prior()
-        mean = mean.at[-LIGHTING:].set(center)
+        lighting_mean, lighting_precision = lighting_prior()
+        mean = mean.at[-LIGHTING:].set(lighting_mean)
     matrix = jnp.diag(precision)
     if config.photometric:
-        matrix = matrix.at[-LIGHTING:, -LIGHTING:].set(spread)
+        matrix = matrix.at[-LIGHTING:, -LIGHTING:].set(lighting_precision)
     return Prior(
         mean=mean,
         precision=matrix,

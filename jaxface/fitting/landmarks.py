@@ -1,9 +1,9 @@
-"""Shape and pose from landmarks: closed-form start, then Levenberg-Marquardt.
+"""Shape and pose from landmarks: closed-form initial pose, then Levenberg-Marquardt.
 
-A landmark's measured position is its true projection plus what the detector does to it:
-`bias(yaw) + factors(yaw) z + sigma(yaw) noise`, in units of the inter-ocular distance. The
-correlated part has its own unknowns z ~ N(0, 1), which is the same as whitening by the full
-covariance and keeps every landmark's own robust weight.
+Measured = true projection + bias(yaw) + factors(yaw) z + sigma(yaw) noise, a factor model of the
+detector's error in units of the inter-ocular distance, z and noise ~ N(0, 1). The correlated part
+z is estimated with the other unknowns: the same as whitening by the full covariance, but each
+landmark keeps its robust weight.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int
 
-from jaxface.fitting.joint import Each
+from jaxface.fitting.joint import StackedTerms
 from jaxface.fitting.schemes import Scheme, scheme_of
-from jaxface.fitting.solver import Linear, SolverConfig, State, System, solve, solve_step
+from jaxface.fitting.solver import SolverConfig, State, StepSolver, System, solve, solve_step
 from jaxface.fitting.unknowns import (
     INTER_OCULAR,
     POSE,
@@ -32,15 +32,16 @@ from jaxface.morphable.model import landmark_points
 from jaxface.rendering.normals import length, normalize
 from jaxface.types import FaceModel, LandmarkNoise
 
-OUTER_ITERATIONS = 3
-_CANDIDATES = 12
-_ROBUST = 1.0
-_START_DISTANCE = 1.3
-_START_ROUNDS = 4
+OUTER_ITERATIONS = 3  # rounds of `fit_landmarks`, between which correspondences are updated
+_CANDIDATES = 12  # vertices for each sliding landmark
+_HUBER_SIGMAS = 1.0  # scale of the pseudo-Huber loss, standard deviations
+_START_DISTANCE = 1.3  # metres
+_POSIT_ITERATIONS = 4
+_AXIS_Z = -0.07  # metres, model space: of the vertical axis around which azimuths are measured
 
 
 def plain_noise(count: int, sigma: float | Float[Array, ""]) -> LandmarkNoise:
-    """Returns unbiased, independent noise of one size at every yaw."""
+    """Returns unbiased, independent noise of one standard deviation at every yaw."""
     return LandmarkNoise(
         yaw=jnp.zeros(1),
         bias=jnp.zeros((1, count, 2)),
@@ -51,9 +52,13 @@ def plain_noise(count: int, sigma: float | Float[Array, ""]) -> LandmarkNoise:
 
 @struct.dataclass
 class LandmarkTerm:
-    """The landmarks' share of the objective, for fixed correspondences and noise.
+    """The landmarks' term of the objective, for fixed correspondences and noise.
 
-    `mean` and `basis`: landmark positions in model space as a linear function of the shape.
+    cost = sum_i present_i c^2 (sqrt(1 + |r_i|^2 / c^2) - 1), pseudo-Huber with c = 1, of
+    r_i = (roll (projection - target) / unit + bias + factors z) / sigma; so the IRLS weight is
+    present_i / sqrt(1 + |r_i|^2 / c^2).
+
+    `mean` and `basis`: landmark positions in model space, affine in the shape coefficients.
     `roll`: image rotation into the noise model's axes. `unit`: pixels per noise unit.
     """
 
@@ -69,7 +74,7 @@ class LandmarkTerm:
     frame: Frame
 
     def system(self, x: Float[Array, " P"], layout: Layout) -> System:
-        """Returns the landmarks' part of value, gradient and matrix."""
+        """Returns the term's value, gradient and Gauss-Newton matrix at x."""
         points = self.mean + jnp.tensordot(x[layout.shape], self.basis, 1)
         nuisance = x[layout.shape.stop :][: len(self.factors)]
 
@@ -92,13 +97,12 @@ class LandmarkTerm:
             axis=-1,
         )
         jacobian *= whiten[..., None]
-        # Pseudo-Huber on each landmark's length: quadratic up to about `_ROBUST` sigma.
-        root = jnp.sqrt(1.0 + jnp.sum(value**2, axis=1) / _ROBUST**2)
-        pull = self.present / root
+        root = jnp.sqrt(1.0 + jnp.sum(value**2, axis=1) / _HUBER_SIGMAS**2)
+        irls_weight = self.present / root
         flat = jacobian.reshape(-1, layout.size)
-        weighted = (jacobian * pull[:, None, None]).reshape(-1, layout.size)
+        weighted = (jacobian * irls_weight[:, None, None]).reshape(-1, layout.size)
         return System(
-            cost=_ROBUST**2 * jnp.sum(self.present * (root - 1.0)),
+            cost=_HUBER_SIGMAS**2 * jnp.sum(self.present * (root - 1.0)),
             gradient=weighted.T @ value.reshape(-1),
             normal=weighted.T @ flat,
         )
@@ -111,19 +115,19 @@ def weak_perspective(
 
     Closed form: the best affine camera, its two rows made orthonormal. Finite for any finite input.
     """
-    share = present / jnp.maximum(jnp.sum(present), 1.0)
-    center, middle = share @ points, share @ target
-    away = (points - center) * share[:, None]
-    moments = away.T @ (points - center)
+    weights = present / jnp.maximum(jnp.sum(present), 1.0)
+    center, target_center = weights @ points, weights @ target
+    centred = (points - center) * weights[:, None]
+    moments = centred.T @ (points - center)
     moments += 1e-6 * jnp.trace(moments) * jnp.eye(3) + 1e-12 * jnp.eye(3)
-    rows = jnp.linalg.solve(moments, away.T @ (target - middle)).T
-    # A view from the front where the landmarks say nothing.
+    rows = jnp.linalg.solve(moments, centred.T @ (target - target_center)).T
+    # Regularised towards a frontal view, for degenerate landmarks.
     rows += 1e-3 * jnp.array([[1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
-    left, sizes, right = jnp.linalg.svd(rows, full_matrices=False)
-    rows = left @ right
+    u, singular_values, vh = jnp.linalg.svd(rows, full_matrices=False)
+    rows = u @ vh
     rotation = jnp.stack([rows[0], rows[1], jnp.cross(rows[0], rows[1])])
-    scale = jnp.mean(sizes)
-    return rotation, scale, middle - scale * (rows @ center)
+    scale = jnp.mean(singular_values)
+    return rotation, scale, target_center - scale * (rows @ center)
 
 
 def start_pose(
@@ -133,25 +137,25 @@ def start_pose(
     principal: Float[Array, "2"],
     distance: float | Float[Array, ""] = _START_DISTANCE,
 ) -> tuple[Float[Array, "7"], Frame]:
-    """Returns pose vector and frame by POSIT: weak perspective, corrected for depth, repeated.
+    """Returns pose vector and frame by POSIT: weak perspective, iteratively corrected for depth.
 
     DeMenthon and Davis, *Model-Based Object Pose in 25 Lines of Code* (IJCV 1995).
     """
 
-    def improve(_: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+    def posit_step(_: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         rotation = carry[0]
         depth = 1.0 + (points @ rotation[2]) / distance
         return weak_perspective(points, (target - principal) * depth[:, None], present)
 
     start = weak_perspective(points, target - principal, present)
-    rotation, scale, offset = jax.lax.fori_loop(0, _START_ROUNDS, improve, start)
-    rest = jnp.stack([jnp.log(scale), jnp.log(jnp.asarray(distance, scale.dtype))])
-    pose = jnp.concatenate([jnp.zeros(3), jnp.clip(offset / scale, -5.0, 5.0), rest])
+    rotation, scale, offset = jax.lax.fori_loop(0, _POSIT_ITERATIONS, posit_step, start)
+    log_scale_distance = jnp.stack([jnp.log(scale), jnp.log(jnp.asarray(distance, scale.dtype))])
+    pose = jnp.concatenate([jnp.zeros(3), jnp.clip(offset / scale, -5.0, 5.0), log_scale_distance])
     return pose, Frame(rotation=rotation, principal=principal)
 
 
 def yaw_of(rotation: Float[Array, "3 3"]) -> Float[Array, ""]:
-    """Returns how far the face is turned to the subject's left, radians."""
+    """Returns the yaw, radians; positive if the face is turned to the subject's left."""
     return jnp.arctan2(rotation[0, 2], -rotation[2, 2])
 
 
@@ -178,24 +182,23 @@ def landmark_error(
 
 
 def sliding_candidates(model: FaceModel, scheme: Scheme) -> Int[Array, "S C"]:
-    """Returns for every sliding landmark the vertices between its place and the cheek's front.
+    """Returns the vertices that each of the S sliding landmarks may correspond to.
 
-    They lie on the mean head at the landmark's height, seen from a vertical axis inside the head,
-    from the landmark's own azimuth to 60 degrees nearer the front.
+    They lie on the mean head at the landmark's height, at azimuths around a vertical axis inside
+    the head from the landmark's to 60 degrees nearer the front.
     """
     outside = [model.region_names.index(name) for name in ("skin", "lips", "neck", "nose")]
     allowed = jnp.isin(model.vertex_region, jnp.array(outside))
     points = landmark_points(model, model.mean)[jnp.array(scheme.sliding)]
-    axis_depth = -0.07
-    azimuth = jnp.arctan2(points[:, 0], points[:, 2] - axis_depth)
-    radius = jnp.hypot(points[:, 0], points[:, 2] - axis_depth)
+    azimuth = jnp.arctan2(points[:, 0], points[:, 2] - _AXIS_Z)
+    radius = jnp.hypot(points[:, 0], points[:, 2] - _AXIS_Z)
     inward = jnp.clip(jnp.abs(azimuth), 0.0, jnp.pi / 3)
-    turn = jnp.linspace(0.0, 1.0, _CANDIDATES)
-    angle = azimuth[:, None] - jnp.sign(azimuth)[:, None] * inward[:, None] * turn
-    vertex_angle = jnp.arctan2(model.mean[:, 0], model.mean[:, 2] - axis_depth)
-    gap = jnp.abs(angle[..., None] - vertex_angle) * radius[:, None, None]
+    ramp = jnp.linspace(0.0, 1.0, _CANDIDATES)
+    angle = azimuth[:, None] - jnp.sign(azimuth)[:, None] * inward[:, None] * ramp
+    vertex_angle = jnp.arctan2(model.mean[:, 0], model.mean[:, 2] - _AXIS_Z)
+    azimuth_distance = jnp.abs(angle[..., None] - vertex_angle) * radius[:, None, None]
     height = jnp.abs(points[:, 1, None, None] - model.mean[:, 1])
-    return jnp.argmin(gap + height + jnp.where(allowed, 0.0, 1.0), axis=-1)
+    return jnp.argmin(azimuth_distance + height + jnp.where(allowed, 0.0, 1.0), axis=-1)
 
 
 def correspondences(
@@ -206,28 +209,34 @@ def correspondences(
     project,
     target: Float[Array, "L 2"],
 ) -> tuple[Int[Array, "L 3"], Float[Array, "L 3"]]:
-    """Returns vertex ids and weights of every landmark, the sliding ones on the silhouette.
+    """Returns vertex ids and barycentric weights of every landmark, sliding ones on the silhouette.
 
-    Of a sliding landmark's candidates the one that stands out farthest from the face, in the
-    direction in which the landmark was found, is the silhouette.
+    The silhouette vertex is the candidate that projects farthest in the direction from the
+    landmarks' median to the measured landmark; where the default point projects farther, it stays.
     """
     sliding = jnp.array(scheme.sliding)
     ids = model.triangles[model.landmark_triangles]
     weights = model.landmark_barycentrics
-    own = jnp.einsum("lk,lkc->lc", weights[sliding], vertices[ids[sliding]])
+    default_points = jnp.einsum("lk,lkc->lc", weights[sliding], vertices[ids[sliding]])
     outward = normalize(target[sliding] - jnp.median(target, axis=0))
-    reach = jnp.einsum("scd,sd->sc", project(vertices[candidates]), outward)
-    best = jnp.argmax(reach, axis=1)
-    farther = jnp.max(reach, axis=1) > jnp.einsum("sd,sd->s", project(own), outward)
+    projection = jnp.einsum("scd,sd->sc", project(vertices[candidates]), outward)
+    best = jnp.argmax(projection, axis=1)
+    default_projection = jnp.einsum("sd,sd->s", project(default_points), outward)
+    is_silhouette = jnp.max(projection, axis=1) > default_projection
     vertex = jnp.take_along_axis(candidates, best[:, None], axis=1).astype(ids.dtype)
-    moved = jnp.where(farther[:, None], vertex, ids[sliding])
-    share = jnp.where(farther[:, None], jnp.array([1.0, 0.0, 0.0]), weights[sliding])
-    return ids.at[sliding].set(moved), weights.at[sliding].set(share)
+    silhouette_ids = jnp.where(is_silhouette[:, None], vertex, ids[sliding])
+    corner = jnp.array([1.0, 0.0, 0.0])
+    silhouette_weights = jnp.where(is_silhouette[:, None], corner, weights[sliding])
+    return ids.at[sliding].set(silhouette_ids), weights.at[sliding].set(silhouette_weights)
 
 
 @struct.dataclass
 class LandmarkTerms:
-    """What stays the same in all rounds: measured landmarks, model, noise."""
+    """The data of the landmark term, from which each round makes its `LandmarkTerm`.
+
+    `target`: measured landmarks, pixels. `present`: 1 where one was measured. `basis`: identity and
+    expression modes. `noise`: the detector's, by yaw.
+    """
 
     target: Float[Array, "L 2"]
     present: Float[Array, " L"]
@@ -237,7 +246,7 @@ class LandmarkTerms:
     layout: Layout
 
     def at(self, x: Float[Array, " P"], frame: Frame) -> LandmarkTerm:
-        """Returns the term with correspondences and noise for the present estimate."""
+        """Returns the term with correspondences and noise held at the estimate x."""
         model, target = self.model, self.target
         scheme = scheme_of(len(target))
         pose = x[:POSE]
@@ -268,20 +277,22 @@ class LandmarkTerms:
 def fit_landmarks(
     x: Float[Array, "*N P"],
     frame: Frame,
-    terms: LandmarkTerms | Each,
-    prior: Prior | Each,
+    terms: LandmarkTerms | StackedTerms,
+    prior: Prior | StackedTerms,
     config: SolverConfig,
-    linear: Linear = solve_step,
+    step_solver: StepSolver = solve_step,
 ) -> State:
-    """Returns the solver's state after shape and pose were fitted to landmarks.
+    """Returns the solver's state after the fit of shape and pose to landmarks.
+
+    `OUTER_ITERATIONS` rounds, each with correspondences and noise held at its start.
 
     Args:
-        x: start (`start_pose`, the prior's mean elsewhere).
-        frame: of the start.
-        terms: landmarks, model and noise.
+        x: initial unknowns: `start_pose`, the prior's mean elsewhere.
+        frame: base rotation and principal point of the pose vector.
+        terms: landmark terms.
         prior: over all unknowns.
-        config: of the solver, for each of the rounds between which contour points slide.
-        linear: of the solver.
+        config: solver settings of each round.
+        step_solver: `solve_step`, or `joint_step` for several photos.
     """
     lower, upper = bounds(terms.layout)
 
@@ -293,7 +304,7 @@ def fit_landmarks(
             lower=lower,
             upper=upper,
             config=config,
-            linear=linear,
+            linear=step_solver,
         )
         return state.x, state
 

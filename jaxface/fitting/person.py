@@ -1,4 +1,4 @@
-"""Stage 2 for several photos of one person: one identity and albedo, the rest each photo's own."""
+"""Fitting of several photos of one person: shared identity and albedo, all else photo-specific."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from jaxface.errors import InputError
 from jaxface.fitting.derivative import Objective
 from jaxface.fitting.fit import FitConfig, _target, fit_result, pose_and_objective, unrolled
-from jaxface.fitting.joint import Each, joint_step
+from jaxface.fitting.joint import StackedTerms, joint_step
 from jaxface.fitting.landmarks import fit_landmarks
 from jaxface.fitting.photometric import PixelTerm, fit_pixels
 from jaxface.fitting.schemes import scheme_of
@@ -38,10 +38,10 @@ def fit_faces(
 ) -> list[FitResult]:
     """Returns a fit of every photo of one person; identity and albedo are the same in all.
 
-    Pose, expression, light and focal length are each photo's own. As `fit`, with all photos in one
-    least-squares problem, whose linear systems cost as much as one photo's, times their number.
-    Pure; works under `jit` and `vmap`. Differentiable if `config.derivative` is `unrolled`; an
-    implicit derivative, as of a single fit, there is none.
+    Pose, expression, light and focal length are photo-specific. As `fit`, with all photos in one
+    least-squares problem, the cost of whose linear systems is linear in the number of photos. Pure;
+    works under `jit` and `vmap`. Differentiable only if `config.derivative` is `unrolled`; the
+    implicit derivative of `fit` is not implemented.
 
     Args:
         photos_srgb: 0..1; sizes may differ.
@@ -74,9 +74,9 @@ def fit_faces(
             "model has."
         )
     scheme_of(len(landmarks[0]))
-    missing: Sequence[Any] = [None] * count
+    absent: Sequence[Any] = [None] * count
     optional = (
-        missing if given is None else given
+        absent if given is None else given
         for given in (focals, person_masks, principals, photo_sizes)
     )
     targets = [
@@ -112,31 +112,33 @@ def _fit_targets(
     else:
         objective = jax.lax.stop_gradient(objective)
     layout = objective.points.layout
-    people = _shared(layout, 0 if objective.pixels is None else len(model.albedo_basis))
-    # What the photos share has its prior once.
-    share = jnp.where(people, 1.0 / len(poses), 1.0)
-    prior = objective.prior.replace(precision=objective.prior.precision * share[:, None])
-    linear = joint_step(people)
+    shared = _shared(layout, 0 if objective.pixels is None else len(model.albedo_basis))
+    # The terms are summed over photos: the prior on shared unknowns must count once.
+    fraction = jnp.where(shared, 1.0 / len(poses), 1.0)
+    prior = objective.prior.replace(precision=objective.prior.precision * fraction[:, None])
+    step_solver = joint_step(shared)
 
     start = prior.mean.at[:, :POSE].set(poses)
-    points = Each(objective.points, axes.points)
-    each = Each(prior)
+    points = StackedTerms(objective.points, axes.points)
+    stacked_prior = StackedTerms(prior)
     frame = objective.frame
-    state = fit_landmarks(start, frame, points, each, config.solver, linear)
+    state = fit_landmarks(start, frame, points, stacked_prior, config.solver, step_solver)
     errors = jnp.zeros(len(poses))
     if objective.pixels is not None:
-        # Levels of the pyramid first, then photos.
+        # Levels of the scale space first, then photos.
         pixels = objective.pixels
-        pixels = pixels.replace(picture=jnp.moveaxis(pixels.picture, 0, 1))
-        rounds: dict[str, Any] = {
+        pixels = pixels.replace(image=jnp.moveaxis(pixels.image, 0, 1))
+        round_axes: dict[str, Any] = {
             "image": 0,
             "samples": None,
             "weight": 0,
             "frame": 0,
             "sigma": None,
         }
-        levels = Each(pixels, axes.pixels, PixelTerm(**rounds))
-        state, errors = fit_pixels(state, levels, frame, points, each, config.pixel_solver, linear)
+        pixel_terms = StackedTerms(pixels, axes.pixels, PixelTerm(**round_axes))
+        state, errors = fit_pixels(
+            state, pixel_terms, frame, points, stacked_prior, config.pixel_solver, step_solver
+        )
     result = jax.vmap(fit_result, (0, axes, 0))(state.x, objective, errors)
     result = result.replace(
         converged=jnp.broadcast_to(state.converged, errors.shape),
@@ -146,21 +148,19 @@ def _fit_targets(
 
 
 def _axes(objective: Objective) -> Objective:
-    """Returns which parts of an objective are each photo's (0) and which all share (None)."""
+    """Returns `in_axes` of an objective: 0 for photo-specific leaves, None for shared ones."""
     points, pixels = objective.points, objective.pixels
     return objective.replace(
         points=points.replace(target=0, present=0, model=None, basis=None, noise=None),
         pixels=pixels
-        and pixels.replace(
-            picture=0, samples=None, model=None, basis=None, weight=None, sigma=None
-        ),
+        and pixels.replace(image=0, samples=None, model=None, basis=None, weight=None, sigma=None),
         prior=0,
         frame=0,
     )
 
 
 def _shared(layout: Layout, modes: int) -> np.ndarray:
-    """Returns of each unknown whether all photos share it: identity and albedo."""
+    """Returns `[P]`, whether an unknown is shared by all photos: identity and albedo."""
     shared = np.zeros(layout.size, bool)
     shared[POSE : POSE + layout.identity] = True
     if modes:

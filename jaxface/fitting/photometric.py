@@ -1,8 +1,8 @@
-"""Photo-consistency: the colours of surface samples against the photo's pixels.
+"""Photometric term: rendered colours of surface samples against the photo's pixels.
 
-A sample is the middle of a quad of the face: its place, its two diagonals (their cross product is
-the normal) and its log albedo are linear in the shape and albedo coefficients, so that the
-Jacobian is a small derivative per sample times constant bases.
+A sample is the centre of a quad of the face: its position, its two diagonals (their cross product
+is the surface normal) and its log albedo are linear in the shape and albedo coefficients, so that
+the Jacobian is a small derivative per sample times constant bases.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from jaxface.filters import blur
-from jaxface.fitting.joint import Each
+from jaxface.fitting.joint import StackedTerms
 from jaxface.fitting.landmarks import LandmarkTerms
-from jaxface.fitting.solver import Linear, SolverConfig, State, System, solve, solve_step
+from jaxface.fitting.solver import SolverConfig, State, StepSolver, System, solve, solve_step
 from jaxface.fitting.unknowns import (
     LIGHTING,
     POSE,
@@ -37,21 +37,26 @@ from jaxface.types import FaceModel, Lighting
 
 SAMPLES = 2048
 BLURS = (4.0, 2.0, 1.0)
-"""Gaussian widths of the three levels, pixels of the crop."""
+"""Standard deviations of the Gaussian scale space, pixels of the crop, coarse to fine."""
 _REGIONS = ("skin", "lips", "nose", "brows", "lids")
-_DEPTH_SLACK = 0.006
-_ROBUST = 2.0
+_MIN_Z = -0.07  # metres, of a sample on the mean face: farther back are ears and neck
+_DEPTH_TOLERANCE = 0.006  # metres, of the depth test
+_MIN_FACING, _FACING_RAMP = 0.15, 0.35  # cosine from which a sample counts; width of the ramp to 1
+_CAUCHY_SIGMAS = 2.0  # scale of Cauchy's loss, standard deviations of a colour
+# Prior on the light, standard deviations of coefficients: their mean over RGB by band, and colour.
 _GREY_SIGMA = (2.0, 1.0, 0.5)
-"""Widths of the prior on the light's grey part by band, and of its colour."""
 _COLOUR_SIGMA = 0.25
+_MEAN_RADIANCE = 0.8  # of the prior's mean: uniform white light
+_START_RIDGE = 3e-3  # factor of the prior's precision in the light that the search starts from
 
 
 @struct.dataclass
 class Samples:
-    """Surface samples: linear maps from the coefficients.
+    """Surface samples: affine maps from the coefficients.
 
-    `geometry`: place and two diagonals, nine numbers a sample, first the mean's then the modes'.
-    `log_albedo`: the same for the logarithm of linear RGB albedo. `weight`: 0 for padding.
+    `geometry_mean`, `geometry_basis`: position and two diagonals of a sample, model space, metres:
+    of the mean face and of each shape mode. `albedo_mean`, `albedo_basis`: the logarithm of linear
+    RGB albedo. `weight`: area over total area, 0 for padding.
     """
 
     geometry_mean: Float[Array, "N 9"]
@@ -68,12 +73,12 @@ def make_samples(model: FaceModel, basis: Float[Array, "S V 3"]) -> Samples:
     """
     regions = [model.region_names.index(name) for name in _REGIONS if name in model.region_names]
     inside = jnp.all(jnp.isin(model.vertex_region[model.quads], jnp.array(regions)), axis=1)
-    middle = model.mean[model.quads].mean(1)
-    inside &= middle[:, 2] > -0.07
+    centre = model.mean[model.quads].mean(1)
+    inside &= centre[:, 2] > _MIN_Z
     order = jnp.arange(SAMPLES)
-    found, count = jnp.cumsum(inside), inside.sum()
+    rank_of_quad, count = jnp.cumsum(inside), inside.sum()
     rank = jnp.where(count > SAMPLES, order * count // SAMPLES, order)
-    chosen = jnp.minimum(jnp.searchsorted(found, rank + 1), len(inside) - 1)
+    chosen = jnp.minimum(jnp.searchsorted(rank_of_quad, rank + 1), len(inside) - 1)
     quads, valid = model.quads[chosen], order < count
 
     def geometry(points: Array) -> Array:
@@ -105,25 +110,28 @@ def visibility(
     model: FaceModel,
     size: int,
 ) -> Float[Array, " N"]:
-    """Returns how well each sample is seen, 0..1: facing ratio times a depth test.
+    """Returns visibility = clip((cosine - 0.15) / 0.35, 0, 1) depth test, 0..1, of each sample.
 
-    Differentiable through the facing ratio.
+    0 outside the image of `size` pixels a side, whose depth buffer is tested; cosine is that of the
+    viewing angle. Vertices and samples (position, two diagonals) are in model space, metres.
+    Differentiable through the cosine.
     """
     rotation, distance = rotation_of(pose, frame), jnp.exp(pose[6])
     depth = vertices @ rotation[2] + distance
     xy = jax.vmap(lambda p: project_point(p, pose, frame))(vertices)
     raster, _ = rasterize(xy, depth, model.triangles, size, size)
-    turned = samples.reshape(-1, 3, 3) @ rotation.T
-    place = turned[:, 0] + jnp.array([0.0, 0.0, 1.0]) * distance
-    place = place.at[:, :2].add(pose[3:5])
-    facing = jnp.sum(normalize(jnp.cross(turned[:, 1], turned[:, 2])) * normalize(-place), axis=1)
-    middle = jax.vmap(lambda p: project_point(p, pose, frame))(samples[:, :3])
-    column, row = jnp.clip(middle.astype(jnp.int32), 0, size - 1).T
-    inside = jnp.all((middle >= 0) & (middle < size), axis=1)
+    rotated = samples.reshape(-1, 3, 3) @ rotation.T
+    position = rotated[:, 0] + jnp.array([0.0, 0.0, 1.0]) * distance
+    position = position.at[:, :2].add(pose[3:5])
+    normals = normalize(jnp.cross(rotated[:, 1], rotated[:, 2]))
+    facing = jnp.sum(normals * normalize(-position), axis=1)
+    centre = jax.vmap(lambda p: project_point(p, pose, frame))(samples[:, :3])
+    column, row = jnp.clip(centre.astype(jnp.int32), 0, size - 1).T
+    inside = jnp.all((centre >= 0) & (centre < size), axis=1)
     nearest = raster[row, column, 2]
-    clear = (place[:, 2] < nearest + _DEPTH_SLACK) | (nearest == 0)
-    ramp = jnp.clip((facing - 0.15) / 0.35, 0.0, 1.0)
-    return ramp * clear * inside
+    unoccluded = (position[:, 2] < nearest + _DEPTH_TOLERANCE) | (nearest == 0)
+    ramp = jnp.clip((facing - _MIN_FACING) / _FACING_RAMP, 0.0, 1.0)
+    return ramp * unoccluded * inside
 
 
 def start_lighting(
@@ -132,35 +140,42 @@ def start_lighting(
     normals: Float[Array, "N 3"],
     weight: Float[Array, " N"],
 ) -> Float[Array, "27"]:
-    """Returns the light that best explains linear colours of a known albedo (ridge)."""
+    """Returns the ridge-regression estimate of the light from linear colours of a known albedo.
+
+    The ridge draws it to `lighting_prior`'s mean.
+    """
     harmonics = irradiance_basis(normals)
     mean, precision = lighting_prior()
-    ridge = precision.reshape(9, 3, 9, 3)[:, 0, :, 0] * 3e-3
+    ridge = precision.reshape(9, 3, 9, 3)[:, 0, :, 0] * _START_RIDGE
 
-    def channel(values: Array, tint: Array, center: Array) -> Array:
-        design = harmonics * tint[:, None]
-        away = values - design @ center
-        normal = (design * weight[:, None]).T @ design + ridge
-        return center + jnp.linalg.solve(normal, design.T @ (weight * away))
+    def channel(values: Array, albedo: Array, center: Array) -> Array:
+        design = harmonics * albedo[:, None]
+        residual = values - design @ center
+        normal_matrix = (design * weight[:, None]).T @ design + ridge
+        return center + jnp.linalg.solve(normal_matrix, design.T @ (weight * residual))
 
     solved = jax.vmap(channel)(colour.T, albedo.T, mean.reshape(9, 3).T)
     return solved.T.reshape(-1)
 
 
 def lighting_prior() -> tuple[Float[Array, "27"], Float[Array, "27 27"]]:
-    """Returns mean and precision of the light: white, mostly even, nearly grey."""
+    """Returns mean and precision of the light: mean white and uniform, colour nearly grey."""
     band = jnp.array([_GREY_SIGMA[0]] + [_GREY_SIGMA[1]] * 3 + [_GREY_SIGMA[2]] * 5)
     grey = jnp.ones((3, 3)) / 9.0
     colour = (jnp.eye(3) - jnp.ones((3, 3)) / 3.0) / _COLOUR_SIGMA**2
     precision = jnp.kron(jnp.diag(band**-2.0), grey) + jnp.kron(jnp.eye(9), colour)
-    return uniform(0.8).coefficients.reshape(-1), precision
+    return uniform(_MEAN_RADIANCE).coefficients.reshape(-1), precision
 
 
 @struct.dataclass
 class PixelTerm:
-    """The pixels' share of the objective at one pyramid level, for fixed visibility.
+    """The pixels' term of the objective at one level of the scale space, for fixed visibility.
 
-    `image`: sRGB, blurred. `weight`: of each sample, visibility included. `sigma`: of a colour.
+    cost = sum_i weight_i c^2 log(1 + |r_i|^2 / c^2) / 2, r_i = (rendered - observed) / sigma of
+    sample i in sRGB, c = 2 (Cauchy); so the IRLS weight is weight_i / (1 + |r_i|^2 / c^2).
+
+    `image`: sRGB, blurred. `weight`: `PixelTerms.weight` times a sample's area, visibility and
+    person mask. `sigma`: standard deviation of a colour, sRGB.
     """
 
     image: Float[Array, "S S 3"]
@@ -170,60 +185,64 @@ class PixelTerm:
     sigma: Float[Array, ""]
 
     def system(self, x: Float[Array, " P"], layout: Layout) -> System:
-        """Returns the pixels' part of value, gradient and matrix."""
+        """Returns the term's value, gradient and Gauss-Newton matrix at x."""
         samples = self.samples
         modes = len(samples.albedo_basis)
-        before = layout.extra - modes - LIGHTING
+        padding = layout.extra - modes - LIGHTING
         pose = x[:POSE]
-        rest = x[layout.shape.stop + before :]
-        albedo, light = rest[:modes], rest[modes:]
+        photometric = x[layout.shape.stop + padding :]
+        coefficients, light = photometric[:modes], photometric[modes:]
         geometry = samples.geometry_mean + jnp.tensordot(x[layout.shape], samples.geometry_basis, 1)
-        log_albedo = samples.albedo_mean + jnp.tensordot(albedo, samples.albedo_basis, 1)
+        log_albedo = samples.albedo_mean + jnp.tensordot(coefficients, samples.albedo_basis, 1)
 
-        def view(geometry: Array, pose: Array) -> Array:
+        def project(geometry: Array, pose: Array) -> Array:
+            """Returns pixel coordinates and surface normal in camera space, `[5]`."""
             normal = normalize(jnp.cross(geometry[3:6], geometry[6:]))
             normal = rotation_of(pose, self.frame) @ normal
             return jnp.concatenate([project_point(geometry[:3], pose, self.frame), normal])
 
-        def look(place: Array) -> Array:
-            return sample_image(self.image, place)
+        def sample_pixel(position: Array) -> Array:
+            return sample_image(self.image, position)
 
-        views, (by_geometry, by_pose) = jax.vmap(lambda g: derivatives(view, g, pose))(geometry)
-        seen, (slope,) = jax.vmap(lambda place: derivatives(look, place))(views[:, :2])
-        harmonics, (bend,) = jax.vmap(lambda n: derivatives(irradiance_basis, n))(views[:, 2:])
+        projected, (by_geometry, by_pose) = jax.vmap(lambda g: derivatives(project, g, pose))(
+            geometry
+        )
+        xy, normals = projected[:, :2], projected[:, 2:]
+        observed, (image_gradient,) = jax.vmap(lambda p: derivatives(sample_pixel, p))(xy)
+        harmonics, (by_n,) = jax.vmap(lambda n: derivatives(irradiance_basis, n))(normals)
         light = light.reshape(9, 3)
-        tint = jnp.exp(log_albedo)
-        linear = tint * (harmonics @ light)
-        shown, gamma = jax.jvp(linear_to_srgb, (linear,), (jnp.ones_like(linear),))
-        value = (shown - seen) / self.sigma
-        by_normal = (gamma * tint)[..., None] * jnp.einsum("nhk,hc->nck", bend, light)
-        by_view = jnp.concatenate([-slope, by_normal], axis=2) / self.sigma
-        by_geometry, by_pose = by_view @ by_geometry, by_view @ by_pose
-        by_albedo = (gamma * linear)[..., None] * jnp.eye(3) / self.sigma
-        by_light = jnp.einsum("nc,nh,cd->nchd", gamma * tint, harmonics, jnp.eye(3)) / self.sigma
-        by_light = by_light.reshape(-1, 3, LIGHTING)
+        albedo = jnp.exp(log_albedo)
+        colour = albedo * (harmonics @ light)
+        rendered, srgb_slope = jax.jvp(linear_to_srgb, (colour,), (jnp.ones_like(colour),))
+        whitened = (rendered - observed) / self.sigma
+        by_normal = (srgb_slope * albedo)[..., None] * jnp.einsum("nhk,hc->nck", by_n, light)
+        by_projected = jnp.concatenate([-image_gradient, by_normal], axis=2) / self.sigma
+        by_geometry, by_pose = by_projected @ by_geometry, by_projected @ by_pose
+        by_albedo = (srgb_slope * colour)[..., None] * jnp.eye(3) / self.sigma
+        by_light = jnp.einsum("nc,nh,cd->nchd", srgb_slope * albedo, harmonics, jnp.eye(3))
+        by_light = (by_light / self.sigma).reshape(-1, 3, LIGHTING)
         jacobian = jnp.concatenate(
             [
                 by_pose,
                 point_jacobian(by_geometry, samples.geometry_basis),
-                jnp.zeros((*value.shape, before)),
+                jnp.zeros((*whitened.shape, padding)),
                 point_jacobian(by_albedo, samples.albedo_basis),
                 by_light,
             ],
             axis=-1,
         )
-        square = jnp.sum(value**2, axis=1) / _ROBUST**2
-        pull = self.weight / (1.0 + square)
-        weighted = (jacobian * pull[:, None, None]).reshape(-1, layout.size)
+        squared_residual = jnp.sum(whitened**2, axis=1) / _CAUCHY_SIGMAS**2
+        irls_weight = self.weight / (1.0 + squared_residual)
+        weighted = (jacobian * irls_weight[:, None, None]).reshape(-1, layout.size)
         flat = jacobian.reshape(-1, layout.size)
         return System(
-            cost=0.5 * _ROBUST**2 * jnp.sum(self.weight * jnp.log1p(square)),
-            gradient=weighted.T @ value.reshape(-1),
+            cost=0.5 * _CAUCHY_SIGMAS**2 * jnp.sum(self.weight * jnp.log1p(squared_residual)),
+            gradient=weighted.T @ whitened.reshape(-1),
             normal=weighted.T @ flat,
         )
 
     def lighting(self, x: Float[Array, " P"], layout: Layout) -> Float[Array, "27"]:
-        """Returns the light that explains the pixels best if the albedo is the mean."""
+        """Returns `start_lighting` from the pixels and the mean albedo."""
         samples = self.samples
         geometry = samples.geometry_mean + jnp.tensordot(x[layout.shape], samples.geometry_basis, 1)
         xy = jax.vmap(lambda g: project_point(g[:3], x[:POSE], self.frame))(geometry)
@@ -243,8 +262,8 @@ class PixelTerm:
         light = Lighting(coefficients=x[layout.size - LIGHTING :].reshape(9, 3))
         shaded = jnp.exp(log_albedo) * shade(normals_of(geometry, x[:POSE], self.frame), light)
         xy = jax.vmap(lambda g: project_point(g[:3], x[:POSE], self.frame))(geometry)
-        away = jnp.abs(linear_to_srgb(shaded) - sample_image(self.image, xy)).mean(axis=1)
-        return jnp.sum(self.weight * away) / jnp.maximum(jnp.sum(self.weight), 1e-12)
+        residual = jnp.abs(linear_to_srgb(shaded) - sample_image(self.image, xy)).mean(axis=1)
+        return jnp.sum(self.weight * residual) / jnp.maximum(jnp.sum(self.weight), 1e-12)
 
 
 def normals_of(
@@ -257,13 +276,14 @@ def normals_of(
 
 @struct.dataclass
 class PixelTerms:
-    """What stays the same in all rounds of one level: the picture, the model, weights.
+    """The data of the photometric term, from which each round makes its `PixelTerm`.
 
-    `picture`: sRGB, blurred, and a weight of every pixel. `weight`: how many independent pixels
-    the whole face counts for. `sigma`: of a pixel, sRGB.
+    `image`: sRGB and the probability of the person at each pixel, blurred; one level, or all of
+    the scale space stacked (`blurred_levels`). `weight`: how many independent pixels the whole face
+    counts for. `sigma`: standard deviation of a colour, sRGB.
     """
 
-    picture: Float[Array, "S S 4"]
+    image: Float[Array, "*levels S S 4"]
     samples: Samples
     model: FaceModel
     basis: Float[Array, "S V 3"]
@@ -271,23 +291,23 @@ class PixelTerms:
     weight: Float[Array, ""]
     sigma: Float[Array, ""]
 
-    def on(self, picture: Float[Array, "S S 4"]) -> PixelTerms:
-        """Returns the terms with another picture, such as a level of the pyramid."""
-        return self.replace(picture=picture)
+    def on(self, image: Float[Array, "S S 4"]) -> PixelTerms:
+        """Returns the terms with another image, such as one level of the scale space."""
+        return self.replace(image=image)
 
     def at(self, x: Float[Array, " P"], frame: Frame) -> PixelTerm:
-        """Returns the term with the visibility of the present estimate."""
+        """Returns the term with visibility and person mask held at the estimate x."""
         samples, shape = self.samples, x[self.layout.shape]
         geometry = samples.geometry_mean + jnp.tensordot(shape, samples.geometry_basis, 1)
         vertices = self.model.mean + jnp.tensordot(shape, self.basis, 1)
-        size = self.picture.shape[0]
-        seen = visibility(vertices, geometry, x[:POSE], frame, self.model, size)
+        size = self.image.shape[0]
+        visible = visibility(vertices, geometry, x[:POSE], frame, self.model, size)
         xy = jax.vmap(lambda g: project_point(g[:3], x[:POSE], frame))(geometry)
-        person = jnp.clip(sample_image(self.picture[..., 3:], xy)[:, 0], 0.0, 1.0) ** 2
+        person = jnp.clip(sample_image(self.image[..., 3:], xy)[:, 0], 0.0, 1.0) ** 2
         return PixelTerm(
-            image=self.picture[..., :3],
+            image=self.image[..., :3],
             samples=samples,
-            weight=self.weight * samples.weight * seen * person,
+            weight=self.weight * samples.weight * visible * person,
             frame=frame,
             sigma=self.sigma,
         )
@@ -295,48 +315,50 @@ class PixelTerms:
 
 def fit_pixels(
     state: State,
-    levels: PixelTerms | Each,
+    levels: PixelTerms | StackedTerms,
     frame: Frame,
-    terms: LandmarkTerms | Each,
-    prior: Prior | Each,
+    terms: LandmarkTerms | StackedTerms,
+    prior: Prior | StackedTerms,
     config: SolverConfig,
-    linear: Linear = solve_step,
+    step_solver: StepSolver = solve_step,
 ) -> tuple[State, Float[Array, "*N"]]:
-    """Returns the solver's state after landmarks and pixels were fitted jointly, and the error.
+    """Returns the solver's state after the joint fit of landmarks and pixels, and the error.
 
-    One round a pyramid level, coarse to fine; visibility, contour correspondences and the
-    landmarks' noise are those of the round's start.
+    One round per level of the scale space, coarse to fine; visibility, contour correspondences and
+    the landmarks' noise are held at the round's start. The error is the mean absolute difference
+    in sRGB 0..1 at the finest level.
 
     Args:
-        state: from the landmarks.
-        levels: the pixels, with all levels of the pyramid (`blurred_levels`) as their picture.
-        frame: that the pose is relative to.
-        terms: landmarks, model and noise.
+        state: of the fit to landmarks alone, its x `[P]` or, of N photos, `[N, P]`, over all
+            unknowns; the light is replaced by `start_lighting`, iterations are added up.
+        levels: pixel terms, whose `image` is `blurred_levels`: `[3, S, S, 4]` or `[3, N, S, S, 4]`.
+        frame: base rotation and principal point of the pose vector.
+        terms: landmark terms.
         prior: over all unknowns.
-        config: of the solver, for each level.
-        linear: of the solver.
+        config: solver settings of each round.
+        step_solver: `solve_step`, or `joint_step` for several photos.
     """
     layout = terms.layout
     lower, upper = bounds(layout)
 
     def advance(x: Array, level: tuple[Array, Array]) -> tuple[Array, tuple[State, Array]]:
-        picture, first = level
-        pixels, points = levels.on(picture).at(x, frame), terms.at(x, frame)
+        image, first = level
+        pixels, points = levels.on(image).at(x, frame), terms.at(x, frame)
         light = jnp.where(first, pixels.lighting(x, layout), x[..., layout.size - LIGHTING :])
         x = x.at[..., layout.size - LIGHTING :].set(light)
 
         def system(p: Array) -> System:
             return pixels.system(p, layout) + points.system(p, layout) + prior.system(p)
 
-        state = solve(system, x, lower=lower, upper=upper, config=config, linear=linear)
+        state = solve(system, x, lower=lower, upper=upper, config=config, linear=step_solver)
         return state.x, (state, pixels.error(state.x, layout))
 
-    pictures = levels.picture, jnp.arange(len(BLURS)) == 0
-    _, (states, errors) = jax.lax.scan(advance, state.x, pictures)
+    images = levels.image, jnp.arange(len(BLURS)) == 0
+    _, (states, errors) = jax.lax.scan(advance, state.x, images)
     last = jax.tree.map(lambda leaf: leaf[-1], states)
     return last.replace(iterations=state.iterations + jnp.sum(states.iterations)), errors[-1]
 
 
 def blurred_levels(image: Float[Array, "S S C"]) -> Float[Array, "N S S C"]:
-    """Returns the image under each of the blurs, coarse to fine, all at full size."""
+    """Returns the Gaussian scale space: the image under each of `BLURS`, all at full size."""
     return jax.vmap(lambda width: blur(image, width))(jnp.array(BLURS))

@@ -1,4 +1,4 @@
-"""Which landmark is what, in MediaPipe's 478 (or 468) points and in the 68-point scheme."""
+"""Meaning of landmark indices in MediaPipe's 478 (or 468) points and the 68-point scheme."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ _SIDES = (
 
 @dataclass(frozen=True)
 class Scheme:
-    """Indices into a set of landmarks.
+    """Indices of landmarks with a role.
 
-    `contour`: the face's outline, left out of the reported error. `sliding`: the part of it that
-    follows the silhouette when the head turns. `right_eye`, `left_eye`: outer and inner corner.
+    `contour`: the face's outline, excluded from the reported error. `sliding`: its sides, which
+    correspond to the silhouette and slide on the surface as the head turns. `right_eye`,
+    `left_eye`: outer and inner corner.
     """
 
     contour: tuple[int, ...]
@@ -31,7 +32,7 @@ class Scheme:
 
 
 MEDIAPIPE = Scheme(contour=FACE_OVAL, sliding=_SIDES, right_eye=(33, 133), left_eye=(263, 362))
-SIXTY_EIGHT = Scheme(
+IBUG_68 = Scheme(
     contour=tuple(range(17)),
     sliding=(*range(7), *range(10, 17)),
     right_eye=(36, 39),
@@ -48,7 +49,7 @@ def scheme_of(count: int) -> Scheme:
     if count in (468, 478):
         return MEDIAPIPE
     if count == 68:
-        return SIXTY_EIGHT
+        return IBUG_68
     raise InputError(f"There are {count} landmarks; jaxface reads 478, 468 or 68 points.")
 
 

@@ -8,7 +8,7 @@ matrix A. With D the diagonal scaling 1 / sqrt(diag A) and damping m, one step s
 
 and is accepted if it lowers F. The damping follows Nielsen (1999): with the gain ratio q = actual /
 predicted decrease, m shrinks by max(1/3, 1 - (2q - 1)^3) or grows by 2, 4, 8, ... on rejection.
-Variables that a bound holds are taken out of the linear system (active set), so that the others
+Variables at an active bound are taken out of the linear system (active set), so that the others
 take full Gauss-Newton steps.
 
 Robust losses enter by iteratively reweighted least squares: A = J^T W J with W = rho', which
@@ -29,7 +29,8 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxface.pytrees import pytree, static
 
 ACTIVE_SET_PASSES = 3
-_MAX_DAMPING = 1e8
+"""Solves per step, each with the variables that hit a bound in the one before fixed there."""
+_MAX_DAMPING = 1e8  # beyond, the solver has stalled
 
 
 @pytree
@@ -39,7 +40,8 @@ class System:
     Attributes:
         cost: F(x).
         gradient: of F.
-        normal: J^T W J. Of a sum over N photos: each photo's own share (`fitting/joint.py`).
+        normal: Gauss-Newton matrix J^T W J; with N photos, each photo's term of the sum
+            (`fitting/joint.py`).
     """
 
     cost: Float[Array, ""]
@@ -52,15 +54,15 @@ class System:
 
 @pytree
 class State:
-    """Where the solver stands.
+    """State of the solver.
 
     Attributes:
         x: the unknowns.
-        system: the objective there.
+        system: the objective's value, gradient and matrix at x.
         damping: m.
-        growth: what the next rejected step multiplies it by.
+        growth: factor of m at the next rejected step.
         iterations: steps tried.
-        converged: no step can lower the cost by more than `rtol` of it.
+        converged: the predicted decrease is at most `rtol` times the cost.
         stalled: no step lowers the cost, however damped.
     """
 
@@ -79,10 +81,10 @@ class SolverConfig:
 
     Attributes:
         max_iterations: steps, accepted or not.
-        rtol: converged when the predicted decrease is below this share of the cost.
+        rtol: converged when the predicted decrease is below this fraction of the cost.
         damping: of the first step.
-        unrolled: take all iterations, those after the end at rest, so that derivatives (reverse
-            mode too) pass through the loop.
+        unrolled: run all iterations as a scan, whose state no longer changes after convergence, so
+            that derivatives (reverse mode too) pass through the loop.
     """
 
     max_iterations: int = static(default=30)
@@ -93,17 +95,18 @@ class SolverConfig:
 
 SystemFunction = Callable[[Array], System]
 Loss = Callable[[Array], tuple[Array, Array]]
-Linear = Callable[[System, Array, Array, Array, Array], Array]
+StepSolver = Callable[[System, Array, Array, Array, Array], Array]
+"""Maps system, x, damping, lower and upper bounds to a step, as `solve_step` does."""
 
 
-def quadratic(square: Float[Array, "*N"]) -> tuple[Float[Array, "*N"], Float[Array, "*N"]]:
-    """Returns the plain loss rho(s) = s and its derivative."""
-    return square, jnp.ones_like(square)
+def quadratic(squared: Float[Array, "*N"]) -> tuple[Float[Array, "*N"], Float[Array, "*N"]]:
+    """Returns the least-squares loss rho(s) = s and its derivative."""
+    return squared, jnp.ones_like(squared)
 
 
-def cauchy(square: Float[Array, "*N"]) -> tuple[Float[Array, "*N"], Float[Array, "*N"]]:
+def cauchy(squared: Float[Array, "*N"]) -> tuple[Float[Array, "*N"], Float[Array, "*N"]]:
     """Returns Cauchy's loss rho(s) = log(1 + s) and its derivative."""
-    return jnp.log1p(square), 1.0 / (1.0 + square)
+    return jnp.log1p(squared), 1.0 / (1.0 + squared)
 
 
 def residual_system(
@@ -134,9 +137,9 @@ def residual_system(
 def bound_slack(
     bound: Float[Array, " P"], x: Float[Array, "*N P"], scale: Float[Array, "*N P"]
 ) -> Float[Array, "*N P"]:
-    """Returns how far a scaled step may go: infinitely without a bound, whatever the scale."""
-    there = jnp.isfinite(bound)
-    return jnp.where(there, jnp.where(there, bound - x, 0.0) / scale, bound)
+    """Returns (bound - x) / scale, the bound of the scaled step; infinite where there is none."""
+    has_bound = jnp.isfinite(bound)
+    return jnp.where(has_bound, jnp.where(has_bound, bound - x, 0.0) / scale, bound)
 
 
 def solve_step(
@@ -146,30 +149,32 @@ def solve_step(
     lower: Float[Array, " P"],
     upper: Float[Array, " P"],
 ) -> Float[Array, " P"]:
-    """Returns the damped Gauss-Newton step inside the bounds; zero where it cannot be computed."""
+    """Returns the damped Gauss-Newton step with box constraints (active set, which only grows
+    during its passes); 0 unless all of it is finite."""
     scale = jax.lax.rsqrt(jnp.maximum(jnp.diagonal(system.normal), 1e-12))
     matrix = system.normal * scale[:, None] * scale
     gradient = system.gradient * scale
     low, high = bound_slack(lower, x, scale), bound_slack(upper, x, scale)
-    held = ((low >= 0) & (gradient > 0)) | ((high <= 0) & (gradient < 0))
+    active_set = ((low >= 0) & (gradient > 0)) | ((high <= 0) & (gradient < 0))
 
-    def refine(_: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
-        held, step = carry
-        free = ~held
-        fixed = jnp.where(held, step, 0.0)
-        right = jnp.where(free, -gradient - matrix @ fixed, fixed)
-        left = jnp.where(free[:, None] & free, matrix, 0.0)
-        left += jnp.diag(jnp.where(free, damping, 1.0))
-        factor = jax.scipy.linalg.cho_factor(left, lower=True)
-        step = jax.scipy.linalg.cho_solve(factor, right)
-        return held | (step <= low) | (step >= high), jnp.clip(step, low, high)
+    def active_set_pass(_: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        active_set, step = carry
+        free = ~active_set
+        fixed = jnp.where(active_set, step, 0.0)
+        rhs = jnp.where(free, -gradient - matrix @ fixed, fixed)
+        lhs = jnp.where(free[:, None] & free, matrix, 0.0)
+        lhs += jnp.diag(jnp.where(free, damping, 1.0))
+        factor = jax.scipy.linalg.cho_factor(lhs, lower=True)
+        step = jax.scipy.linalg.cho_solve(factor, rhs)
+        return active_set | (step <= low) | (step >= high), jnp.clip(step, low, high)
 
-    _, step = jax.lax.fori_loop(0, ACTIVE_SET_PASSES, refine, (held, jnp.zeros_like(x)))
+    start = active_set, jnp.zeros_like(x)
+    _, step = jax.lax.fori_loop(0, ACTIVE_SET_PASSES, active_set_pass, start)
     return jnp.where(jnp.all(jnp.isfinite(step)), step * scale, 0.0)
 
 
 def init(x: Float[Array, "*N P"], config: SolverConfig = SolverConfig()) -> State:
-    """Returns the state before the first step, which evaluates the start x and does not move.
+    """Returns the state before the first step, which only evaluates the objective at the start x.
 
     So the objective is compiled once, inside the loop.
     """
@@ -192,7 +197,7 @@ def step(
     lower: Float[Array, " P"],
     upper: Float[Array, " P"],
     config: SolverConfig = SolverConfig(),
-    linear: Linear = solve_step,
+    linear: StepSolver = solve_step,
 ) -> State:
     """Returns the state after one trial step, accepted or not."""
     old = state.system
@@ -200,15 +205,15 @@ def step(
     change = linear(old, state.x, state.damping, lower, upper)
     x = jnp.clip(state.x + change, lower, upper)
     change = x - state.x
-    bend = jnp.einsum("...pq,...q->...p", old.normal, change)
-    predicted = -jnp.sum((old.gradient + 0.5 * bend) * change)
+    hessian_change = jnp.einsum("...pq,...q->...p", old.normal, change)
+    predicted = -jnp.sum((old.gradient + 0.5 * hessian_change) * change)
     new = function(x)
-    # How much is damped changes where steps lead, not where they end.
+    # The damping changes the path, not the optimum: no gradient through it.
     predicted, cost = jax.lax.stop_gradient((predicted, old.cost - new.cost))
     gain = cost / jnp.maximum(predicted, 1e-30)
     finite = jnp.isfinite(new.cost) & jnp.all(jnp.isfinite(new.gradient))
     accepted = finite & (first | ((gain > 1e-4) & (predicted > 0)))
-    # A solved linear system whose step promises nothing is a minimum; without it, damp more.
+    # Converged if the linear system was solved and predicts no decrease; if unsolved, damp more.
     solved = jnp.any(change != 0) | (jnp.max(jnp.abs(old.gradient)) == 0)
     small = (predicted <= config.rtol * jnp.abs(old.cost)) & (state.damping < 1.0)
     shrink = jnp.maximum(1.0 / 3.0, 1.0 - (2.0 * jnp.clip(gain, 0.0, 1.0) - 1.0) ** 3)
@@ -236,7 +241,7 @@ def solve(
     lower: Float[Array, " P"] | None = None,
     upper: Float[Array, " P"] | None = None,
     config: SolverConfig = SolverConfig(),
-    linear: Linear = solve_step,
+    linear: StepSolver = solve_step,
 ) -> State:
     """Returns the solver's last state, whose `x` is never worse than the start.
 
@@ -250,7 +255,8 @@ def solve(
         lower: bounds, in the units of x, `-inf` where there is none.
         upper: bounds, in the units of x, `inf` where there is none.
         config: options; numbers may be traced.
-        linear: solves the damped linear system of a step; another one for another structure.
+        linear: returns the step of the damped linear system (a `StepSolver`); replaced where the
+            matrix has a structure (`fitting/joint.py`).
 
     Example:
         >>> rosenbrock = residual_system(lambda x: jnp.array([10 * (x[1] - x[0] ** 2), 1 - x[0]]))
@@ -267,10 +273,11 @@ def solve(
     def advance(state: State) -> State:
         return step(function, state, lower, upper, config, linear)
 
-    def go_on(state: State, _: None) -> tuple[State, None]:
+    def masked_advance(state: State, _: None) -> tuple[State, None]:
         new, more = jax.checkpoint(advance)(state), unfinished(state)
         return jax.tree.map(lambda moved, still: jnp.where(more, moved, still), new, state), None
 
     if config.unrolled:  # one more than the limit, as the first evaluates the start
-        return jax.lax.scan(go_on, init(x, config), None, length=config.max_iterations + 1)[0]
+        length = config.max_iterations + 1
+        return jax.lax.scan(masked_advance, init(x, config), None, length=length)[0]
     return jax.lax.while_loop(unfinished, advance, init(x, config))

@@ -1,4 +1,4 @@
-"""What the fit sees of a photo: a small square around the landmarks."""
+"""The input of the fit: a 256-pixel crop of the photo around the landmarks."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from jaxface.rendering.crop import resample
 from jaxface.types import Crop
 
 CROP = 256
-"""Pixels a side of the square that the fit works on."""
+"""Side of the crop that the fit works on, pixels."""
 CROP_MARGIN = 1.6
-"""Its side in units of the landmarks' longer extent: the head with some background."""
+"""Its side in the photo over the longer side of the landmarks' bounding box."""
 
 
 @struct.dataclass
 class FitTarget:
-    """What is fitted. All pixels are those of `crop`.
+    """The input of the fit, in pixels of `crop`.
 
     Attributes:
-        image: sRGB 0..1 and a weight of every pixel.
-        landmarks: measured; a missing one lies at the others' mean.
+        image: sRGB 0..1, and the probability of the person.
+        landmarks: measured; a missing one is at the others' mean.
         present: 1 where a landmark was measured.
         principal: the camera's principal point.
-        log_focal: logarithm of the focal length, the likeliest where it is not known.
-        focal_known: whether the photo tells it.
-        crop: where the square lies in the photo.
+        log_focal: logarithm of the focal length; of its prior's median where it is not known.
+        focal_known: whether the focal length was given.
+        crop: the square of the photo.
     """
 
     image: Float[Array, "S S 4"]
@@ -48,7 +48,7 @@ def fit_target(
     photo_size: float | Float[Array, ""] | None,
     usual_focal: float | Float[Array, ""],
 ) -> FitTarget:
-    """Returns what is fitted of a photo; see `fit` and `FitConfig.usual_focal`."""
+    """Returns the input of the fit; arguments as those of `fit`."""
     height, width = photo_srgb.shape[:2]
     landmarks = jnp.asarray(landmarks, float)[:, :2]
     present = jnp.all(jnp.isfinite(landmarks), axis=1)
@@ -60,20 +60,20 @@ def fit_target(
     side = max(height, width) if photo_size is None else photo_size
     focal = jnp.asarray(jnp.nan if focal is None else focal)
     known = jnp.isfinite(focal)
-    likely = jnp.where(known, focal, usual_focal * side)
+    median_focal = jnp.where(known, focal, usual_focal * side)
     return FitTarget(
         image=image,
         landmarks=crop.points_to_crop(landmarks),
         present=present.astype(landmarks.dtype),
         principal=crop.points_to_crop(principal),
-        log_focal=jnp.log(likely * crop.scale),
+        log_focal=jnp.log(median_focal * crop.scale),
         focal_known=known,
         crop=crop,
     )
 
 
 def crop_around(landmarks: Float[Array, "L 2"]) -> Crop:
-    """Returns the square of the photo that the fit works on."""
+    """Returns the square of the photo around the landmarks (pixels) that the fit works on."""
     low, high = landmarks.min(0), landmarks.max(0)
     side = CROP_MARGIN * jnp.maximum(jnp.max(high - low), 1.0)
     return Crop((low + high) / 2, side, size=CROP)

@@ -1,4 +1,4 @@
-"""Stage 2 for a video: one known face, its pose and expression in every frame, without jitter."""
+"""Fitting of a video: pose and expression of a known face in every frame, smooth in time."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from jaxface.pytrees import pytree
 from jaxface.rendering.camera import axis_angle
 from jaxface.types import Crop, FaceModel, LandmarkNoise, Track
 
-_TOGETHER = 16  # frames that are fitted at once
-_BUCKET = 64  # frames: a video's number of frames is rounded up to a power of two times this
-_FRONT = np.diag(np.array([1.0, -1.0, -1.0], np.float32))  # of a face that looks into the camera
+_FRAMES_PER_CALL = 16  # batch size of `jax.lax.map` over frames
+_BUCKET = 64  # a video's number of frames is padded to a power of two times this
+_FRONT = np.diag(np.array([1.0, -1.0, -1.0], np.float32))  # frontal face
 
 
 @pytree
 class TrackConfig:
-    """Options of `track`. How far things move, standard deviation after one second.
+    """Options of `track`. All but `fit`: standard deviation of a random walk after one second.
 
     Attributes:
-        turn: of the head, radians.
+        turn: rotation of the head, radians.
         shift: of the head across the view, metres.
         size: logarithm of the size in the image.
         distance: logarithm of the distance.
         expression: each coefficient.
-        error: what the landmarks err together, in its own standard deviations.
-        fit: of each frame; pixels are not used.
+        error: coefficients of the landmark noise's factors, which are N(0, 1).
+        fit: options of each frame's fit; pixels are not used.
     """
 
     turn: float = 0.3
@@ -60,12 +60,11 @@ def track(
 ) -> Track:
     """Returns pose and expression of a known face in every frame of a video, smooth in time.
 
-    Each frame is fitted to its landmarks alone. What it found is then taken as a Gaussian (its
-    optimum, and the solver's matrix as its precision), a random walk in time joins the frames, and
-    the most probable path is found in one go: a block-tridiagonal system, whose cost grows with
-    the number of frames. A frame without a face follows from those around it. Host function
-    around one jitted program, which is compiled once for each bucket of frame numbers, whatever
-    the rate. No gradients go through it.
+    Each frame is fitted to its landmarks alone, and its posterior approximated by a Gaussian: mean
+    the optimum, precision the solver's Gauss-Newton matrix. With a random walk in time as the
+    prior, the most probable path solves one block-tridiagonal system (`smooth_path`), at a cost
+    linear in the number of frames; a frame without a face has precision 0. Host function around
+    one jitted program, which is compiled once per padded number of frames. No gradient passes.
 
     Args:
         landmarks: pixels, NaN in frames that show no face.
@@ -91,19 +90,19 @@ def track(
         ... ).expression.shape  # doctest: +SKIP
         (250, 52)
     """
-    there = np.isfinite(np.asarray(landmarks)[..., :2]).all((1, 2))
-    if not there.any():
+    has_face = np.isfinite(np.asarray(landmarks)[..., :2]).all((1, 2))
+    if not has_face.any():
         raise InputError("No frame shows a face.")
-    # A frame without a face starts from its neighbour's landmarks, and counts for nothing.
-    known = np.flatnonzero(there)
-    nearest = known[np.abs(np.arange(len(there))[:, None] - known).argmin(1)]
-    # Frames beyond the last one count for nothing, either: few numbers of frames are compiled.
-    count = len(there)
+    # A frame without a face takes its neighbour's landmarks, with weight 0.
+    known = np.flatnonzero(has_face)
+    nearest = known[np.abs(np.arange(len(has_face))[:, None] - known).argmin(1)]
+    # So do padding frames, so that few numbers of frames are compiled.
+    count = len(has_face)
     padding = bucket(count) - count
     nearest = np.concatenate([nearest, np.full(padding, nearest[-1])])
-    found = _track(
+    observed = _track(
         jnp.asarray(landmarks)[nearest, :, :2],
-        jnp.asarray(np.pad(there, (0, padding)), jnp.float32),
+        jnp.asarray(np.pad(has_face, (0, padding)), jnp.float32),
         identity,
         model,
         jnp.asarray(rate, jnp.float32),
@@ -113,11 +112,11 @@ def track(
         noise,
         config,
     )
-    return jax.tree.map(lambda leaf: leaf[:count], found)
+    return jax.tree.map(lambda leaf: leaf[:count], observed)
 
 
 def bucket(count: int) -> int:
-    """Returns the number of frames that a video of `count` frames is computed with."""
+    """Returns the number of frames that a video of `count` frames is padded to."""
     size = _BUCKET
     while size < count:
         size *= 2
@@ -127,7 +126,7 @@ def bucket(count: int) -> int:
 @jit
 def _track(
     landmarks: Float[Array, "N L 2"],
-    there: Float[Array, " N"],
+    has_face: Float[Array, " N"],
     identity: Float[Array, " I"],
     model: FaceModel,
     rate: Float[Array, ""],
@@ -137,12 +136,13 @@ def _track(
     noise: LandmarkNoise | None,
     config: TrackConfig,
 ) -> Track:
-    own = model.replace(
+    """Returns `track` of padded frames; `has_face` is 0 where the landmarks are a neighbour's."""
+    person_model = model.replace(
         mean=model.mean + jnp.tensordot(identity, model.identity_basis, 1),
         identity_basis=model.identity_basis[:0],
     )
 
-    def one(points: Array, shapes: Array | None) -> tuple[Array, Array]:
+    def fit_frame(points: Array, shapes: Array | None) -> tuple[Array, Array]:
         target = FitTarget(
             image=jnp.zeros((1, 1, 4)),
             landmarks=points,
@@ -152,8 +152,8 @@ def _track(
             focal_known=jnp.ones((), bool),
             crop=Crop(jnp.zeros(2), jnp.ones(())),
         )
-        pose, objective = pose_and_objective(target, own, shapes, noise, config.fit)
-        # Turns are measured from one direction in all frames.
+        pose, objective = pose_and_objective(target, person_model, shapes, noise, config.fit)
+        # Rotations are relative to the same base rotation in all frames.
         pose = pose.at[:3].set(axis_angle(objective.frame.rotation @ _FRONT.T))
         prior = objective.prior.replace(mean=objective.prior.mean.at[:3].set(pose[:3]))
         start = prior.mean.at[:POSE].set(pose)
@@ -161,70 +161,77 @@ def _track(
         state = fit_landmarks(start, frame, objective.points, prior, config.fit.solver)
         return state.x, state.system.normal
 
-    found, precision = jax.lax.map(
-        lambda row: one(*row), (landmarks, blendshapes), batch_size=_TOGETHER
+    observed, precision = jax.lax.map(
+        lambda row: fit_frame(*row), (landmarks, blendshapes), batch_size=_FRAMES_PER_CALL
     )
     factors = 0 if noise is None else noise.factors.shape[1]
     layout = Layout(identity=0, expression=len(model.expression_basis), extra=factors)
-    path = smooth_path(found, precision * there[:, None, None], _steps(layout, rate, config))
+    precision = precision * has_face[:, None, None]
+    path = smooth_path(observed, precision, _step_variance(layout, rate, config))
     frame = Frame(rotation=jnp.asarray(_FRONT), principal=principal)
 
-    def read(x: Array, points: Array) -> tuple:
+    def track_frame(x: Array, points: Array) -> tuple:
         pose, _, expression, _ = layout.split(x)
         expression = jnp.clip(expression, 0.0, 1.0)
-        vertices = own.mean + jnp.tensordot(expression, own.expression_basis, 1)
-        fitted = jax.vmap(lambda p: project_point(p, pose, frame))(landmark_points(own, vertices))
+        vertices = person_model.mean + jnp.tensordot(expression, person_model.expression_basis, 1)
+        fitted = landmark_points(person_model, vertices)
+        fitted = jax.vmap(lambda p: project_point(p, pose, frame))(fitted)
         error = landmark_error(fitted, points, jnp.ones(len(points)))
         return expression, camera_of(pose, frame), error
 
-    expression, camera, error = jax.vmap(read)(path, landmarks)
+    expression, camera, error = jax.vmap(track_frame)(path, landmarks)
     return Track(
         expression=expression,
         camera=camera,
-        landmark_error=jnp.where(there > 0, error, jnp.nan),
+        landmark_error=jnp.where(has_face > 0, error, jnp.nan),
     )
 
 
-def _steps(layout: Layout, rate: Float[Array, ""], config: TrackConfig) -> Float[Array, " P"]:
+def _step_variance(
+    layout: Layout, rate: Float[Array, ""], config: TrackConfig
+) -> Float[Array, " P"]:
     """Returns the variance of each unknown's change from frame to frame."""
     pose = [config.turn] * 3 + [config.shift] * 2 + [config.size, config.distance]
-    rest = [config.expression] * layout.expression + [config.error] * layout.extra
-    return jnp.asarray(pose + rest) ** 2 / rate
+    other = [config.expression] * layout.expression + [config.error] * layout.extra
+    return jnp.asarray(pose + other) ** 2 / rate
 
 
 def smooth_path(
-    found: Float[Array, "N P"], precision: Float[Array, "N P P"], step: Float[Array, " P"]
+    observed: Float[Array, "N P"], precision: Float[Array, "N P P"], variance: Float[Array, " P"]
 ) -> Float[Array, "N P"]:
-    """Returns the most probable path of a random walk that was observed at every step.
+    """Returns the most probable path x of a random walk that is observed at every step.
 
-    Minimises sum (x_t - found_t)' precision_t (x_t - found_t) + sum (x_t+1 - x_t)^2 / step.
+    Minimises sum (x_t - observed_t)' precision_t (x_t - observed_t) + sum (x_t+1 - x_t)^2 / s, with
+    s the variance of a step: block forward elimination and back substitution (the information form
+    of the Rauch-Tung-Striebel smoother).
 
     Args:
-        found: observations.
+        observed: observations.
         precision: of each; zero where there is none.
-        step: variance of the walk's steps.
+        variance: s.
     """
-    count = len(found)
-    scale = jnp.sqrt(step)  # in these units the walk's steps are 1
+    count = len(observed)
+    scale = jnp.sqrt(variance)  # in these units the variance of a step is 1
     matrix = precision * scale[:, None] * scale
-    goal = jnp.einsum("npq,nq->np", matrix, found / scale)
+    vectors = jnp.einsum("npq,nq->np", matrix, observed / scale)
     times = jnp.arange(count)
-    ends = (times > 0).astype(found.dtype) + (times < count - 1)
-    matrix = matrix + ends[:, None, None] * jnp.eye(len(step))
+    neighbours = (times > 0).astype(observed.dtype) + (times < count - 1)
+    matrix = matrix + neighbours[:, None, None] * jnp.eye(len(variance))
 
     def forward(carry: tuple[Array, Array], row: tuple[Array, Array]) -> tuple[tuple, tuple]:
-        link, before = carry  # what the frames before say of this one
-        factor = jnp.linalg.cholesky(row[0] - link)
-        right = row[1] + before
-        inverse = jax.scipy.linalg.cho_solve((factor, True), jnp.eye(len(step)))
-        return (inverse, inverse @ right), (inverse, right)
+        coupling, before = carry  # Schur complement and right-hand side of the frames before
+        factor = jnp.linalg.cholesky(row[0] - coupling)
+        rhs = row[1] + before
+        inverse = jax.scipy.linalg.cho_solve((factor, True), jnp.eye(len(variance)))
+        return (inverse, inverse @ rhs), (inverse, rhs)
 
-    start = jnp.zeros((len(step), len(step))), jnp.zeros(len(step))
-    _, (inverses, rights) = jax.lax.scan(forward, start, (matrix, goal))
+    start = jnp.zeros((len(variance), len(variance))), jnp.zeros(len(variance))
+    _, (inverses, rhs_vectors) = jax.lax.scan(forward, start, (matrix, vectors))
 
     def backward(after: Array, row: tuple[Array, Array]) -> tuple[Array, Array]:
         x = row[0] @ (row[1] + after)
         return x, x
 
-    _, path = jax.lax.scan(backward, jnp.zeros(len(step)), (inverses, rights), reverse=True)
+    rows = inverses, rhs_vectors
+    _, path = jax.lax.scan(backward, jnp.zeros(len(variance)), rows, reverse=True)
     return path * scale

@@ -1,7 +1,7 @@
-"""Stage 1: faces of a photo and their landmarks.
+"""Face detection and 478 landmarks.
 
-MediaPipe's full-range BlazeFace proposes boxes on the whole photo (and on windows of it for small
-faces); the face mesh, run twice, decides whether a face is there and gives its 478 landmarks.
+MediaPipe's full-range BlazeFace proposes boxes on the whole photo (and on tiles of it for small
+faces); the face mesh, run twice, gives a confidence and the landmarks of each.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from jaxface.precision import jit
 from jaxface.rendering.crop import pyramid, sample
 from jaxface.types import Crop, Detection, Networks
 
-DETECTOR_SIZE, CELLS = 192, 48
-WINDOW = 512
-CANDIDATES = 64
-MIN_SCORE, MIN_CONFIDENCE, MAX_OVERLAP = 0.5, 0.5, 0.3
-TURNS = (0.0, np.pi / 2, -np.pi / 2)
-TURN_COST = 0.2  # a lying face scores higher than this above what its upright picture does
-BUCKETS = (256, 512, 768, 1024, 1536, 2048, 3072, 4096)
+DETECTOR_SIZE, CELLS = 192, 48  # the detector's input, pixels a side, and its anchors a side
+TILE = 512  # pixels of the photo a side
+CANDIDATES = 64  # proposals kept of each crop, and of all
+MIN_SCORE, MIN_CONFIDENCE, MAX_OVERLAP = 0.5, 0.5, 0.3  # of detector, of face mesh; IoU
+ROTATIONS = (0.0, np.pi / 2, -np.pi / 2)  # of the whole photo, radians
+ROTATION_PENALTY = 0.2  # of the score in the +-90 degree passes, so that upright faces win
+BUCKETS = (256, 512, 768, 1024, 1536, 2048, 3072, 4096)  # sizes of padded photos, pixels
 
 
 def pad_photo(photo_srgb: np.ndarray) -> tuple[Array, Array]:
-    """Returns the photo padded to a bucket of sizes, and its true `(height, width)`.
+    """Returns the photo `[H, W, 3]` padded to a bucket of sizes, and its true `(height, width)`.
 
-    Few sizes mean few compilations, whatever the photos' sizes are. Host code.
+    Few sizes mean few compilations. Host function: runs Python and NumPy, not for `jit`.
     """
     height, width = photo_srgb.shape[:2]
     if max(height, width) > BUCKETS[-1]:
@@ -42,40 +42,49 @@ def pad_photo(photo_srgb: np.ndarray) -> tuple[Array, Array]:
     return jnp.asarray(padded, jnp.float32), jnp.array([height, width], jnp.float32)
 
 
-@partial(jit, static_argnames=("border", "biased"))
-def _sample_crops(photo: Array, extent: Array, crops: Crop, *, border: str, biased: bool) -> Array:
-    """Returns the images of N crops `[N, size, size, 3]`: all that depends on the photo's size."""
-    levels = (photo,) if biased else pyramid(photo)
+@partial(jit, static_argnames=("border", "mediapipe_sampling"))
+def _sample_crops(
+    photo: Array, image_size: Array, crops: Crop, *, border: str, mediapipe_sampling: bool
+) -> Array:
+    """Returns the images of N crops `[N, size, size, 3]`, with or without MediaPipe's offset.
+
+    A program of its own, since it is compiled for each padded size, and the networks are not.
+    """
+    levels = (photo,) if mediapipe_sampling else pyramid(photo)
 
     def one(crop: Crop) -> Array:
-        return sample(levels, extent, crop, border=border, biased=biased)
+        return sample(
+            levels, image_size, crop, border=border, mediapipe_sampling=mediapipe_sampling
+        )
 
     return jax.lax.map(one, crops)
 
 
-@partial(jit, static_argnames=("shape", "windows"))
-def _windows(extent: Array, shape: tuple[int, ...], windows: bool) -> Crop:
-    """Returns the whole photo upright and on either side, then windows at half overlap if wanted.
+@partial(jit, static_argnames=("shape", "tiles"))
+def detector_crops(image_size: Array, shape: tuple[int, ...], tiles: bool) -> Crop:
+    """Returns the detector's crops: the whole photo at `ROTATIONS`, then tiles at half overlap.
 
-    The detector knows upright faces only: of a lying one it misplaces the eyes. So it does of an
-    upright one in a turned window, whose proposals therefore need a better score.
+    The detector is trained on upright faces, and misplaces the eyes of others: hence the rotations,
+    and `ROTATION_PENALTY` in favour of the pass in which a face is upright.
     """
-    rows, columns = (range(0, max(n - WINDOW // 2, 1), WINDOW // 2) for n in shape[:2])
-    corners = np.array([(c, r) for r in rows for c in columns if windows], np.float32)
-    center = jnp.asarray(corners.reshape(-1, 2) + WINDOW / 2)
-    whole, count = len(TURNS), len(corners)
+    rows, columns = (range(0, max(n - TILE // 2, 1), TILE // 2) for n in shape[:2])
+    corners = np.array([(c, r) for r in rows for c in columns if tiles], np.float32)
+    center = jnp.asarray(corners.reshape(-1, 2) + TILE / 2)
+    rotations, count = len(ROTATIONS), len(corners)
     return Crop(
-        center=jnp.concatenate([jnp.tile(extent[::-1] / 2, (whole, 1)), center]),
-        side=jnp.concatenate([jnp.tile(jnp.max(extent), whole), jnp.full(count, float(WINDOW))]),
-        angle=jnp.concatenate([jnp.array(TURNS), jnp.zeros(count)]),
+        center=jnp.concatenate([jnp.tile(image_size[::-1] / 2, (rotations, 1)), center]),
+        side=jnp.concatenate(
+            [jnp.tile(jnp.max(image_size), rotations), jnp.full(count, float(TILE))]
+        ),
+        angle=jnp.concatenate([jnp.array(ROTATIONS), jnp.zeros(count)]),
         size=DETECTOR_SIZE,
     )
 
 
-def _propose(images: Array, crops: Crop, networks: Networks) -> tuple[Array, Array, Array]:
-    """Returns scores `[N]`, boxes `[N, 4]` and eye points `[N, 2, 2]` in pixels, all windows."""
+def decode_boxes(images: Array, crops: Crop, networks: Networks) -> tuple[Array, Array, Array]:
+    """Returns scores `[N]`, boxes `[N, 4]` and eyes `[N, 2, 2]` of all crops, photo pixels."""
 
-    def window(item: tuple[Array, Crop]) -> tuple[Array, Array, Array]:
+    def one(item: tuple[Array, Crop]) -> tuple[Array, Array, Array]:
         image, crop = item
         raw, logits = apply(networks.detector, image[None] * 2 - 1)
         at = (jnp.arange(CELLS) + 0.5) * (DETECTOR_SIZE / CELLS)
@@ -84,46 +93,50 @@ def _propose(images: Array, crops: Crop, networks: Networks) -> tuple[Array, Arr
         size = raw[0, :, 2:4] / crop.scale
         eyes = raw[0, :, 4:8].reshape(-1, 2, 2) + anchors[:, None]
         score = jax.nn.sigmoid(jnp.clip(logits[0, :, 0], -100, 100))
-        score = score - TURN_COST * (crop.angle != 0.0)
+        score = score - ROTATION_PENALTY * (crop.angle != 0.0)
         score, best = jax.lax.top_k(score, CANDIDATES)
-        middle = crop.points_to_photo(center[best])
-        box = jnp.concatenate([middle - size[best] / 2, middle + size[best] / 2], axis=1)
+        photo_center = crop.points_to_photo(center[best])
+        box = jnp.concatenate(
+            [photo_center - size[best] / 2, photo_center + size[best] / 2], axis=1
+        )
         return score, box, crop.points_to_photo(eyes[best])
 
-    scores, boxes, eyes = jax.lax.map(window, (images, crops))
+    scores, boxes, eyes = jax.lax.map(one, (images, crops))
     return scores.reshape(-1), boxes.reshape(-1, 4), eyes.reshape(-1, 2, 2)
 
 
-def _overlap(box: Array, boxes: Array) -> Array:
+def iou(box: Array, boxes: Array) -> Array:
+    """Returns the intersection over union of a box `[4]` with others `[N, 4]`."""
     low = jnp.maximum(box[:2], boxes[:, :2])
     high = jnp.minimum(box[2:], boxes[:, 2:])
-    inner = jnp.prod(jnp.maximum(high - low, 0), axis=1)
+    intersection = jnp.prod(jnp.maximum(high - low, 0), axis=1)
     area = jnp.prod(box[2:] - box[:2]) + jnp.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    return inner / jnp.maximum(area - inner, 1e-6)
+    return intersection / jnp.maximum(area - intersection, 1e-6)
 
 
-def _suppress(scores: Array, boxes: Array) -> Array:
-    """Returns the scores with every box that overlaps a better one set to zero."""
+def non_maximum_suppression(scores: Array, boxes: Array) -> Array:
+    """Returns descending scores, set to 0 where the IoU with a better box is too large."""
 
     def step(i: Array, kept: Array) -> Array:
         later = jnp.arange(len(kept)) > i
-        drop = later & (_overlap(boxes[i], boxes) > MAX_OVERLAP) & (kept[i] > 0)
+        drop = later & (iou(boxes[i], boxes) > MAX_OVERLAP) & (kept[i] > 0)
         return jnp.where(drop, 0.0, kept)
 
     return jax.lax.fori_loop(0, len(scores), step, scores)
 
 
 @partial(jit, static_argnames="faces")
-def _candidates(
+def propose_faces(
     images: Array, crops: Crop, networks: Networks, *, faces: int
 ) -> tuple[Array, Array, Crop]:
-    """Returns boxes, scores and crops of the largest proposals that survive suppression."""
-    scores, boxes, eyes = _propose(jax.lax.stop_gradient(images), crops, networks)
+    """Returns boxes, scores and crops of the `faces` largest proposals that survive non-maximum
+    suppression; score 0 if there are fewer."""
+    scores, boxes, eyes = decode_boxes(jax.lax.stop_gradient(images), crops, networks)
     scores, best = jax.lax.top_k(scores, CANDIDATES)
     boxes, eyes = boxes[best], eyes[best]
-    scores = _suppress(jnp.where(scores >= MIN_SCORE, scores, 0.0), boxes)
+    scores = non_maximum_suppression(jnp.where(scores >= MIN_SCORE, scores, 0.0), boxes)
     side = jnp.max(boxes[:, 2:] - boxes[:, :2], axis=1)
-    # A box of no face would give a crop without extent, and NaN gradients after it.
+    # An unused row's box may be empty: a crop of size 0 would give NaN gradients.
     side = jnp.where(scores > 0, side, 64.0)
     _, best = jax.lax.top_k(jnp.where(scores > 0, side, 0.0), faces)
     boxes, scores = boxes[best], scores[best]
@@ -139,8 +152,10 @@ def _candidates(
 
 
 @jit
-def _read(images: Array, crops: Crop, networks: Networks) -> tuple[Array, Array, Array, Crop]:
-    """Returns landmarks, their confidence, blendshapes and the crops around the landmarks."""
+def run_face_mesh(
+    images: Array, crops: Crop, networks: Networks
+) -> tuple[Array, Array, Array, Crop]:
+    """Returns landmarks, confidence, blendshapes and the crop around the landmarks of N crops."""
 
     def one(image: Array, crop: Crop) -> tuple[Array, Array, Array, Crop]:
         points, flag = face_mesh(image, crop, networks)
@@ -151,34 +166,38 @@ def _read(images: Array, crops: Crop, networks: Networks) -> tuple[Array, Array,
 
 def detect_padded(
     photo: Float[Array, "H W 3"],
-    extent: Float[Array, "2"],
+    image_size: Float[Array, "2"],
     networks: Networks,
     *,
     faces: int = 1,
-    windows: bool = False,
-    biased: bool = False,
+    tiles: bool = False,
+    mediapipe_sampling: bool = False,
 ) -> Detection:
-    """Returns the `faces` best faces, largest first; a `confidence` below 0.5 means none.
+    """Returns the `faces` largest detections that survive non-maximum suppression, largest first.
+
+    The `Detection`'s arrays have a leading face axis; a `confidence` below 0.5 means no face.
+    Differentiable with respect to `photo` through the landmarks; the crops are constant. Its parts
+    are jitted, so that the networks compile once for photos of all sizes; it may be jitted whole.
 
     Args:
       photo: sRGB 0..1, padded (`pad_photo`).
-      extent: true `(height, width)`.
+      image_size: true `(height, width)`, pixels.
       networks: from `load_networks`.
-      faces: static number of results; the rows beyond the faces found have confidence 0.
-      windows: also look at 512-pixel windows at half overlap, for faces of 40 to 100 pixels.
-      biased: MediaPipe's crops without the half-pixel offset, for parity tests.
-
-    Differentiable with respect to `photo` through the landmarks; where the crops lie is constant.
-    Its parts are jitted, so that the networks compile once for photos of all sizes; it may be
-    jitted whole.
+      faces: static number of results; rows beyond the faces found have confidence 0.
+      tiles: also run on 512-pixel tiles at half overlap, for faces of 40 to 100 pixels.
+      mediapipe_sampling: crops without the half-pixel offset, as MediaPipe's, for parity tests.
     """
-    crops = _windows(extent, photo.shape, windows)
-    images = _sample_crops(photo, extent, crops, border="zero", biased=biased)
-    boxes, scores, crops = _candidates(images, crops, networks, faces=faces)
-    # Twice: the first pass finds the crop for the second.
+    crops = detector_crops(image_size, photo.shape, tiles)
+    images = _sample_crops(
+        photo, image_size, crops, border="zero", mediapipe_sampling=mediapipe_sampling
+    )
+    boxes, scores, crops = propose_faces(images, crops, networks, faces=faces)
+    # Twice: the second pass runs on the crop around the first one's landmarks.
     for _ in range(2):
-        images = _sample_crops(photo, extent, crops, border="replicate", biased=biased)
-        points, flags, coefficients, crops = _read(images, crops, networks)
+        images = _sample_crops(
+            photo, image_size, crops, border="replicate", mediapipe_sampling=mediapipe_sampling
+        )
+        points, flags, coefficients, crops = run_face_mesh(images, crops, networks)
     return Detection(
         box=boxes,
         score=scores,
@@ -191,13 +210,15 @@ def detect_padded(
 def detect(
     photo_srgb: Float[np.ndarray | Array, "H W 3"], networks: Networks, *, max_faces: int = 1
 ) -> Detection:
-    """Returns the faces of a photo, largest first, with a leading face axis. Host function.
+    """Returns the faces of a photo, largest first: a `Detection` with a leading face axis.
+
+    Host function: runs Python and NumPy, not for `jit`.
 
     Args:
       photo_srgb: `[H, W, 3]`, sRGB 0..1.
       networks: from `load_networks`.
-      max_faces: at most so many; small faces are searched for when more than one is asked for
-        or when the whole photo shows none.
+      max_faces: largest number of faces; tiles, which find small faces, are run on if it is more
+        than one, or if the whole photo shows none.
 
     Raises:
       DetectionError: there is no face.
@@ -208,30 +229,31 @@ def detect(
       >>> detect(photo.srgb, load_networks()).landmarks.shape  # doctest: +SKIP
       (1, 478, 3)
     """
-    photo, extent = pad_photo(np.asarray(photo_srgb, np.float32))
-    return detect_in_padded(photo, extent, networks, max_faces=max_faces)
+    photo, image_size = pad_photo(np.asarray(photo_srgb, np.float32))
+    return detect_in_padded(photo, image_size, networks, max_faces=max_faces)
 
 
 def detect_in_padded(
     photo: Float[Array, "H W 3"],
-    extent: Float[Array, "2"],
+    image_size: Float[Array, "2"],
     networks: Networks,
     *,
     max_faces: int = 1,
 ) -> Detection:
-    """Returns what `detect` does of a photo that is on the device already. Host function.
+    """Returns the faces of a padded photo, as `detect`. Host function.
 
     Args:
       photo: sRGB 0..1, padded (`pad_photo`).
-      extent: true `(height, width)`, pixels.
+      image_size: true `(height, width)`, pixels.
       networks: from `load_networks`.
       max_faces: as for `detect`.
 
     Raises:
       DetectionError: there is no face.
     """
-    for windows in (False, True) if max_faces == 1 else (True,):
-        found = detect_padded(photo, extent, networks, faces=max_faces + 2, windows=windows)
+    # Two spare proposals: the face mesh may reject some.
+    for tiles in (False, True) if max_faces == 1 else (True,):
+        found = detect_padded(photo, image_size, networks, faces=max_faces + 2, tiles=tiles)
         found = jax.device_get(found)
         keep = np.flatnonzero(found.confidence >= MIN_CONFIDENCE)[:max_faces]
         if len(keep):

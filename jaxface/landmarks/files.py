@@ -16,7 +16,7 @@ def read_landmarks(path: str | Path) -> np.ndarray:
     """Returns landmarks `[L, 2]` in pixels, float32; L is 478, 468 (face mesh) or 68 (iBUG).
 
     `.pts` is the text format of the 300-W data: `n_points: 68`, then one `x y` a line in braces,
-    counted from 1 at the centre of the top-left pixel, which becomes (0.5, 0.5) here.
+    with (1, 1) at the centre of the top-left pixel, which is (0.5, 0.5) here.
     JSON is a list of `[x, y]` (or longer) rows, or an object with such a list under `landmarks`;
     NPY an array `[L, 2 or 3]`; both in jaxface's own pixel coordinates.
 
@@ -52,6 +52,7 @@ def read_landmarks(path: str | Path) -> np.ndarray:
 
 
 def _read_pts(path: Path) -> list[list[float]]:
+    """Returns the points of a `.pts` file, in this package's pixel coordinates."""
     body = path.read_text().split("{", 1)
     if len(body) != 2 or "}" not in body[1]:
         raise ValueError("no points in braces")
@@ -60,9 +61,11 @@ def _read_pts(path: Path) -> list[list[float]]:
 
 
 def _read_json(path: Path) -> list:
+    """Returns the rows of a JSON file."""
     content = json.loads(path.read_text())
     return content["landmarks"] if isinstance(content, dict) else content
 
 
 def _read_npy(path: Path) -> np.ndarray:
+    """Returns the array of an NPY file."""
     return np.load(path, allow_pickle=False)

@@ -1,4 +1,4 @@
-"""Runs a converted network: its operations as JAX ops, its weights as a pytree of arrays."""
+"""Runs a converted TFLite network: its operations as JAX ops, its weights as a pytree."""
 
 from __future__ import annotations
 
@@ -39,17 +39,20 @@ def run(header: Header, weights: dict[str, Array], *inputs: Array) -> tuple[Arra
 
 
 def _activate(op: Header, x: Array) -> Array:
+    """Returns x under an operation's fused activation."""
     kind = op.get("activation")
     return x if kind is None else jax.nn.relu(x) if kind == "relu" else jax.nn.relu6(x)
 
 
 def _conv(op: Header, x: Array, weight: Array, bias: Array | None) -> Array:
+    """Returns a 2D convolution with bias and activation."""
     kernel = weight.transpose(1, 2, 3, 0)
     y = lax.conv_general_dilated(x, kernel, op["stride"], op["padding"], dimension_numbers=NHWC)
     return _activate(op, y if bias is None else y + bias)
 
 
 def _depthwise(op: Header, x: Array, weight: Array, bias: Array | None) -> Array:
+    """Returns a depthwise convolution with bias and activation."""
     # A sum of shifted slices: XLA:CPU runs it 3 to 10 times faster than a grouped convolution.
     (stride_h, stride_w), (kh, kw) = op["stride"], weight.shape[1:3]
     if op["padding"] == "SAME":
@@ -66,20 +69,23 @@ def _depthwise(op: Header, x: Array, weight: Array, bias: Array | None) -> Array
 
 
 def _max_pool(op: Header, x: Array) -> Array:
+    """Returns the maximum of each window."""
     window, stride = (1, *op["window"], 1), (1, *op["stride"], 1)
     return lax.reduce_window(x, -jnp.inf, lax.max, window, stride, op["padding"])
 
 
 def _average_pool(op: Header, x: Array) -> Array:
+    """Returns the mean of each window, over pixels inside the image."""
     window, stride = (1, *op["window"], 1), (1, *op["stride"], 1)
     total = lax.reduce_window(x, 0.0, lax.add, window, stride, op["padding"])
     if not any(map(any, lax.padtype_to_pads(x.shape, window, stride, op["padding"]))):
-        return total / math.prod(window)  # counted, XLA would spend seconds on folding ones
+        return total / math.prod(window)  # counted, XLA would spend seconds on constant folding
     count = lax.reduce_window(jnp.ones_like(x), 0.0, lax.add, window, stride, op["padding"])
     return total / count
 
 
 def _resize(op: Header, x: Array, size: list[int]) -> Array:
+    """Returns a bilinear resize, with aligned corners or half-pixel centres as the op says."""
     for axis, n in zip((1, 2), size, strict=True):
         m = x.shape[axis]
         if op["align"]:
@@ -97,6 +103,7 @@ def _resize(op: Header, x: Array, size: list[int]) -> Array:
 
 
 def _strided_slice(op: Header, x: Array, begin: list, end: list, strides: list) -> Array:
+    """Returns a strided slice, axes in the op's shrink mask dropped."""
     index: list[Any] = []
     for i, (b, e, s) in enumerate(zip(begin, end, strides, strict=True)):
         if op["shrink"] >> i & 1:
@@ -108,6 +115,7 @@ def _strided_slice(op: Header, x: Array, begin: list, end: list, strides: list) 
 
 
 def _depth_to_space(op: Header, x: Array) -> Array:
+    """Returns channels rearranged into blocks of pixels."""
     n, h, w, c = x.shape
     b = op["block"]
     x = x.reshape(n, h, w, b, b, c // (b * b)).transpose(0, 1, 3, 2, 4, 5)
@@ -115,6 +123,7 @@ def _depth_to_space(op: Header, x: Array) -> Array:
 
 
 def _transposed_conv(op: Header, x: Array, weight: Array, bias: Array) -> Array:
+    """Returns a transposed convolution with bias, kernel size equal to stride."""
     # MediaPipe's custom Convolution2DTransposeBias: a 2 x 2 kernel at stride 2.
     n, h, w, _ = x.shape
     y = jnp.einsum("nhwi,oyxi->nhywxo", x, weight)
@@ -122,6 +131,7 @@ def _transposed_conv(op: Header, x: Array, weight: Array, bias: Array) -> Array:
 
 
 def _axes(value: list[int] | int) -> tuple[int, ...]:
+    """Returns an op's axes as a tuple."""
     return tuple(value) if isinstance(value, list) else (value,)
 
 

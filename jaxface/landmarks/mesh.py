@@ -10,7 +10,7 @@ from jaxface.landmarks.graph import apply
 from jaxface.landmarks.schemes import OUTER_EYES
 from jaxface.types import Crop, Networks
 
-# The landmarks that the blendshape network reads, from MediaPipe's face_blendshapes_graph.
+# Input landmarks of the blendshape network, from MediaPipe's face_blendshapes_graph.
 BLENDSHAPE_POINTS = (
     0, 1, 4, 5, 6, 7, 8, 10, 13, 14, 17, 21, 33, 37, 39, 40, 46, 52, 53, 54, 55, 58, 61, 63, 65,
     66, 67, 70, 78, 80, 81, 82, 84, 87, 88, 91, 93, 95, 103, 105, 107, 109, 127, 132, 133, 136,
@@ -35,14 +35,14 @@ BLENDSHAPE_NAMES = (
     "mouthStretchLeft", "mouthStretchRight", "mouthUpperUpLeft", "mouthUpperUpRight",
     "noseSneerLeft", "noseSneerRight",
 )  # fmt: skip
-SIZE = 256
-ENLARGE = 1.5
+SIZE = 256  # side of the network's input, pixels
+ENLARGE = 1.5  # side of the crop over the longer side of the landmarks' or detector's box
 
 
 def landmark_crop(landmarks: Float[Array, "L 3"]) -> Crop:
-    """Returns the crop around landmarks: 1.5 times their long side, upright eyes.
+    """Returns the crop around landmarks: 1.5 times their box's longer side, the eyes horizontal.
 
-    No gradient: where to look is a choice, not a quantity.
+    No gradient passes.
     """
     xy = jax.lax.stop_gradient(landmarks[:, :2])
     low, high = xy.min(0), xy.max(0)
@@ -59,8 +59,8 @@ def face_mesh(
     """Returns landmarks (photo pixels; z in pixels too) and the probability of a face.
 
     Args:
-      image: the crop's pixels, sRGB 0..1.
-      crop: where it lies in the photo.
+      image: of the crop, sRGB 0..1.
+      crop: the square of the photo.
       networks: from `load_networks`.
     """
     points, flag, _ = apply(networks.mesh, image[None])

@@ -1,4 +1,4 @@
-"""Groups of points within the 478-point face mesh, and the 68 points of iBUG within it."""
+"""Groups of landmarks of the 478-point face mesh, and iBUG's 68 points as its indices."""
 
 from __future__ import annotations
 
@@ -32,8 +32,7 @@ IBUG68 = (
 
 
 def with_irises(points: np.ndarray) -> np.ndarray:
-    """Returns 468 points of the older face mesh as 478, those of the irises missing (NaN); any
-    other number as it is."""
+    """Returns 468 points of the older face mesh as 478, the irises' NaN; other sets unchanged."""
     if len(points) != 468:
         return points
     return np.concatenate([points, np.full((10, points.shape[1]), np.nan, points.dtype)])

@@ -1,4 +1,4 @@
-"""The linear albedo model: coefficients to a texture or to the albedo at points of it.
+"""The log-linear albedo model: coefficients to a texture, or to albedo at UV coordinates.
 
 It is linear in optical density, the logarithm of linear RGB:
 log albedo = mean + sum_m c_m basis_m, with c ~ N(0, 1) for each mode. Optical density, because
@@ -17,7 +17,7 @@ from jaxface.types import FaceModel
 
 
 def log_albedo(model: FaceModel, coefficients: Float[Array, " M"]) -> Float[Array, "A A 3"]:
-    """Returns the logarithm of linear RGB albedo at the model's size. Linear in coefficients."""
+    """Returns mean + sum_m c_m basis_m, the log of linear RGB albedo at the model's resolution."""
     return model.albedo_mean + jnp.tensordot(coefficients, model.albedo_basis, axes=1)
 
 
@@ -29,7 +29,7 @@ def albedo_texture(
     Args:
         model: the face model.
         coefficients: whitened, N(0, 1) over people.
-        size: T.
+        size: T, texels a side.
 
     Example:
         >>> from jaxface.morphable.files import load_model

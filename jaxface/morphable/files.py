@@ -17,7 +17,7 @@ def load_model(name: str = "default") -> FaceModel:
 
     Args:
         name: `default`, the embedded model, built from MakeHuman data; or a kind and the path of
-            its official files, as `ict:PATH`, which is brought into the canonical UV.
+            its official files, as `ict:PATH`, which is registered to the canonical UV.
 
     Raises:
         InputError: there is no model of that name, or its files are not the official ones.

@@ -11,7 +11,7 @@ from scipy import sparse
 class Subdivision(NamedTuple):
     """A finer mesh; `matrix @ vertices` and `uv_matrix @ uvs` give its vertices and UVs.
 
-    The first V rows are the coarse mesh's own vertices (moved), then come edges and faces.
+    The first V rows are the moved vertices of the coarse mesh, then edge points, then face points.
     """
 
     matrix: sparse.csr_matrix
@@ -23,9 +23,9 @@ class Subdivision(NamedTuple):
 def subdivide(quads: np.ndarray, uv_quads: np.ndarray, *, levels: int = 1) -> Subdivision:
     """Returns the mesh after `levels` steps of Catmull and Clark's subdivision (1978).
 
-    Open borders become the cubic B-spline of their own vertices, so that the collar stays put.
-    UVs are subdivided linearly: a texture stays where it is, seams included. A quad whose last two
-    corners are one is a triangle, of which the first step makes three quads.
+    Open borders become cubic B-splines of their vertices. UVs are subdivided linearly: textures
+    stay in place, seams included. A quad whose last two corners are equal is a triangle, which the
+    first step divides into three quads.
 
     Args:
         quads: `[Q, 4]` vertex indices, every one from 0 to the largest in use.
@@ -48,55 +48,56 @@ def subdivide(quads: np.ndarray, uv_quads: np.ndarray, *, levels: int = 1) -> Su
 
 
 def _step(quads: np.ndarray, *, smooth: bool) -> tuple[sparse.csr_matrix, np.ndarray]:
+    """Returns the matrix of one step and its quads; linear subdivision if not `smooth`."""
     count, faces = int(quads.max()) + 1, len(quads)
     sides = np.stack([quads, np.roll(quads, -1, axis=1)], -1).reshape(-1, 2)
-    real = sides[:, 0] != sides[:, 1]  # a triangle has a side of no length
-    edges, of_real = np.unique(np.sort(sides[real], axis=1), axis=0, return_inverse=True)
-    of_side = np.full(len(sides), -1)
-    of_side[real] = of_real = of_real.reshape(-1)
-    fine = _fine_quads(quads, of_side.reshape(faces, 4), count, len(edges))
-    corners, side_face = quads.ravel()[real], np.repeat(np.arange(faces), 4)[real]
+    has_length = sides[:, 0] != sides[:, 1]  # a triangle's fourth side has no length
+    edges, edge_of_side = np.unique(np.sort(sides[has_length], axis=1), axis=0, return_inverse=True)
+    edge_id = np.full(len(sides), -1)
+    edge_id[has_length] = edge_of_side = edge_of_side.reshape(-1)
+    fine = _fine_quads(quads, edge_id.reshape(faces, 4), count, len(edges))
+    corners, side_face = quads.ravel()[has_length], np.repeat(np.arange(faces), 4)[has_length]
 
     identity = sparse.identity(count, format="csr")
-    centre = _average(side_face, corners, (faces, count))
-    middle = _average(np.repeat(np.arange(len(edges)), 2), edges.ravel(), (len(edges), count))
+    face_centres = _average(side_face, corners, (faces, count))
+    edge_ends, end_edge = edges.ravel(), np.repeat(np.arange(len(edges)), 2)
+    edge_midpoints = _average(end_edge, edge_ends, (len(edges), count))
     if not smooth:
-        return sparse.vstack([identity, middle, centre]).tocsr(), fine
+        return sparse.vstack([identity, edge_midpoints, face_centres]).tocsr(), fine
 
     # Edge points: the mean of both ends and both faces, or the middle on a border.
-    sharing = np.bincount(of_real, minlength=len(edges))
-    around_edge = _average(of_real, side_face, (len(edges), faces)) @ centre
-    inner_edge = sparse.diags((sharing == 2).astype(float))
-    edge_points = middle + inner_edge @ (around_edge - middle) * 0.5
+    face_count = np.bincount(edge_of_side, minlength=len(edges))
+    adjacent_centres = _average(edge_of_side, side_face, (len(edges), faces)) @ face_centres
+    is_inner = sparse.diags((face_count == 2).astype(float))
+    edge_points = edge_midpoints + is_inner @ (adjacent_centres - edge_midpoints) * 0.5
 
     # Vertex points: (F + 2 R + (n - 3) P) / n; on a border (previous + 6 P + next) / 8.
-    border = edges[sharing == 1]
+    border = edges[face_count == 1]
     on_border = np.zeros(count, bool)
     on_border[border] = True
     valence = np.bincount(edges.ravel(), minlength=count)
-    mean_face = _average(corners, side_face, (count, faces)) @ centre
-    ends = edges.ravel()
-    mean_edge = _average(ends, np.repeat(np.arange(len(edges)), 2), (count, len(edges))) @ middle
+    mean_face = _average(corners, side_face, (count, faces)) @ face_centres
+    mean_edge = _average(edge_ends, end_edge, (count, len(edges))) @ edge_midpoints
     scale = np.where(on_border, 0.0, 1.0 / np.maximum(valence, 1))
-    inner = sparse.diags(scale) @ (
+    inner_points = sparse.diags(scale) @ (
         mean_face + 2 * mean_edge + sparse.diags(valence - 3.0) @ identity
     )
-    along = _average(border.ravel(), border[:, ::-1].ravel(), (count, count))
-    outer = sparse.diags(on_border.astype(float)) @ (0.75 * identity + 0.25 * along)
-    return sparse.vstack([inner + outer, edge_points, centre]).tocsr(), fine
+    border_mean = _average(border.ravel(), border[:, ::-1].ravel(), (count, count))
+    border_points = sparse.diags(on_border.astype(float)) @ (0.75 * identity + 0.25 * border_mean)
+    return sparse.vstack([inner_points + border_points, edge_points, face_centres]).tocsr(), fine
 
 
 def _fine_quads(quads: np.ndarray, edge: np.ndarray, count: int, edges: int) -> np.ndarray:
-    """Each corner of a face makes a quad: corner, next edge, centre, previous edge."""
-    centre = np.broadcast_to((count + edges + np.arange(len(quads)))[:, None], quads.shape)
+    """Returns a quad for each corner of a face: corner, next edge, centre, previous edge."""
+    face_centres = np.broadcast_to((count + edges + np.arange(len(quads)))[:, None], quads.shape)
     previous = np.roll(edge, 1, axis=1)
     previous = np.where(previous < 0, np.roll(edge, 2, axis=1), previous)
-    made = np.stack([quads, count + edge, centre, count + previous], -1)
-    return made[edge >= 0].astype(np.int32)
+    fine = np.stack([quads, count + edge, face_centres, count + previous], -1)
+    return fine[edge >= 0].astype(np.int32)
 
 
 def _average(rows: np.ndarray, columns: np.ndarray, size: tuple[int, int]) -> sparse.csr_matrix:
-    """The matrix whose row averages the columns that are paired with it."""
+    """Returns the matrix whose row r averages all columns c with (r, c) in (rows, columns)."""
     ones = sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=size)
     total = np.maximum(np.asarray(ones.sum(1)).ravel(), 1)
     return (sparse.diags(1.0 / total) @ ones).tocsr()

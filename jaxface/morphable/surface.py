@@ -1,7 +1,6 @@
-"""Fits the face model to a 3D surface (a scan): correspondence by nearest points. Host code.
+"""Fits the face model to a 3D surface (a scan) by non-rigid ICP. Host code.
 
-Used to register other topologies and to measure what the model can express; the photo pipeline
-does not need it.
+Used to register other topologies and to measure the model's expressiveness, not for photos.
 """
 
 from __future__ import annotations
@@ -14,18 +13,20 @@ from scipy.spatial import cKDTree
 
 from jaxface.types import FaceModel
 
-# Regions of the model that take part; eyes, sockets and inner mouth have no counterpart in scans.
+# Regions of the model that are fitted; eyes, sockets and inner mouth are absent from scans.
 OUTER = ("skin", "lips", "brows", "lids", "nose", "ears", "scalp", "neck")
 SAMPLES_PER_TRIANGLE = 6
-MARK_SIGMA = 0.2e-3  # metres, of corresponding points: they are few among many vertices
-NORMAL_WEIGHT = 0.008  # metres that a unit of difference between normals counts for
+MARK_SIGMA = 0.2e-3  # metres, of corresponding points: small, as they are few among many vertices
+NORMAL_WEIGHT = 0.008  # metres per unit of difference between normals, in nearest-point search
 
 
 @dataclass(frozen=True)
 class SurfaceFit:
-    """The model on a surface. `distance` is in the target's order, metres.
+    """The fitted model and the registration of the target to it.
 
-    `vertices` lie in model space; `to_model` of the target: `x @ rotation.T * scale + translation`.
+    `identity`: coefficients. `vertices`: of the fitted model, model space, metres. A target point x
+    is `scale * x @ rotation.T + translation` in model space. `distance`: of each target vertex to
+    the fitted surface, metres.
     """
 
     identity: np.ndarray
@@ -39,7 +40,7 @@ class SurfaceFit:
 def similarity(
     source: Float[np.ndarray, "N 3"], target: Float[np.ndarray, "N 3"], *, scale: bool = True
 ) -> tuple[np.ndarray, float, np.ndarray]:
-    """Returns rotation, scale and translation that bring source next to target (Umeyama 1991)."""
+    """Returns rotation, scale and translation from source to target by least squares (Umeyama)."""
     p, q = source - source.mean(0), target - target.mean(0)
     u, s, vt = np.linalg.svd(q.T @ p)
     sign = np.array([1, 1, np.sign(np.linalg.det(u @ vt))])
@@ -59,7 +60,7 @@ def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 
 
 class _Samples:
-    """Points spread over the model's front, linear in the vertices."""
+    """Random points on the model's outer surface, linear in the vertices."""
 
     def __init__(self, model: FaceModel) -> None:
         self.mean = np.asarray(model.mean, float)
@@ -71,14 +72,15 @@ class _Samples:
         rng = np.random.default_rng(0)
         self.weights = rng.dirichlet(np.ones(3), len(self.triangles))
 
-    def place(self, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def points_and_normals(self, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns positions and unit normals of the points."""
         corner = vertices[self.triangles]
         points = np.einsum("nk,nkc->nc", self.weights, corner)
         normal = np.cross((corner[:, 1] - corner[:, 0]) * 1e3, (corner[:, 2] - corner[:, 0]) * 1e3)
         return points, normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-20)
 
     def modes(self, index: np.ndarray) -> np.ndarray:
-        """Returns `[n, 3, I]`: how the chosen points move with the identity."""
+        """Returns `[n, 3, I]`, derivatives of the chosen points by the identity coefficients."""
         corner = self.basis[:, self.triangles[index]]
         return np.einsum("nk,inkc->nci", self.weights[index], corner)
 
@@ -95,24 +97,24 @@ def fit_surface(
     scale: bool = False,
     marks: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> SurfaceFit:
-    """Returns the identity (neutral expression) whose surface is nearest to a target's.
+    """Returns the identity (neutral expression) whose surface fits a target's.
 
-    Every step pairs each target vertex with the nearest of many points on the model (position and
-    normal), then solves one regularised least-squares problem for a rigid motion of the target
-    and the identity: point-to-plane distances with robust weights, a little of the tangential
-    ones, prior N(0, 1).
+    Each step pairs every target vertex with the nearest model sample (in position and normal), then
+    solves one regularised least-squares problem for a rigid motion of the target and the identity:
+    point-to-plane residuals with robust weights, tangential ones with a small weight, prior
+    N(0, 1).
 
     Args:
         vertices: the target, metres, any pose.
-        triangles: the target's, for its normals; vertices without triangles take no part.
-        target_points: a few corresponding points on the target ...
-        model_points: ... and on the model's mean, for the first alignment.
+        triangles: of the target, for its normals; vertices without triangles are ignored.
+        target_points: P corresponding points on the target, metres, for the initial alignment.
+        model_points: the same points on the model's mean, metres.
         model: the face model.
-        sigma: standard deviation of a distance, metres: smaller fits closer and strays further.
-        steps: of correspondence.
+        sigma: standard deviation of a distance, metres: smaller weighs the prior less.
+        steps: iterations.
         scale: also estimate the target's scale, once, from the corresponding points.
         marks: vertices `[P, 3]` and barycentrics `[P, 3]` of the corresponding points on the model,
-            if they are to stay together while the surface is fitted.
+            if they are also to be constrained while the surface is fitted.
 
     Source: Amberg, Romdhani and Vetter 2007 (optimal step non-rigid ICP), for a linear model.
     """
@@ -121,43 +123,43 @@ def fit_surface(
     rotation, factor, shift = similarity(target_points, model_points, scale=scale)
     points = factor * vertices @ rotation.T + shift
     used = np.unique(triangles)
-    pinned = factor * target_points @ rotation.T + shift
+    moved_marks = factor * target_points @ rotation.T + shift
     identity = np.zeros(modes)
     for step in range(steps):
-        here, normals = samples.place(_shape(samples, identity))
-        own = vertex_normals(points, triangles)
-        tree = cKDTree(np.concatenate([here, normals * NORMAL_WEIGHT], axis=1))
-        query = np.concatenate([points, own * NORMAL_WEIGHT], axis=1)[used]
+        sample_points, normals = samples.points_and_normals(_shape(samples, identity))
+        target_normals = vertex_normals(points, triangles)
+        tree = cKDTree(np.concatenate([sample_points, normals * NORMAL_WEIGHT], axis=1))
+        query = np.concatenate([points, target_normals * NORMAL_WEIGHT], axis=1)[used]
         distance, nearest = tree.query(query)
-        good = distance < (0.015 if step < 5 else 0.006)
-        chosen = nearest[good]
-        p, n, q = here[chosen], normals[chosen], points[used[good]]
+        inliers = distance < (0.015 if step < 5 else 0.006)
+        chosen = nearest[inliers]
+        p, n, q = sample_points[chosen], normals[chosen], points[used[inliers]]
         basis = samples.modes(chosen)
-        full = _jacobian(q, basis)
-        plane = np.einsum("nc,ncp->np", n, full)
+        jacobian = _jacobian(q, basis)
+        plane = np.einsum("nc,ncp->np", n, jacobian)
         residual = q - p
-        off = (n * residual).sum(1)
-        robust = 1 / (1 + (off / 1.5e-3) ** 2) if step > 5 else np.ones(len(off))
+        plane_residual = (n * residual).sum(1)
+        robust = 1 / (1 + (plane_residual / 1.5e-3) ** 2) if step > 5 else np.ones(len(p))
         tangent = 0.15**2
-        flat = full.reshape(-1, 6 + modes)
-        normal = plane.T @ (plane * robust[:, None]) + tangent * flat.T @ flat
-        gradient = plane.T @ (robust * off) + tangent * flat.T @ residual.reshape(-1)
-        width = sigma * max(1.0, 6 * 0.6**step)
+        flat = jacobian.reshape(-1, 6 + modes)
+        normal_matrix = plane.T @ (plane * robust[:, None]) + tangent * flat.T @ flat
+        gradient = plane.T @ (robust * plane_residual) + tangent * flat.T @ residual.reshape(-1)
+        current_sigma = sigma * max(1.0, 6 * 0.6**step)
         prior = np.concatenate([np.zeros(6), np.ones(modes)])
-        normal = normal / width**2 + np.diag(prior + 1e-9)
-        gradient = gradient / width**2 + prior * np.concatenate([np.zeros(6), identity])
+        normal_matrix = normal_matrix / current_sigma**2 + np.diag(prior + 1e-9)
+        gradient = gradient / current_sigma**2 + prior * np.concatenate([np.zeros(6), identity])
         if marks is not None:
             corners, weights = marks
-            place = np.einsum("pk,pkc->pc", weights, _shape(samples, identity)[corners])
-            shift_of = np.einsum("pk,ipkc->pci", weights, samples.basis[:, corners])
-            rows = _jacobian(pinned, shift_of).reshape(-1, 6 + modes) / MARK_SIGMA
-            normal += rows.T @ rows
-            gradient += rows.T @ (pinned - place).ravel() / MARK_SIGMA
-        delta = -np.linalg.solve(normal, gradient)
+            on_model = np.einsum("pk,pkc->pc", weights, _shape(samples, identity)[corners])
+            mark_modes = np.einsum("pk,ipkc->pci", weights, samples.basis[:, corners])
+            rows = _jacobian(moved_marks, mark_modes).reshape(-1, 6 + modes) / MARK_SIGMA
+            normal_matrix += rows.T @ rows
+            gradient += rows.T @ (moved_marks - on_model).ravel() / MARK_SIGMA
+        delta = -np.linalg.solve(normal_matrix, gradient)
         identity = identity + delta[6:]
-        small = _rotation(delta[:3])
-        points, pinned = (x @ small.T + delta[3:6] for x in (points, pinned))
-        rotation, shift = small @ rotation, small @ shift + delta[3:6]
+        increment = _rotation(delta[:3])
+        points, moved_marks = (x @ increment.T + delta[3:6] for x in (points, moved_marks))
+        rotation, shift = increment @ rotation, increment @ shift + delta[3:6]
     fitted = _shape(samples, identity)
     return SurfaceFit(
         identity=identity,
@@ -170,25 +172,28 @@ def fit_surface(
 
 
 def _jacobian(points: np.ndarray, modes: np.ndarray) -> np.ndarray:
-    """Returns `[n, 3, 6 + I]`: how target minus model changes with the motion and the identity."""
-    turn = np.stack([np.cross(axis, points) for axis in np.eye(3)], axis=2)
-    move = np.broadcast_to(np.eye(3), (len(points), 3, 3))
-    return np.concatenate([turn, move, -modes], axis=2)
+    """Returns `[n, 3, 6 + I]`, derivatives of target minus model by rigid motion and identity."""
+    rotation_columns = np.stack([np.cross(axis, points) for axis in np.eye(3)], axis=2)
+    translation_columns = np.broadcast_to(np.eye(3), (len(points), 3, 3))
+    return np.concatenate([rotation_columns, translation_columns, -modes], axis=2)
 
 
 def _shape(samples: _Samples, identity: np.ndarray) -> np.ndarray:
+    """Returns the model's vertices, metres."""
     return samples.mean + np.tensordot(identity, samples.basis, 1)
 
 
 def _distance(samples: _Samples, vertices: np.ndarray, points: np.ndarray) -> np.ndarray:
-    here, normals = samples.place(vertices)
-    distance, nearest = cKDTree(here).query(points)
-    plane = np.abs(((points - here[nearest]) * normals[nearest]).sum(1))
-    # Far from every sample the plane says nothing.
+    """Returns the distance of points to the plane of the nearest sample, metres."""
+    sample_points, normals = samples.points_and_normals(vertices)
+    distance, nearest = cKDTree(sample_points).query(points)
+    plane = np.abs(((points - sample_points[nearest]) * normals[nearest]).sum(1))
+    # Beyond 4 mm the plane is no approximation of the surface: distance to the sample.
     return np.where(distance > 0.004, distance, plane)
 
 
 def _rotation(vector: np.ndarray) -> np.ndarray:
+    """Returns the rotation matrix of an axis-angle vector."""
     angle = float(np.linalg.norm(vector))
     x, y, z = vector / max(angle, 1e-12)
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])

@@ -1,4 +1,4 @@
-"""Texels of the canonical UV: which point of the face's surface each one is."""
+"""Texel map of the canonical UV: triangle and barycentrics of each texel."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from jaxface.types import FaceModel, TexelMap
 def texel_map(model: FaceModel, size: int) -> TexelMap:
     """Returns the map of `size` x `size` texels.
 
-    Texels between charts carry vertices and barycentrics of triangle 0, to be masked. Barycentrics
-    are differentiable in the model's UVs, though nothing here asks for that.
+    Texels between charts hold vertices and barycentrics of triangle 0, and `mask` is false there.
+    Barycentrics are differentiable in the model's UVs.
 
     Args:
         model: a face model whose UV charts do not overlap.
-        size: T.
+        size: T, texels a side.
 
     Source: UV coordinates rasterized as in `rasterize` (Pineda 1988).
 

@@ -1,12 +1,12 @@
-"""Edge antialiasing: what makes a silhouette differentiable.
+"""Edge antialiasing: makes silhouettes differentiable.
 
-Between two neighbouring pixels where the nearer surface ends, the edge that ends it crosses the
-line between their centres at a share t of the way from the nearer surface's pixel. The pixel whose
-square the edge cuts takes |t - 1/2| of the other's colour, so that the picture is continuous in
-the edge's place and its derivative is exact. After Laine et al., *Modular Primitives for
-High-Performance Differentiable Rendering* (SIGGRAPH Asia 2020), section 3.4. Theirs looks at the
-edges of the triangle that the pixel shows; here the search goes on through its neighbours, so that
-a silhouette of triangles smaller than a pixel is found as well.
+Where the nearer surface ends between two neighbouring pixels, its silhouette edge crosses the line
+between their centres at a fraction t of the way from the nearer surface's pixel. The pixel whose
+square the edge cuts takes |t - 1/2| of the other's colour, so that the image is continuous in the
+edge's position and its derivative is exact. After Laine et al., *Modular Primitives for
+High-Performance Differentiable Rendering* (SIGGRAPH Asia 2020), section 3.4. Theirs tests the edges
+of the triangle that the pixel shows; here the search walks on through adjacent triangles, so that
+silhouettes of triangles smaller than a pixel are found as well.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from jaxface.precision import jit
 from jaxface.rendering.rasterize import triangle_ids
 
 _CHUNK = 4096  # pairs of pixels that are searched at once
-_STEPS = 8  # triangles between two pixel centres; more are not searched
-_SNAP = 0.01  # pixels that the rasterizer's snapping may put a crossing beyond a centre
+_MAX_TRIANGLES = 8  # longest walk between two pixel centres
+_SNAP = 0.01  # pixels by which a crossing may lie beyond a centre, as the rasterizer snaps vertices
 
 
 def edge_neighbours(triangles: Int[Array, "F 3"]) -> Int[Array, "F 3"]:
@@ -35,8 +35,8 @@ def edge_neighbours(triangles: Int[Array, "F 3"]) -> Int[Array, "F 3"]:
         >>> edge_neighbours(jnp.array([[0, 1, 2], [2, 1, 3]])).tolist()
         [[-1, 1, -1], [0, -1, -1]]
     """
-    ends = jnp.stack([triangles, jnp.roll(triangles, -1, axis=1)], -1).reshape(-1, 2)
-    low, high = ends.min(1), ends.max(1)
+    edges = jnp.stack([triangles, jnp.roll(triangles, -1, axis=1)], -1).reshape(-1, 2)
+    low, high = edges.min(1), edges.max(1)
     order = jnp.lexsort((high, low))
     same = (jnp.diff(low[order]) == 0) & (jnp.diff(high[order]) == 0)
     owner = (order // 3).astype(triangles.dtype)
@@ -55,18 +55,18 @@ def antialias(
     *,
     neighbours: Int[Array, "F 3"] | None = None,
 ) -> Float[Array, "H W C"]:
-    """Returns the image with smooth silhouettes: contours, holes and folds of the surface.
+    """Returns the image with antialiased silhouettes: contours, holes and folds of the surface.
 
-    Differentiable in the image and, through where silhouettes lie, in `xy`; not in the raster.
-    What has no gradient: where surfaces pass through each other, the image's own border, and
-    silhouettes with more than 8 triangles between two pixel centres.
+    Differentiable in the image and, through the silhouettes' positions, in `xy`; not in the raster.
+    No antialiasing and no gradient: intersections of surfaces, the image's border, and silhouettes
+    with more than 8 triangles between two pixel centres.
 
     Args:
         image: shaded pixels, the background included.
-        raster: from `rasterize`.
+        raster: from `rasterize`, `(b0, b1, depth, triangle_id + 1)`; the last two are used.
         xy: vertices in pixels, as given to `rasterize`.
         triangles: vertex indices, as given to `rasterize`.
-        neighbours: from `edge_neighbours(triangles)`, where one topology serves many images.
+        neighbours: `edge_neighbours(triangles)`, precomputed if the topology serves many images.
 
     Example:
         >>> from jaxface.rendering.rasterize import rasterize
@@ -82,32 +82,35 @@ def antialias(
     centre = jnp.stack([column, row], -1).astype(xy.dtype) + 0.5
     ids = triangle_ids(raster)
     depth = jnp.where(ids >= 0, raster[..., 2], jnp.inf)
-    first_nearer = _first(depth) <= _second(depth)
+    first_is_nearer = left_or_upper(depth) <= right_or_lower(depth)
 
-    def nearer_and_other(values: Array) -> tuple[Array, Array]:
-        first, second = _first(values), _second(values)
-        chosen = first_nearer.reshape(-1, *[1] * (first.ndim - 1))
+    def nearer_and_farther(values: Array) -> tuple[Array, Array]:
+        first, second = left_or_upper(values), right_or_lower(values)
+        chosen = first_is_nearer.reshape(-1, *[1] * (first.ndim - 1))
         return jnp.where(chosen, first, second), jnp.where(chosen, second, first)
 
-    triangle, other = nearer_and_other(ids)
-    start, end = nearer_and_other(centre)
+    triangle, target = nearer_and_farther(ids)
+    start, end = nearer_and_farther(centre)
     if neighbours is None:
         neighbours = edge_neighbours(triangles)
-    fixed = jax.lax.stop_gradient(xy)
-    ends = _ends(fixed, triangles, neighbours)
-    edge = _search(triangle, other, start, end, fixed, triangles, neighbours, ends)
-    # An edge is the business of the pairs that it separates best, or it would count twice.
-    found = edge[:, 0] != edge[:, 1]
-    x, y = jnp.abs(fixed[edge[:, 1]] - fixed[edge[:, 0]]).T
-    found &= jnp.where(start[:, 1] == end[:, 1], x <= y, y < x)
+    fixed_xy = jax.lax.stop_gradient(xy)
+    silhouette = is_silhouette(fixed_xy, triangles, neighbours)
+    edge = walk_to_silhouette(
+        triangle, target, start, end, fixed_xy, triangles, neighbours, silhouette
+    )
+    # As in nvdiffrast, an edge is blended along one axis only, or it would count twice: steep
+    # edges between horizontal neighbours, flat ones between vertical neighbours.
+    valid = edge[:, 0] != edge[:, 1]
+    x, y = jnp.abs(fixed_xy[edge[:, 1]] - fixed_xy[edge[:, 0]]).T
+    valid &= jnp.where(start[:, 1] == end[:, 1], x <= y, y < x)
 
-    share = _crossing(xy[edge[:, 0]], xy[edge[:, 1]], start, end)
-    amount = jnp.where(found, jnp.clip(share, 0.0, 1.0) - 0.5, 0.0)[:, None]
-    here, there = nearer_and_other(image)
-    to_other = jnp.maximum(amount, 0.0) * (here - there)
-    to_nearer = jnp.minimum(amount, 0.0) * (here - there)
-    first = jnp.where(first_nearer[:, None], to_nearer, to_other)
-    second = jnp.where(first_nearer[:, None], to_other, to_nearer)
+    fraction = _crossing(xy[edge[:, 0]], xy[edge[:, 1]], start, end)
+    blend_weight = jnp.where(valid, jnp.clip(fraction, 0.0, 1.0) - 0.5, 0.0)[:, None]
+    nearer_colour, farther_colour = nearer_and_farther(image)
+    to_farther = jnp.maximum(blend_weight, 0.0) * (nearer_colour - farther_colour)
+    to_nearer = jnp.minimum(blend_weight, 0.0) * (nearer_colour - farther_colour)
+    first = jnp.where(first_is_nearer[:, None], to_nearer, to_farther)
+    second = jnp.where(first_is_nearer[:, None], to_farther, to_nearer)
     split = height * (width - 1)
     for part, before in ((first, 0), (second, 1)):
         across = part[:split].reshape(height, width - 1, channels)
@@ -117,19 +120,20 @@ def antialias(
     return image
 
 
-def _first(values: Array) -> Array:
-    """Returns the left pixel of every pair beside each other, then the upper of every other."""
+def left_or_upper(values: Array) -> Array:
+    """Returns the left pixel of each horizontal pair, then the upper one of each vertical pair."""
     rest = values.shape[2:]
     return jnp.concatenate([values[:, :-1].reshape(-1, *rest), values[:-1].reshape(-1, *rest)])
 
 
-def _second(values: Array) -> Array:
-    """Returns the right pixel of every pair beside each other, then the lower of every other."""
+def right_or_lower(values: Array) -> Array:
+    """Returns the right pixel of each horizontal pair, then the lower one of each vertical pair."""
     rest = values.shape[2:]
     return jnp.concatenate([values[:, 1:].reshape(-1, *rest), values[1:].reshape(-1, *rest)])
 
 
 def _cross(a: Float[Array, "*#N 2"], b: Float[Array, "*#N 2"]) -> Float[Array, "*#N"]:
+    """Returns the cross product in the plane: twice a signed area."""
     return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
 
 
@@ -139,76 +143,82 @@ def _crossing(
     start: Float[Array, "*#N 2"],
     end: Float[Array, "*#N 2"],
 ) -> Float[Array, "*#N"]:
-    """Returns the share of the way from start to end at which they cross the line a b."""
+    """Returns the fraction of the way from start to end at which the line a b is crossed."""
     before, step = _cross(b - a, start - a), _cross(b - a, end - start)
     usable = jnp.abs(step) > 1e-12
     return jnp.where(usable, -before / jnp.where(usable, step, 1.0), jnp.inf)
 
 
-def _ends(
+def is_silhouette(
     xy: Float[Array, "V 2"], triangles: Int[Array, "F 3"], neighbours: Int[Array, "F 3"]
 ) -> Bool[Array, "F 3"]:
-    """Returns which edges are silhouettes: nothing lies beyond, or what does folds back."""
+    """Returns which edges are silhouettes: without a neighbour, or with one that folds back (its
+    third corner lies on the triangle's side of the edge)."""
     a = xy[triangles]
     b = jnp.roll(a, -1, axis=1)
-    own = _cross(b - a, jnp.roll(b, -1, axis=1) - a)
-    away = xy[triangles[neighbours]] - a[:, :, None]
-    # Two of the neighbour's corners lie on the edge: the sum is the third's.
-    apex = jnp.sum(_cross((b - a)[:, :, None], away), axis=2)
-    return (neighbours < 0) | (jnp.sign(own) * jnp.sign(apex) > 0)
+    area = _cross(b - a, jnp.roll(b, -1, axis=1) - a)
+    offset = xy[triangles[neighbours]] - a[:, :, None]
+    # Two of the neighbour's corners lie on the edge and add 0: the sum is its third corner's.
+    neighbour_area = jnp.sum(_cross((b - a)[:, :, None], offset), axis=2)
+    return (neighbours < 0) | (jnp.sign(area) * jnp.sign(neighbour_area) > 0)
 
 
-def _search(
+def walk_to_silhouette(
     triangle: Int[Array, " N"],
-    other: Int[Array, " N"],
+    target: Int[Array, " N"],
     start: Float[Array, "N 2"],
     end: Float[Array, "N 2"],
     xy: Float[Array, "V 2"],
     triangles: Int[Array, "F 3"],
     neighbours: Int[Array, "F 3"],
-    ends: Bool[Array, "F 3"],
+    silhouette: Bool[Array, "F 3"],
 ) -> Int[Array, "N 2"]:
-    """Returns the edge at which the surface ends between start and end; (0, 0) if it does not.
+    """Returns the edge (two vertex ids) at which the surface ends between start and end; (0, 0) if
+    it does not.
 
-    From the triangle seen at the start, the straight way leads through one edge after another.
+    Walks along the straight line from the `triangle` at the start through adjacent triangles, until
+    a silhouette edge or the `target`, the triangle at the end.
     """
 
     def walk(state: tuple[Array, ...]) -> tuple[Array, ...]:
-        steps, triangle, other, start, end, edge, active = state
+        steps, triangle, target, start, end, edge, active = state
         corner = triangles[triangle]
         a = xy[corner]
         b = jnp.roll(a, -1, axis=1)
         inward = jnp.sign(_cross(b - a, jnp.roll(b, -1, axis=1) - a))
         leaves = inward * _cross(b - a, (end - start)[:, None]) < 0
-        share = jnp.where(leaves, _crossing(a, b, start[:, None], end[:, None]), jnp.inf)
-        side = jnp.argmin(share, axis=1)
-        active &= jnp.min(share, axis=1) <= 1.0 + _SNAP
-        last, beyond = active & ends[triangle, side], neighbours[triangle, side].astype(other.dtype)
-        here = jnp.stack([triangles[triangle, side], triangles[triangle, (side + 1) % 3]], 1)
-        edge = jnp.where(last[:, None], here, edge)
-        active &= ~last & (beyond != other)
-        return steps + 1, jnp.where(active, beyond, triangle), other, start, end, edge, active
+        fraction = jnp.where(leaves, _crossing(a, b, start[:, None], end[:, None]), jnp.inf)
+        side = jnp.argmin(fraction, axis=1)
+        active &= jnp.min(fraction, axis=1) <= 1.0 + _SNAP
+        last = active & silhouette[triangle, side]
+        beyond = neighbours[triangle, side].astype(target.dtype)
+        crossed = jnp.stack([triangles[triangle, side], triangles[triangle, (side + 1) % 3]], 1)
+        edge = jnp.where(last[:, None], crossed, edge)
+        active &= ~last & (beyond != target)
+        return steps + 1, jnp.where(active, beyond, triangle), target, start, end, edge, active
 
-    # Most pairs lie on one triangle or on two that meet in a plain edge.
-    known = jnp.maximum(triangle, 0)
-    plain = jnp.any((neighbours[known] == other[:, None]) & ~ends[known], axis=1)
-    wanted = (triangle >= 0) & (triangle != other) & ~plain
+    # Most pairs show one triangle, or two that share an edge without a silhouette.
+    start_triangle = jnp.maximum(triangle, 0)
+    shares_edge = jnp.any(
+        (neighbours[start_triangle] == target[:, None]) & ~silhouette[start_triangle], axis=1
+    )
+    searched = (triangle >= 0) & (triangle != target) & ~shares_edge
     count = len(triangle)
-    order = jnp.nonzero(wanted, size=count + _CHUNK, fill_value=count)[0]
+    order = jnp.nonzero(searched, size=count + _CHUNK, fill_value=count)[0]
 
     def search(state: tuple[Array, Array]) -> tuple[Array, Array]:
-        place, edges = state
-        index = jax.lax.dynamic_slice(order, (place,), (_CHUNK,))
-        given = (known[index], other[index], start[index], end[index])
+        position, edges = state
+        index = jax.lax.dynamic_slice(order, (position,), (_CHUNK,))
+        given = (start_triangle[index], target[index], start[index], end[index])
         nothing = jnp.zeros((_CHUNK, 2), triangles.dtype)
         first: tuple[Array, ...] = (jnp.int32(0), *given, nothing, index < count)
-        found = jax.lax.while_loop(
-            lambda state: (state[0] < _STEPS) & jnp.any(state[-1]),
+        final = jax.lax.while_loop(
+            lambda state: (state[0] < _MAX_TRIANGLES) & jnp.any(state[-1]),
             walk,
             first,
         )
-        return place + _CHUNK, edges.at[index].set(found[-2], mode="drop")
+        return position + _CHUNK, edges.at[index].set(final[-2], mode="drop")
 
-    total = jnp.sum(wanted)
+    total = jnp.sum(searched)
     none = jnp.zeros((count, 2), triangles.dtype)
     return jax.lax.while_loop(lambda state: state[0] < total, search, (jnp.int32(0), none))[1]

@@ -29,21 +29,21 @@ def rotation_matrix(axis_angle: Float[Array, "3"]) -> Float[Array, "3 3"]:
         [1.0, -1.0, -1.0]
     """
     x, y, z = axis_angle
-    cross = jnp.array([[0 * x, -z, y], [z, 0 * x, -x], [-y, x, 0 * x]])
-    square = axis_angle @ axis_angle
-    tiny = square < 1e-8
-    angle = jnp.sqrt(jnp.where(tiny, 1.0, square))
-    first = jnp.where(tiny, 1.0 - square / 6.0, jnp.sin(angle) / angle)
+    skew = jnp.array([[0 * x, -z, y], [z, 0 * x, -x], [-y, x, 0 * x]])
+    squared_norm = axis_angle @ axis_angle
+    near_zero = squared_norm < 1e-8
+    angle = jnp.sqrt(jnp.where(near_zero, 1.0, squared_norm))
+    sin_factor = jnp.where(near_zero, 1.0 - squared_norm / 6.0, jnp.sin(angle) / angle)
     half = jnp.sin(angle / 2) / angle
-    second = jnp.where(tiny, 0.5 - square / 24.0, 2.0 * half * half)
-    return jnp.eye(3, dtype=cross.dtype) + first * cross + second * (cross @ cross)
+    cos_factor = jnp.where(near_zero, 0.5 - squared_norm / 24.0, 2.0 * half * half)
+    return jnp.eye(3, dtype=skew.dtype) + sin_factor * skew + cos_factor * (skew @ skew)
 
 
 def axis_angle(matrix: Float[Array, "3 3"]) -> Float[Array, "3"]:
     """Returns the axis-angle vector of a rotation matrix, by way of the quaternion.
 
-    Stable for every angle, pi included. Differentiable, but jumps by a full turn at pi, where two
-    vectors mean the same rotation.
+    Stable for every angle, pi included. Differentiable except at pi, where it jumps between the two
+    vectors of the same rotation.
 
     Args:
         matrix: a rotation matrix.
@@ -81,11 +81,11 @@ def axis_angle(matrix: Float[Array, "3 3"]) -> Float[Array, "3"]:
     quaternion = rows[jnp.argmax(jnp.diagonal(rows))]
     quaternion = quaternion / jnp.linalg.norm(quaternion)
     quaternion = jnp.where(quaternion[0] < 0, -quaternion, quaternion)
-    square = quaternion[1:] @ quaternion[1:]
-    tiny = square < 1e-14
-    sine = jnp.sqrt(jnp.where(tiny, 1.0, square))
+    squared_norm = quaternion[1:] @ quaternion[1:]
+    near_zero = squared_norm < 1e-14
+    sine = jnp.sqrt(jnp.where(near_zero, 1.0, squared_norm))
     angle = 2.0 * jnp.arctan2(sine, quaternion[0])
-    return quaternion[1:] * jnp.where(tiny, 2.0, angle / sine)
+    return quaternion[1:] * jnp.where(near_zero, 2.0, angle / sine)
 
 
 def to_camera(vertices: Float[Array, "N 3"], camera: Camera) -> Float[Array, "N 3"]:
@@ -105,7 +105,7 @@ def project(
     """Returns pixel coordinates `(x, y)` and depth (metres along the camera's z axis).
 
     Differentiable in points and camera. Points nearer than 0.1 mm, or behind the camera, are
-    divided by 0.1 mm instead; their returned depth is the true one, so that callers can tell.
+    divided by 0.1 mm instead; their returned depth is the true one.
 
     Args:
         vertices: points in model space, metres.
@@ -142,9 +142,9 @@ def look_at(
         pitch: radians; positive raises the chin.
         height: image height in pixels.
         width: image width in pixels.
-        target: the point of model space that comes to the image centre, metres.
+        target: point of model space that projects to the image centre, metres.
         distance: from the camera to the target, metres.
-        extent: what the smaller image side covers at the target, metres.
+        extent: length that the smaller image side spans at the target, metres.
 
     Example:
         >>> look_at(0.0, 0.0, 100, 200).principal.tolist()
@@ -153,9 +153,9 @@ def look_at(
     zero, one = jnp.zeros(()), jnp.ones(())
     cy, sy = jnp.cos(yaw), jnp.sin(yaw)
     cp, sp = jnp.cos(pitch), jnp.sin(pitch)
-    turn = jnp.array([[cy, zero, sy], [zero, one, zero], [-sy, zero, cy]])
-    nod = jnp.array([[one, zero, zero], [zero, cp, sp], [zero, -sp, cp]])
-    matrix = jnp.diag(jnp.array([1.0, -1.0, -1.0])) @ nod @ turn
+    yaw_matrix = jnp.array([[cy, zero, sy], [zero, one, zero], [-sy, zero, cy]])
+    pitch_matrix = jnp.array([[one, zero, zero], [zero, cp, sp], [zero, -sp, cp]])
+    matrix = jnp.diag(jnp.array([1.0, -1.0, -1.0])) @ pitch_matrix @ yaw_matrix
     translation = jnp.array([0.0, 0.0, distance]) - matrix @ jnp.asarray(target)
     return Camera(
         rotation=axis_angle(matrix),

@@ -1,4 +1,4 @@
-"""Interpolation of vertex attributes over a rasterized image, and how they change on it.
+"""Interpolation of vertex attributes over a rasterized image, and their screen derivatives.
 
 The second primitive of Laine et al., *Modular Primitives for High-Performance Differentiable
 Rendering* (SIGGRAPH Asia 2020), section 3.2.
@@ -50,10 +50,10 @@ def screen_derivatives(
 ) -> Float[Array, "H W C 2"]:
     """Returns the derivatives of interpolated attributes by the pixel's x and y, 0 where empty.
 
-    An attribute over depth and one over depth are linear on the screen: with N and D their sums
-    over the corners, weighted by the screen's barycentrics, the attribute is A = N / D and its
-    derivative is (N' - A D') / D. Differentiable in everything but which triangle is seen; zero
-    on triangles without area.
+    Attribute / depth and 1 / depth are linear on the screen: with N and D their sums over the
+    corners, weighted by the screen's barycentrics, the attribute is A = N / D and its derivative is
+    (N' - A D') / D. Differentiable except through which triangle a pixel shows; zero on triangles
+    without area.
 
     Args:
         attributes: as for `interpolate`.
@@ -71,16 +71,16 @@ def screen_derivatives(
         [[1.0, 0.0], [0.0, 1.0]]
     """
     triangle = triangle_ids(raster)
-    known = jnp.maximum(triangle, 0)
-    corner = xy[triangles[known]]
+    clamped = jnp.maximum(triangle, 0)
+    corner = xy[triangles[clamped]]
     opposite = jnp.roll(corner, -2, axis=-2) - jnp.roll(corner, -1, axis=-2)
     first, second = corner[..., 1, :] - corner[..., 0, :], corner[..., 2, :] - corner[..., 0, :]
     area = first[..., 0] * second[..., 1] - first[..., 1] * second[..., 0]
     usable = (triangle >= 0) & (jnp.abs(area) > 1e-12)
     area = jnp.where(usable, area, 1.0)[..., None, None]
-    slopes = jnp.stack([-opposite[..., 1], opposite[..., 0]], axis=-1) / area
-    slopes = slopes / jnp.where(usable[..., None], depth[triangles[known]], 1.0)[..., None]
-    here = interpolate(attributes, raster, attribute_triangles)
-    away = attributes[attribute_triangles[known]] - here[..., None, :]
-    change = raster[..., 2, None, None] * jnp.einsum("hwkc,hwkd->hwcd", away, slopes)
-    return jnp.where(usable[..., None, None], change, 0.0)
+    gradients = jnp.stack([-opposite[..., 1], opposite[..., 0]], axis=-1) / area
+    gradients = gradients / jnp.where(usable[..., None], depth[triangles[clamped]], 1.0)[..., None]
+    value = interpolate(attributes, raster, attribute_triangles)
+    offset = attributes[attribute_triangles[clamped]] - value[..., None, :]
+    derivative = raster[..., 2, None, None] * jnp.einsum("hwkc,hwkd->hwcd", offset, gradients)
+    return jnp.where(usable[..., None, None], derivative, 0.0)

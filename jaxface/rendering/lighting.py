@@ -1,4 +1,4 @@
-"""Spherical-harmonic lighting: basis, Lambertian shading, ready-made lights.
+"""Spherical-harmonic lighting: basis, Lambertian shading, uniform, directional and studio light.
 
 Ramamoorthi and Hanrahan, *An Efficient Representation for Irradiance Environment Maps*
 (SIGGRAPH 2001). Radiance L is expanded in real harmonics of bands 0 to 2; a Lambertian surface
@@ -19,7 +19,7 @@ from jaxface.types import Lighting
 
 _TRANSFER = (1.0,) + (2.0 / 3.0,) * 3 + (0.25,) * 5
 
-# Direction towards the light in camera space, and the colour that it gives a white surface.
+# Direction towards the light in camera space, and linear RGB of a white surface that faces it.
 STUDIO_LIGHTS = (
     ((-0.6, -0.6, -0.8), (0.42, 0.41, 0.40)),
     ((0.8, -0.2, -0.7), (0.17, 0.17, 0.18)),
@@ -72,9 +72,9 @@ def irradiance_basis(normals: Float[Array, "*N 3"]) -> Float[Array, "*N 9"]:
 
 
 def shade(normals: Float[Array, "*N 3"], lighting: Lighting) -> Float[Array, "*N 3"]:
-    """Returns irradiance over pi, RGB: what a white Lambertian surface reflects.
+    """Returns irradiance over pi, RGB: the radiance of a white Lambertian surface.
 
-    Differentiable in both arguments. Can be negative for lightings that no real light gives.
+    Differentiable in both arguments. Negative for some coefficients that no real light has.
 
     Args:
         normals: unit normals in camera space.
@@ -108,12 +108,12 @@ def directional(
 
     Args:
         direction: from the surface towards the light, camera space; any length.
-        colour: what a white surface that faces the light reflects of it, linear RGB.
+        colour: radiance of a white surface that faces the light, without ambient, linear RGB.
         ambient: radiance of the uniform part.
 
     Example:
-        >>> lamp = directional(jnp.array([0.0, 0, -1]), jnp.ones(3))
-        >>> shade(jnp.array([0.0, 0, -1]), lamp).round(4).tolist()
+        >>> light = directional(jnp.array([0.0, 0, -1]), jnp.ones(3))
+        >>> shade(jnp.array([0.0, 0, -1]), light).round(4).tolist()
         [1.0, 1.0, 1.0]
     """
     direction = normalize(direction)

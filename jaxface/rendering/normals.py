@@ -1,4 +1,4 @@
-"""Lengths and directions of vectors, smooth normals of a triangle mesh.
+"""Norms and unit vectors with finite gradients, vertex normals of a triangle mesh.
 
 Normals weighted by area, after Gouraud, *Continuous Shading of Curved Surfaces* (1971).
 """
@@ -14,8 +14,8 @@ from jaxface.precision import jit
 def length(vectors: Float[Array, "*N D"]) -> Float[Array, "*N"]:
     """Returns the Euclidean length. Its gradient is zero where the vector is."""
     square = jnp.sum(vectors * vectors, axis=-1)
-    there = square > 0
-    return jnp.where(there, jnp.sqrt(jnp.where(there, square, 1.0)), 0.0)
+    nonzero = square > 0
+    return jnp.where(nonzero, jnp.sqrt(jnp.where(nonzero, square, 1.0)), 0.0)
 
 
 def normalize(vectors: Float[Array, "*N D"]) -> Float[Array, "*N D"]:
@@ -43,7 +43,7 @@ def vertex_normals(
         [0.0, 0.0, 1.0]
     """
     corner = vertices[triangles]
-    # Unit-free: millimetre triangles have an area of 1e-6, whose square float32 barely holds.
+    # In millimetres: areas are about 1e-6 square metres, near what `normalize` takes for zero.
     first, second = (
         1e3 * (corner[:, 1] - corner[:, 0]),
         1e3 * (corner[:, 2] - corner[:, 0]),

@@ -1,4 +1,4 @@
-"""How much of the sky each vertex of a head sees past the rest of it."""
+"""Ambient occlusion: the fraction of the sky's light that reaches each vertex of a head."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from jaxface.precision import jit
 from jaxface.rendering.normals import vertex_normals
 from jaxface.rendering.rasterize import rasterize
 
-_DIRECTIONS, _WINDOW = 64, 256  # of light; pixels a side of each one's depth buffer
-_TOLERANCE = 2e-3  # metres
-_GROUND = 0.15  # radiance from below, of the zenith's
+_DIRECTIONS, _WINDOW = 64, 256  # number of depth buffers; their side in pixels
+_TOLERANCE = 2e-3  # metres, of the depth test
+_GROUND = 0.15  # radiance from below over that of the zenith
 
 
 @jit
 def sky_seen(vertices: Float[Array, "V 3"], triangles: Int[Array, "F 3"]) -> Float[Array, " V"]:
-    """Returns the share of an overcast sky's light that reaches each vertex, 0..1; y is up.
+    """Returns the fraction of an overcast sky's light that reaches each vertex, 0..1; y is up.
 
-    Depth buffers from directions spread evenly over the sphere tell which of them a vertex sees;
-    each counts by its radiance and the cosine to the normal. What lies between is linear, so that
-    a shadow's border is as wide as a triangle. No gradient passes.
+    sum of L cos over the visible directions / sum over all, with L the sky's radiance and cos the
+    cosine to the normal; visibility by depth buffers from directions spread evenly over the sphere.
+    Interpolated over triangles, a shadow's border is as wide as a triangle. No gradient passes.
 
     Args:
         vertices: metres.
@@ -48,21 +48,22 @@ def sky_seen(vertices: Float[Array, "V 3"], triangles: Int[Array, "F 3"]) -> Flo
     scale = 0.49 * _WINDOW / radius
     points = vertices - centre
 
-    def add(total: tuple[Array, Array], frame: Array) -> tuple[tuple[Array, Array], None]:
-        local = points @ frame.T
-        xy, depth = local[:, :2] * scale + 0.5 * _WINDOW, local[:, 2] + 2 * radius
+    def add_direction(total: tuple[Array, Array], frame: Array) -> tuple[tuple[Array, Array], None]:
+        rotated = points @ frame.T
+        xy, depth = rotated[:, :2] * scale + 0.5 * _WINDOW, rotated[:, 2] + 2 * radius
         raster, _ = rasterize(xy, depth, triangles, _WINDOW, _WINDOW)
-        buffer = jnp.where(raster[..., 3] > 0, raster[..., 2], jnp.inf)
+        depth_buffer = jnp.where(raster[..., 3] > 0, raster[..., 2], jnp.inf)
         column, row = jnp.clip(xy.astype(jnp.int32), 0, _WINDOW - 1).T
         cosine = jnp.maximum(-(normals @ frame[2]), 0.0)
         light = cosine * _sky(-frame[2, 1])
-        slope = jnp.sqrt(1.0 - jnp.clip(cosine, 0.1, 1.0) ** 2 + 1e-9) / jnp.clip(cosine, 0.1, 1.0)
-        free = depth <= buffer[row, column] + _TOLERANCE + slope / scale
-        return (total[0] + light * free, total[1] + light), None
+        clipped = jnp.clip(cosine, 0.1, 1.0)
+        tangent = jnp.sqrt(1.0 - clipped**2 + 1e-9) / clipped
+        visible = depth <= depth_buffer[row, column] + _TOLERANCE + tangent / scale
+        return (total[0] + light * visible, total[1] + light), None
 
     start = jnp.zeros(len(vertices)), jnp.zeros(len(vertices))
-    (seen, whole), _ = jax.lax.scan(add, start, jnp.asarray(_frames()))
-    return seen / jnp.maximum(whole, 1e-6)
+    (received, total_light), _ = jax.lax.scan(add_direction, start, jnp.asarray(_frames()))
+    return received / jnp.maximum(total_light, 1e-6)
 
 
 def _sky(up: Float[Array, ""]) -> Float[Array, ""]:
@@ -71,8 +72,8 @@ def _sky(up: Float[Array, ""]) -> Float[Array, ""]:
 
 
 def _frames() -> np.ndarray:
-    """Returns rotations `[N, 3, 3]` whose third rows, spread over the sphere by Fibonacci's
-    spiral, are views from the light."""
+    """Returns rotations `[N, 3, 3]` to views from the light; their third rows, the viewing
+    directions, are a Fibonacci spiral on the sphere."""
     index = np.arange(_DIRECTIONS) + 0.5
     polar, azimuth = np.arccos(1 - 2 * index / _DIRECTIONS), math.pi * (1 + math.sqrt(5)) * index
     ring = np.sin(polar)

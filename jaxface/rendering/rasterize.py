@@ -3,7 +3,7 @@
 Vertices are snapped to 1/256 pixel; coverage is decided by integer edge functions and the
 top-left rule, so that triangles that share an edge never overlap and never leave a gap.
 Each triangle's bounding box is cut into blocks of 4 x 4 pixels, and a loop over chunks of blocks
-keeps the nearest triangle of each pixel: the work follows the picture, and nothing overflows.
+keeps the nearest triangle of each pixel: work scales with covered area, no buffer can overflow.
 Pineda, *A Parallel Algorithm for Polygon Rasterization* (SIGGRAPH 1988), gives the edge functions.
 """
 
@@ -18,11 +18,11 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxface.precision import jit
 
-_SUBPIXEL = 256
-_BLOCK = 4
-_CHUNK = 4096
-_GUARD = 2.0**22 / _SUBPIXEL
-_EMPTY = 0xFFFFFFFF
+_SUBPIXEL = 256  # units per pixel to which vertices are snapped
+_BLOCK = 4  # pixels a side
+_CHUNK = 4096  # blocks per iteration of the loop
+_GUARD = 2.0**22 / _SUBPIXEL  # pixels; farther vertices overflow `_edge`
+_EMPTY = 0xFFFFFFFF  # key of a pixel without triangle
 
 
 @partial(jit, static_argnames=("height", "width", "near", "cull"))
@@ -53,7 +53,7 @@ def rasterize(
         height: of the image, pixels.
         width: of the image, pixels.
         near: nearest depth that is drawn, metres.
-        cull: leave out triangles that turn their back (clockwise on the screen).
+        cull: leave out back-facing triangles (clockwise on the screen).
 
     Example:
         >>> corners = jnp.array([[0.0, 0.0], [0.0, 8.0], [8.0, 0.0]])
@@ -106,7 +106,7 @@ def _perspective(
     offset = corners - centre[..., None, :]
     first, second = jnp.roll(offset, -1, axis=-2), jnp.roll(offset, -2, axis=-2)
     area = first[..., 0] * second[..., 1] - first[..., 1] * second[..., 0]
-    # Snapping may put a centre a hair outside the unsnapped triangle: clamp to its border.
+    # Snapping may put a centre slightly outside the unsnapped triangle: clamp to its border.
     area = jnp.maximum(area * jnp.where(jnp.sum(area, -1, keepdims=True) < 0, -1.0, 1.0), 0.0)
     total = jnp.sum(area, -1, keepdims=True)
     usable = covered[..., None] & (total > 0)
@@ -125,7 +125,11 @@ def _winners(
     near: float,
     cull: bool,
 ) -> tuple[Int[Array, "H W"], Int[Array, ""]]:
-    """Returns the index of the nearest triangle per pixel (-1 none) and the number dropped."""
+    """Returns the index of the nearest triangle per pixel (-1 none) and the number dropped.
+
+    A pixel's key is the quantized depth in the upper bits and the triangle's index in the lower
+    ones, so that a scatter-minimum finds the nearest triangle.
+    """
     id_bits = max(1, math.ceil(math.log2(max(2, triangles.shape[0]))))
     usable_vertex = (
         (depth > near) & jnp.isfinite(depth) & jnp.all(jnp.abs(xy) < _GUARD, axis=-1)
@@ -135,34 +139,34 @@ def _winners(
     corner = snapped[triangles]
     area = _edge(corner[:, 0], corner[:, 1], corner[:, 2])
     # Positive area is clockwise on the screen (y down), which is the back of a triangle.
-    shown = usable & ((area < 0) if cull else (area != 0))
+    drawn = usable & ((area < 0) if cull else (area != 0))
     corner = jnp.where((area < 0)[:, None, None], corner[:, ::-1], corner)
 
     low = -((_SUBPIXEL // 2 - jnp.min(corner, axis=1)) // _SUBPIXEL)
     high = (jnp.max(corner, axis=1) - _SUBPIXEL // 2) // _SUBPIXEL
     size = jnp.array([width, height])
     low, high = jnp.maximum(low, 0), jnp.minimum(high, size - 1)
-    blocks = jnp.where(shown[:, None], jnp.maximum(-(-(high - low + 1) // _BLOCK), 0), 0)
+    blocks = jnp.where(drawn[:, None], jnp.maximum(-(-(high - low + 1) // _BLOCK), 0), 0)
     ends = jnp.cumsum(blocks[:, 0] * blocks[:, 1])
 
     plane, bounds = _inverse_depth_plane(xy, 1.0 / jnp.where(usable_vertex, depth, 1.0), triangles)
     nearest = jnp.max(jnp.where(usable, bounds[:, 1], -jnp.inf))
     farthest = jnp.min(jnp.where(usable, bounds[:, 0], jnp.inf))
-    steps = 2.0 ** (32 - id_bits) - 2.0 ** max(0, 8 - id_bits)  # representable in float32
-    step_size = steps / jnp.maximum(nearest - farthest, 1e-12)
+    depth_steps = 2.0 ** (32 - id_bits) - 2.0 ** max(0, 8 - id_bits)  # representable in float32
+    depth_scale = depth_steps / jnp.maximum(nearest - farthest, 1e-12)
     within = jnp.arange(_BLOCK)
 
     def draw(state):
         start, keys = state
-        work = start + jnp.arange(_CHUNK)
-        triangle = jnp.searchsorted(ends, work, side="right")
+        block = start + jnp.arange(_CHUNK)
+        triangle = jnp.searchsorted(ends, block, side="right")
         active = triangle < triangles.shape[0]
         triangle = jnp.minimum(triangle, triangles.shape[0] - 1)
         count = blocks[triangle]
-        local = work - (ends[triangle] - count[:, 0] * count[:, 1])
-        across = jnp.maximum(count[:, 0], 1)
-        x = (low[triangle, 0] + local % across * _BLOCK)[:, None, None] + within
-        y = (low[triangle, 1] + local // across * _BLOCK)[:, None, None] + within[:, None]
+        index = block - (ends[triangle] - count[:, 0] * count[:, 1])
+        columns = jnp.maximum(count[:, 0], 1)
+        x = (low[triangle, 0] + index % columns * _BLOCK)[:, None, None] + within
+        y = (low[triangle, 1] + index // columns * _BLOCK)[:, None, None] + within[:, None]
         x, y = jnp.broadcast_arrays(x, y)
         vertices = corner[triangle][:, None, None]
         point = jnp.stack([x, y], axis=-1) * _SUBPIXEL + _SUBPIXEL // 2
@@ -170,13 +174,13 @@ def _winners(
         for a, b in ((0, 1), (1, 2), (2, 0)):
             inside &= _covers(vertices[..., a, :], vertices[..., b, :], point)
         origin = xy[triangles[triangle, 0]][:, None, None]
-        slope = plane[triangle][:, None, None]
-        inverse = slope[..., 2] + slope[..., 0] * (x + 0.5 - origin[..., 0])
-        inverse = inverse + slope[..., 1] * (y + 0.5 - origin[..., 1])
-        limit = bounds[triangle][:, None, None]
-        inverse = jnp.clip(inverse, limit[..., 0], limit[..., 1])
-        level = jnp.clip((nearest - inverse) * step_size, 0.0, steps).astype(jnp.uint32)
-        key = (level << id_bits) | triangle.astype(jnp.uint32)[:, None, None]
+        coefficients = plane[triangle][:, None, None]
+        inverse = coefficients[..., 2] + coefficients[..., 0] * (x + 0.5 - origin[..., 0])
+        inverse = inverse + coefficients[..., 1] * (y + 0.5 - origin[..., 1])
+        depth_bounds = bounds[triangle][:, None, None]
+        inverse = jnp.clip(inverse, depth_bounds[..., 0], depth_bounds[..., 1])
+        quantized = jnp.clip((nearest - inverse) * depth_scale, 0.0, depth_steps)
+        key = (quantized.astype(jnp.uint32) << id_bits) | triangle.astype(jnp.uint32)[:, None, None]
         pixel = jnp.where(inside, y * width + x, height * width)
         keys = keys.at[pixel.ravel()].min(key.ravel(), mode="drop")
         return start + _CHUNK, keys
@@ -196,10 +200,10 @@ def _edge(
     The product may need 46 bits. A float32 estimate is off by less than 2**24 and decides where
     it is beyond 2**30; nearer to zero, 32-bit integers that wrap around hold the exact value.
     """
-    side, reach = b - a, point - a
-    exact = side[..., 0] * reach[..., 1] - side[..., 1] * reach[..., 0]
-    side, reach = side.astype(jnp.float32), reach.astype(jnp.float32)
-    estimate = side[..., 0] * reach[..., 1] - side[..., 1] * reach[..., 0]
+    side, to_point = b - a, point - a
+    exact = side[..., 0] * to_point[..., 1] - side[..., 1] * to_point[..., 0]
+    side, to_point = side.astype(jnp.float32), to_point.astype(jnp.float32)
+    estimate = side[..., 0] * to_point[..., 1] - side[..., 1] * to_point[..., 0]
     return jnp.where(jnp.abs(estimate) > 2.0**30, jnp.sign(estimate).astype(jnp.int32), exact)
 
 
@@ -216,8 +220,8 @@ def _covers(
 def _inverse_depth_plane(
     xy: Float[Array, "V 2"], inverse: Float[Array, " V"], triangles: Int[Array, "F 3"]
 ) -> tuple[Float[Array, "F 3"], Float[Array, "F 2"]]:
-    """Returns 1 / depth as a function of the pixel (x slope, y slope, value at the first corner),
-    and its least and greatest value on each triangle."""
+    """Returns the coefficients of 1 / depth, affine on the screen (by x, by y, value at the first
+    corner), and its least and greatest value on each triangle."""
     corner, value = xy[triangles], inverse[triangles]
     (ux, uy), (vx, vy) = (
         (corner[:, 1] - corner[:, 0]).T,

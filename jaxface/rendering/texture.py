@@ -1,4 +1,4 @@
-"""Sampling of images and textures: bilinear, and trilinear between the levels of a pyramid.
+"""Sampling of images and textures: bilinear, and trilinear in a mip pyramid.
 
 Williams, *Pyramidal Parametrics* (SIGGRAPH 1983).
 """
@@ -37,11 +37,11 @@ def _bilinear(
     start: Int[Array, "*#N"],
     xy: Float[Array, "*#N 2"],
 ) -> Float[Array, "*N C"]:
-    """Returns the value at `xy` of an image of that width and height, whose rows begin at start."""
+    """Returns bilinear samples at `xy` of images of that (width, height), stored from row start."""
     last = size - 1
-    place = jnp.clip(xy - 0.5, 0.0, last.astype(xy.dtype))
-    corner = jnp.floor(place)
-    fx, fy = (place - corner)[..., 0:1], (place - corner)[..., 1:2]
+    position = jnp.clip(xy - 0.5, 0.0, last.astype(xy.dtype))
+    corner = jnp.floor(position)
+    fx, fy = (position - corner)[..., 0:1], (position - corner)[..., 1:2]
     corner = corner.astype(jnp.int32)
     right, below = jnp.moveaxis(jnp.minimum(corner + 1, last), -1, 0)
     x, y = corner[..., 0], corner[..., 1]
@@ -59,9 +59,9 @@ def sample_texture(
 ) -> Float[Array, "*N C"]:
     """Returns the texture at UV coordinates, the border replicated: bilinear or mip-mapped.
 
-    With derivatives, a lookup is trilinear between the levels of a pyramid whose texels are about
-    as large as the pixel (the longer of its two sides on the texture, as in OpenGL): a texture that
-    is smaller on the screen neither aliases nor leaves texels without gradient.
+    With derivatives, a lookup is trilinear between the two levels whose texels are closest in size
+    to the pixel (the longer of its two sides on the texture, as in OpenGL): minified textures do
+    not alias, and all their texels get a gradient.
 
     Differentiable in the texture, away from texel centres in the coordinates, and away from whole
     levels in the derivatives.
@@ -106,7 +106,7 @@ def sample_pyramid(
     Args:
         image: any channels.
         xy: pixel coordinates in the full image.
-        footprint: width in pixels of what one sample stands for; 1 and less is bilinear.
+        footprint: width of a sample in pixels of the image; 1 and less is bilinear.
         levels: of the pyramid, the full image included.
 
     Example:
@@ -123,9 +123,10 @@ def sample_pyramid(
     starts = jnp.array([0, *itertools.accumulate(len(i) * i.shape[1] for i in images[:-1])])
     finer = jnp.minimum(level[..., 0].astype(jnp.int32), max(levels - 2, 0))
 
-    def at(index: Array) -> Array:
+    def sample_level(index: Array) -> Array:
         scale = 2.0 ** -index[..., None].astype(xy.dtype)
         return _bilinear(pixels, sizes[index], starts[index], xy * scale)
 
-    share = level - finer[..., None]
-    return (1 - share) * at(finer) + share * at(jnp.minimum(finer + 1, levels - 1))
+    fraction = level - finer[..., None]
+    coarser = jnp.minimum(finer + 1, levels - 1)
+    return (1 - fraction) * sample_level(finer) + fraction * sample_level(coarser)

@@ -1,4 +1,4 @@
-"""Stage 6: the complete texture, composed and, if wanted, optimised."""
+"""Synthesis: the complete texture, composed and, if wanted, optimised."""
 
 from jaxface.synthesis.compose import Composition, compose, soft_mask
 from jaxface.synthesis.config import (

@@ -1,13 +1,22 @@
-"""Stage 6, first part: a complete texture composed of the photo, its mirror image and the database.
+"""Composition: a complete texture of the photo, its mirror image and the database.
 
-All in log albedo, where shading and pigment are sums. With the low-frequency albedo L, the photo's
-residual r = log(partial) - L, its weight w and that of its mirror image v, the composed texture is
+All in log albedo, where shading and pigment are sums. With the log of the low-frequency albedo L,
+the photo's residual r = log(partial) - L and the soft mask w, the composed texture is
 
-    L + w r + (1 - w) (v r' + (1 - v) d + o)
+    L + w r + (1 - w) (v r' + (1 - v) d + o),   v = w' (1 - w)
 
-where r' is the mirrored residual without its tone, d is detail from the database, which on bare
-skin is continued from the person's own, and o is the difference of tone at the border of what is
-seen, continued beyond it by a membrane.
+where ' is the mirror image, r' without tone, d the inferred detail (`_database_detail`, on bare
+skin plus `_continued_grain`), and o the step in tone at the border of what is seen, continued
+beyond it by a membrane. A mirrored residual thus enters with w' (1 - w)^2.
+
+Tone is what is coarser than the Gaussian of `tone_sigma` texels (12 of 512), detail what is finer.
+Octave k of the detail lies between the Gaussians of tone_sigma / 2^k and tone_sigma / 2^(k + 1);
+the finest holds all that is finer. Grain are the octaves whose coarser Gaussian has at most
+`grain_sigma` texels (3 of 512).
+
+Steps: (1) soft mask; (2) sharpen the photo's octaves; (3) choose source patches of grain; (4) mean
+face; (5) per completing face: fill the octaves that blur has removed, infer what is unseen, match
+its tone, blend.
 """
 
 from __future__ import annotations
@@ -38,19 +47,19 @@ from jaxface.synthesis.quilt import choose_patches, quilt
 from jaxface.types import Textures
 
 _SWEEPS = 40  # of Jacobi's method at each level of the membrane's pyramid
-_MIN_PIXELS_PER_TEXEL = 0.05  # a texel that a coarser photo shows counts as one of this
+_MIN_PIXELS_PER_TEXEL = 0.05  # bounds the Gaussian of the photo's blur at 20 `photo_blur` texels
 
 
 @pytree
 class Composition:
-    """A composed texture and what it may become.
+    """A composed texture, and its variants with the detail of other database faces.
 
     Attributes:
-        photo_weight: weight of the photo in each texel, 0..1; it falls to 0 before the border of
-            what is seen.
-        completions: textures, linear RGB, completed with the detail of one database face each,
-            that of greatest weight first.
-        face_weights: weights of the blended faces, sum 1, in descending order.
+        photo_weight: soft mask w of the photo, 0..1; it falls to 0 before the border of what is
+            seen.
+        completions: complete textures, linear RGB, each with the detail of one database face,
+            N <= E of them, that of greatest weight first.
+        face_weights: weights of the E blended faces, normalised to the sum 1, descending.
     """
 
     photo_weight: Float[Array, "T T"]
@@ -59,7 +68,7 @@ class Composition:
 
     @property
     def texture(self) -> Float[Array, "T T 3"]:
-        """The composed texture, linear RGB: the completion with the face of greatest weight."""
+        """The composed texture, linear RGB: the first completion."""
         return self.completions[0]
 
 
@@ -80,27 +89,30 @@ def compose(
 ) -> Composition:
     """Returns the texture composed of the photo, its mirror image and the database's detail.
 
-    Seen texels keep the photo, sharpened where it is blurred, with database detail in the octaves
-    that it cannot show. Elsewhere detail is the mirror image's if that is seen, else the mean of
-    the blended faces with, in the grain, something of one face; on bare skin that grain is replaced
-    by the person's own. Differentiable except in the choice of the faces of greatest weight and of
-    the patches. A combination of Efros and Freeman 2001 and of Saito et al. 2017, section 5, whose
-    optimisation it replaces.
+    Seen texels keep the photo; octaves that its blur has weakened are sharpened, those it has
+    removed come from the database. Unseen texels take the mirror image's detail where that is seen,
+    else that of the mean face: the mean, in linear RGB, of the `blended_faces` of greatest weight,
+    renormalised. Its grain is varied by one face's deviation from it, or, on bare skin,
+    supplemented to the person's contrast by patches of their own grain. Equations: module
+    docstring. Differentiable, with the choice of faces and of patches held constant. Image quilting
+    (Efros and Freeman 2001) in place of the optimisation of Saito et al. 2017, section 5. T is a
+    power of two.
 
     Args:
-        key: any random key; decides between patches of equal cost.
+        key: any random key; seeds the uniform(0, 1) term in the cost of source patches.
         low_frequency: complete albedo without detail, linear RGB.
-        partial_linear: what the photo shows, unlit, linear RGB; anything where `mask` is 0.
+        partial_linear: diffuse albedo that the photo shows, linear RGB; any where `mask` is 0.
         mask: visible skin, 0..1.
         textures: the database, sRGB 0..255 (floating point where it is to be differentiated).
         weights: on the simplex, from `blend`.
-        painted: 1 where `low_frequency` is painted whole (eyes, mouth), 0 elsewhere: that is
-            sharpened only; none if missing.
+        painted: 1 where `low_frequency` is complete by itself (eyes, mouth), 0 elsewhere: where
+            the photo does not show these, their only detail is the high-pass (Gaussian of
+            `painted_detail_sigma`) of the completing face's mean log RGB; none if missing.
         bare_skin: 1 where the person's grain may be continued, 0 elsewhere; all that is not
             `painted` if missing.
         pixels_per_texel: width of a texel in pixels of the photo; if missing, the photo is sharp.
         config: settings.
-        completions: number of faces of greatest weight to complete the texture with.
+        completions: number N of completing faces, those of greatest weight.
 
     Example:
         >>> compose(
@@ -113,7 +125,7 @@ def compose(
     sigmas = octave_sigmas(size, config)
     photo_weight = soft_mask(mask, config.feather_sigma * (size / 512.0))
     inferable = jnp.ones_like(photo_weight) if painted is None else 1 - painted
-    photo = _read_photo(
+    photo = _sharpened_photo(
         low_frequency, partial_linear, mask, photo_weight, inferable, pixels_per_texel, config
     )
     visibility = _Visibility(
@@ -129,7 +141,7 @@ def compose(
     @jax.checkpoint
     def complete(face: Int[Array, ""]) -> Float[Array, "T T 3"]:
         log_face = log_encode(srgb_to_linear(textures[face] / 255.0))
-        return _complete(photo, visibility, patches, log_face, mean_bands, config)
+        return _completed(photo, visibility, patches, log_face, mean_bands, config)
 
     if completions == 1:
         completed = complete(faces[0])[None]
@@ -151,13 +163,13 @@ def soft_mask(mask: Float[Array, "T T"], sigma: Sigma) -> Float[Array, "T T"]:
 
 @struct.dataclass
 class _Visibility:
-    """Where detail comes from, `[T, T]`, 0..1.
+    """Weights of the sources of detail, `[T, T]`, 0..1.
 
     Attributes:
-        photo: weight of the photo.
-        mirror: weight of its mirror image, where the photo shows nothing.
-        inferable: 1 where detail is inferred at all: on all that is not painted.
-        bare_skin: 1 where that may be the person's own grain.
+        photo: soft mask w of the photo.
+        mirror: v = w' (1 - w), of its mirror image.
+        inferable: 1 where detail is inferred: outside painted regions.
+        bare_skin: 1 where the person's own grain may be continued.
     """
 
     photo: Float[Array, "T T"]
@@ -167,25 +179,25 @@ class _Visibility:
 
     @property
     def known_skin(self) -> Float[Array, "T T"]:
-        """Weight of bare skin that the photo or its mirror image shows."""
+        """(w + v) on bare skin: what of it the photo or its mirror image shows."""
         return (self.photo + self.mirror) * self.bare_skin
 
     def spread(self, detail: Float[Array, "T T C"]) -> Float[Array, "T T C"]:
-        """Returns w d + v d', with the mirror image d' where the photo shows nothing."""
+        """Returns w d + v d' with the mirror image d'."""
         return self.photo[..., None] * detail + self.mirror[..., None] * detail[:, ::-1]
 
 
 @struct.dataclass
-class _PhotoDetail:
-    """What the photo shows, in log albedo, with the contrast that its blur has taken restored.
+class _SharpenedPhoto:
+    """The sharpened photo in log albedo, by octaves, coarsest first.
 
     Attributes:
         low_frequency: L.
-        low_frequency_bands: its octaves, coarsest first.
-        residual: r = log(partial) - L; 0 where nothing is seen.
-        detail: the residual without its tone.
+        low_frequency_bands: octaves of L.
+        residual: r = log(partial) - L (0 where nothing is seen) plus the sharpening of L + r.
+        detail: r without its tone.
         bands: octaves of L + detail.
-        mtf: contrast of each octave that the photo shows after that, 0..1.
+        mtf: modulation transfer function of each octave, after sharpening, 0..1.
     """
 
     low_frequency: Float[Array, "T T 3"]
@@ -196,7 +208,7 @@ class _PhotoDetail:
     mtf: list[Float[Array, "T T 1"]]
 
 
-def _read_photo(
+def _sharpened_photo(
     low_frequency: Float[Array, "T T 3"],
     partial_linear: Float[Array, "T T 3"],
     mask: Float[Array, "T T"],
@@ -204,8 +216,8 @@ def _read_photo(
     inferable: Float[Array, "T T"],
     pixels_per_texel: Float[Array, "T T"] | None,
     config: CompositionConfig,
-) -> _PhotoDetail:
-    """Returns the photo's detail, octaves multiplied by min(1 / MTF, `max_sharpening`).
+) -> _SharpenedPhoto:
+    """Returns the photo with its octaves multiplied by min(1 / MTF, `max_sharpening`).
 
     The MTF is that of a Gaussian of `photo_blur / pixels_per_texel` texels.
     """
@@ -229,33 +241,33 @@ def _read_photo(
         for gain, band in zip(gains, photo_bands, strict=True)
     ]
     sharpening = sum(restored) * inferable[..., None]
-    return _PhotoDetail(
+    return _SharpenedPhoto(
         low_frequency=log_low,
         low_frequency_bands=low_bands,
         residual=residual + sharpening,
         detail=detail + sharpening,
-        bands=[band + more for band, more in zip(photo_bands, restored, strict=True)],
+        bands=[band + boost for band, boost in zip(photo_bands, restored, strict=True)],
         mtf=[gain * m for gain, m in zip(gains, mtf, strict=True)],
     )
 
 
 def _is_grain(size: int, config: CompositionConfig) -> list[Float[Array, ""]]:
-    """Returns 1 for every octave that counts as grain and 0 for the coarser ones."""
+    """Returns g: 1 for octaves whose coarser Gaussian is at most `grain_sigma`, else 0."""
     limit = config.grain_sigma * (size / 512.0)
     return [jnp.where(sigma <= limit, 1.0, 0.0) for sigma in octave_sigmas(size, config)]
 
 
 def _choose_grain_patches(
     key: Key[Array, ""],
-    photo: _PhotoDetail,
+    photo: _SharpenedPhoto,
     visibility: _Visibility,
     config: CompositionConfig,
 ) -> tuple[Int[Array, "N N 2"], Float[Array, ""]]:
     """Returns the patches of known bare skin that continue the grain; see `choose_patches`."""
     is_grain = _is_grain(len(photo.residual), config)
     grain = jnp.zeros_like(photo.residual)
-    for keep, band in zip(is_grain, photo.bands, strict=True):
-        grain += keep * band
+    for g, band in zip(is_grain, photo.bands, strict=True):
+        grain += g * band
     wanted = (1 - visibility.photo) * (1 - visibility.mirror) * visibility.bare_skin
     return choose_patches(
         key, visibility.spread(grain), visibility.known_skin, wanted, config.quilt
@@ -265,8 +277,8 @@ def _choose_grain_patches(
 def _mean_face(
     textures: Textures, weights: Float[Array, " K"], count: int
 ) -> tuple[Float[Array, "T T 3"], Int[Array, " E"], Float[Array, " E"]]:
-    """Returns the log of the weighted mean (linear RGB) of the `count` faces of greatest weight,
-    their indices, and their weights normalised to the sum 1."""
+    """Returns the mean face m (log of the weighted mean in linear RGB of the `count` faces of
+    greatest weight), their indices, and their weights normalised to the sum 1."""
     largest, faces = jax.lax.top_k(weights, min(count, len(weights)))
     normalised = largest / jnp.maximum(largest.sum(), 1e-6)
 
@@ -274,20 +286,20 @@ def _mean_face(
         weight, face = item
         return total + weight * srgb_to_linear(textures[face] / 255.0), None
 
-    # The mean of logarithms would be as dark as the darkest nostril.
+    # A mean of logarithms is dominated by the darkest faces: dark spots where nostrils differ.
     mean, _ = jax.lax.scan(add, jnp.zeros(textures.shape[1:]), (normalised, faces))
     return log_encode(mean), faces, normalised
 
 
-def _complete(
-    photo: _PhotoDetail,
+def _completed(
+    photo: _SharpenedPhoto,
     visibility: _Visibility,
     patches: tuple[Int[Array, "N N 2"], Float[Array, ""]],
     log_face: Float[Array, "T T 3"],
     mean_bands: list[Float[Array, "T T 3"]],
     config: CompositionConfig,
 ) -> Float[Array, "T T 3"]:
-    """Returns the texture, linear RGB, completed with one face's detail; see the module's head."""
+    """Returns the texture, linear RGB, completed with one face's detail (module docstring)."""
     scale = len(log_face) / 512.0
     inferable = visibility.inferable[..., None]
     face_bands = bands(log_face, visibility.inferable, octave_sigmas(len(log_face), config))
@@ -300,7 +312,7 @@ def _complete(
         photo, face_bands, mean_bands, visibility, patches[1], config
     )
     detail += _continued_grain(photo, missing, mean_bands, grain_level, visibility, patches, config)
-    # Painted parts are whole already: sharpened, not mirrored, and not shifted in tone.
+    # Painted regions get the face's high-pass luminance alone: no mirror image, no offset of tone.
     edges = log_face - blur(log_face, config.painted_detail_sigma * scale)
     detail = inferable * detail + (1 - inferable) * jnp.mean(edges, -1, keepdims=True)
 
@@ -312,15 +324,15 @@ def _complete(
 
 
 def _missing_bands(
-    photo: _PhotoDetail,
+    photo: _SharpenedPhoto,
     face_bands: list[Float[Array, "T T 3"]],
     visibility: _Visibility,
     config: CompositionConfig,
 ) -> list[Float[Array, "T T 3"]]:
-    """Returns the octaves that the photo's blur has removed: sqrt(1 - m^2) g f.
+    """Returns what the photo's blur has removed of each octave: sqrt(1 - t^2) k f.
 
-    With the MTF m, a face's octave f and the strength g of the person's skin over it, powers add
-    to those of a sharp photo.
+    With the MTF t, the face's octave f and the gain k that gives f the RMS contrast of the person's
+    skin (`skin_gains`), the powers of the two parts add to that of a sharp photo.
     """
     seen = visibility.photo * visibility.inferable
     gains = skin_gains(photo.bands, face_bands, photo.mtf, seen, config)
@@ -331,34 +343,36 @@ def _missing_bands(
 
 
 def _database_detail(
-    photo: _PhotoDetail,
+    photo: _SharpenedPhoto,
     face_bands: list[Float[Array, "T T 3"]],
     mean_bands: list[Float[Array, "T T 3"]],
     visibility: _Visibility,
     has_patches: Float[Array, ""],
     config: CompositionConfig,
 ) -> tuple[Float[Array, "T T 3"], Float[Array, "T T 3"]]:
-    """Returns the database's detail, and its grain wherever that is used.
+    """Returns d = sum_o m - c l + g (1 - p) (h - m) and the grain sum_o g h, both on all texels,
+    with h = a m + b softclip(f - m).
 
-    Of each octave, the mean face's m less what the low-frequency albedo's l repeats of it,
-    m - overlap_removed l; of grain outside bare skin, gains on the mean and on one face's deviation
-    from it in place of m: a m + b softclip(f - m).
+    Of octave o, m is the mean face's, f one face's, l the low-frequency albedo's, which m repeats
+    in part; g is 1 for grain and p the weight of the person's own grain (`_continued_grain`). c is
+    `duplicate_detail_fraction`, a `mean_detail_gain`, b `individual_detail_gain`.
     """
     own_grain = has_patches * visibility.bare_skin[..., None]
     detail = grain = jnp.zeros_like(photo.low_frequency)
     is_grain = _is_grain(len(detail), config)
-    for low, face, mean, fine in zip(
+    for low_band, face_band, mean_band, g in zip(
         photo.low_frequency_bands, face_bands, mean_bands, is_grain, strict=True
     ):
-        deviation = soft_clip(face - mean, config.max_individual_detail)
-        varied = config.mean_detail_gain * mean + config.individual_detail_gain * deviation
-        detail += mean - config.overlap_removed * low + fine * (1 - own_grain) * (varied - mean)
-        grain += fine * varied
+        deviation = soft_clip(face_band - mean_band, config.max_individual_detail)
+        individual = config.mean_detail_gain * mean_band + config.individual_detail_gain * deviation
+        duplicate = config.duplicate_detail_fraction * low_band
+        detail += mean_band - duplicate + g * (1 - own_grain) * (individual - mean_band)
+        grain += g * individual
     return detail, grain
 
 
 def _continued_grain(
-    photo: _PhotoDetail,
+    photo: _SharpenedPhoto,
     missing: list[Float[Array, "T T 3"]],
     mean_bands: list[Float[Array, "T T 3"]],
     grain_level: Float[Array, "T T 3"],
@@ -368,19 +382,20 @@ def _continued_grain(
 ) -> Float[Array, "T T 3"]:
     """Returns the person's own grain on bare skin, quilted from where it is seen.
 
-    Of each octave o the part that the mean face m lacks, sqrt(1 - <m m> / <o o>) o; divided by the
-    local contrast of the database's grain before quilting and multiplied by it after, since skin is
-    not equally rough everywhere.
+    Octave x of the sharpened and filled photo is scaled to the power that the mean face's octave m
+    lacks, sqrt(1 - <m m> / <x x>) x, since d holds m. The sum is divided by the local contrast of
+    the database's grain before quilting and multiplied by it after: skin is not equally rough
+    everywhere.
     """
     offsets, has_patches = patches
     known, limit = visibility.known_skin, config.max_skin_contrast
     grain = jnp.zeros_like(grain_level)
     is_grain = _is_grain(len(grain), config)
-    for band, more, mean, fine in zip(photo.bands, missing, mean_bands, is_grain, strict=True):
-        whole = band + more
-        mean_power = mean_product(mean, mean, known, limit)
-        common = mean_power / (mean_product(whole, whole, known, limit) + 1e-9)
-        grain += fine * jnp.sqrt(jnp.clip(1 - common, 0.01, 1.0)) * whole
+    for band, added, mean_band, g in zip(photo.bands, missing, mean_bands, is_grain, strict=True):
+        complete = band + added
+        mean_power = mean_product(mean_band, mean_band, known, limit)
+        ratio = mean_power / (mean_product(complete, complete, known, limit) + 1e-9)
+        grain += g * jnp.sqrt(jnp.clip(1 - ratio, 0.01, 1.0)) * complete
     tone_sigma = octave_sigmas(len(grain), config)[0]
     contrast = local_contrast(grain_level, visibility.inferable, known, tone_sigma, config)
     grain = visibility.spread(grain) / contrast
@@ -393,18 +408,19 @@ def _continued_grain(
 def _tone_offset(
     difference: Float[Array, "T T 3"], photo_weight: Float[Array, "T T"], config: CompositionConfig
 ) -> Float[Array, "T T 3"]:
-    """Returns the difference of log tone at the border of what is seen, continued beyond it.
+    """Returns o: the difference of log albedo at the border of what is seen, continued beyond it.
 
-    Clipped at +-`max_tone_offset`: more is no tone of skin but the rim of what hides it.
+    Clipped at +-`max_tone_offset`: larger differences are the rim of an occluder.
     """
     limit = config.max_tone_offset
-    return _extend(jnp.clip(difference, -limit, limit), photo_weight)
+    return _membrane(jnp.clip(difference, -limit, limit), photo_weight)
 
 
-def _extend(values: Float[Array, "T T C"], weights: Float[Array, "T T"]) -> Float[Array, "T T C"]:
-    """Returns the solution u of w (u - x) + (1 - w) Laplace(u) = 0, for values x of weight w.
+def _membrane(values: Float[Array, "T T C"], weights: Float[Array, "T T"]) -> Float[Array, "T T C"]:
+    """Returns the solution u of w (u - x) + (1 - w) (u - mean of u's 4 neighbours) = 0.
 
-    Jacobi sweeps on a pyramid, coarsest level first, that begins with the mean of all values.
+    Data x of weight w, harmonic where w = 0. Jacobi sweeps on a pyramid, coarsest level first, from
+    the weighted mean of all values.
     """
     weights = weights[..., None]
     pyramid = [(values * weights, weights)]
@@ -414,12 +430,12 @@ def _extend(values: Float[Array, "T T C"], weights: Float[Array, "T T"]) -> Floa
     solution = total / jnp.maximum(weight, 1e-6)
     for total, weight in pyramid[-2::-1]:
         side = total.shape[0]
-        data, trust = total / jnp.maximum(weight, 1e-6), jnp.minimum(weight, 1.0)
+        data, weight = total / jnp.maximum(weight, 1e-6), jnp.minimum(weight, 1.0)
 
-        def sweep(_: int, field: Array, data: Array = data, trust: Array = trust) -> Array:
+        def sweep(_: int, field: Array, data: Array = data, weight: Array = weight) -> Array:
             padded = jnp.pad(field, ((1, 1), (1, 1), (0, 0)), "edge")
             neighbours = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
-            return trust * data + (1 - trust) * neighbours / 4
+            return weight * data + (1 - weight) * neighbours / 4
 
         solution = jax.image.resize(solution, (side, side, solution.shape[-1]), "linear")
         solution = jax.lax.fori_loop(0, _SWEEPS, sweep, solution)
@@ -427,5 +443,6 @@ def _extend(values: Float[Array, "T T C"], weights: Float[Array, "T T"]) -> Floa
 
 
 def _halve(image: Float[Array, "T T C"]) -> Float[Array, "t t C"]:
+    """Returns the means of 2 x 2 texels."""
     side = image.shape[0] // 2
     return image.reshape(side, 2, side, 2, -1).mean((1, 3))

@@ -1,7 +1,7 @@
 """Settings of the composition and of the synthesis.
 
-Both are pytrees: what decides a program's structure (levels, counts, names) is static, every number
-is a leaf, so that changing one compiles nothing again and `vmap` and `grad` go over it.
+Both are pytrees: what decides a program's structure (levels, counts, names) is static; floating-
+point settings are leaves, so that changing one recompiles nothing and `vmap` and `grad` apply.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ Levels = tuple[tuple[float, int], ...]
 
 @pytree
 class QuiltConfig:
-    """How patches of a person's own fine detail are chosen for where nothing is seen.
+    """How source patches of a person's own grain are chosen for texels that are not seen.
 
-    A source patch costs, in units of a random term that is uniform on 0..1,
-    `distance / distance_scale + |log power - median| / power_scale + anisotropy / anisotropy_scale
-    + random + reuse_penalty * uses`, and the cheapest one is taken.
+    For each patch the source of least cost is taken: `distance / distance_scale +
+    |log power - median| / power_scale + anisotropy / anisotropy_scale + uniform(0, 1) +
+    reuse_penalty * uses`. The random term sets the unit.
 
     Attributes:
-        distance_scale: distance between a source and its place, in sides of a patch, that costs one
+        distance_scale: distance between a source and the patch, in sides of a patch, that costs one
             unit. Smaller keeps the skin of a region, larger repeats less.
         min_coverage: fraction of a source patch that must be known. Higher is safer at borders,
             lower finds a source in more photos.
@@ -36,7 +36,7 @@ class QuiltConfig:
             pores, narrow enough to leave folds.
         reuse_penalty: cost added each time an overlapping source is used. Larger repeats less,
             smaller takes nearer and more typical patches.
-        min_wanted: fraction of a place that must be wanted for its source to count as used.
+        min_wanted: fraction of a patch that must be unseen skin for its source to count as used.
         patches: patches side by side without overlap; with it there are `2 patches - 1` in a row.
     """
 
@@ -54,41 +54,43 @@ class QuiltConfig:
 class CompositionConfig:
     """Settings of `compose`.
 
-    Lengths are texels of a texture of 512 x 512; detail is a difference of the logarithm of linear
-    albedo, 0.08 being a contrast of about 8 %.
+    Lengths are texels of a texture of 512 x 512; detail is a difference of log linear albedo, 0.08
+    being a contrast of about 8 %. "Bounds (tanh)" are those of `soft_clip`.
 
     Attributes:
         feather_sigma: Gaussian of the transition at the border of what is seen. Wider hides the
             border, narrower keeps more of the photo.
         tone_sigma: what is coarser than this Gaussian is tone, what is finer is detail.
-        painted_detail_sigma: the same on painted parts (eyes, mouth): only their edges are detail.
-        grain_sigma: bands that begin at this Gaussian or a finer one are grain: the person's own
-            is continued there, where any of it is seen.
+        painted_detail_sigma: Gaussian of the high-pass that gives painted regions (eyes, mouth) the
+            edges of a database face.
+        grain_sigma: octaves whose coarser Gaussian is at most this are grain; on bare skin that is
+            continued from the person's own, where any of it is seen.
         photo_blur: standard deviation of a photo's point spread function, pixels. Larger sharpens
             more and takes more detail from the database.
         max_sharpening: largest factor on an octave that the photo has blurred. Larger restores
             more contrast and amplifies more noise.
         max_added_detail: bound (tanh) on the database detail added where a coarse photo shows none.
             Larger restores more, smaller lays no strand of another face's brows over the photo's.
-        overlap_removed: fraction of the low-frequency albedo's octaves taken out where the mean
-            face's, which repeat it in part, are added. 0 doubles features, 1 leaves the mean face's
-            alone.
+        duplicate_detail_fraction: fraction of the low-frequency albedo's octaves that is subtracted
+            where the mean face's, which hold the same features, are added. 0 doubles features, 1
+            leaves the mean face's alone.
         mean_detail_gain: gain on the grain of the mean face outside bare skin.
         individual_detail_gain: gain on one face's deviation from the mean face's grain there.
-        max_individual_detail: bound (tanh) on that deviation an octave: lets pores pass, holds
-            moles and nostrils back.
+        max_individual_detail: bound (tanh) on that deviation in each octave: passes pores, limits
+            moles and nostrils.
         unseen_grain_gain: gain on the person's own grain where it is continued: what a photo hides
-            is calmer skin than what it shows.
+            is smoother skin than what it shows.
         grain_outlier: bound (tanh) on that grain, in standard deviations, so that a mole is not
             laid many times. Smaller repeats less, larger keeps more texture.
         max_tone_offset: bound on the difference of log tone at the border of what is seen that is
             continued beyond it. Larger follows the photo, smaller is safer against occluders.
-        max_skin_contrast: detail beyond this is not counted as skin when strengths are compared.
-        min_gain: least strength of the person's skin over the database's.
+        max_skin_contrast: detail is clipped at this where contrasts are measured, so that brows and
+            lips do not dominate.
+        min_gain: least ratio of the person's RMS contrast to a database face's.
         max_gain: greatest.
         local_contrast_exponent: exponent on the database's local contrast over its mean: real skin
             varies more between regions than the database's.
-        min_local_contrast: least value of that.
+        min_local_contrast: lower bound on the result.
         quilt: how patches of grain are chosen.
         blended_faces: number of database faces, those of greatest weight, whose mean is taken. More
             are smoother, fewer more like the nearest face.
@@ -103,7 +105,7 @@ class CompositionConfig:
     photo_blur: float = 0.5
     max_sharpening: float = 1.7
     max_added_detail: float = 0.08
-    overlap_removed: float = 0.5
+    duplicate_detail_fraction: float = 0.5
     mean_detail_gain: float = 1.4
     individual_detail_gain: float = 0.7
     max_individual_detail: float = 0.02
@@ -126,20 +128,20 @@ class SynthesisConfig:
 
     Attributes:
         alpha: weight of the correlation term against the content term.
-        smooth: exponent e of the preconditioner: steps are taken on a texture whose frequencies f,
-            periods a side, are multiplied by (1 + f^2)^(-e / 2); none if None, which is as good or
-            better from a start that is near, as the composed one. From far, 0.6 lowers the loss
-            sooner.
+        smooth: exponent e of the preconditioner (1 + f^2)^(-e / 2) over frequencies f, periods a
+            side; no preconditioner if None, which is as good or better from a near start like the
+            composed texture. From a far one, 0.6 lowers the loss sooner.
         levels: (side as a fraction of T, steps), coarse to fine; see `synthesis_levels`.
         content_layer: VGG-16 layer of the content term.
         blended_faces: number of database faces, those of greatest weight, whose correlations are
             blended; half of it at sides of more than 256 texels.
-        memory: pairs of differences that L-BFGS keeps.
+        memory: number of pairs (differences of points and of gradients) that L-BFGS keeps.
         method: `default` or `paper`.
-        derivative: `unrolled`, through the steps, or `implicit`, that of the finest level's
-            optimum: memory independent of the steps, exact as far as they have converged.
-        unroll: number of last steps of each level that are differentiated, all if None; the steps
-            before them count as constants.
+        derivative: `unrolled`, through the L-BFGS steps, or `implicit`, by the implicit function
+            theorem at the finest level's optimum: memory independent of the number of steps, exact
+            as far as they have converged.
+        unroll: number of last L-BFGS steps of each level that are differentiated, all if None; the
+            result of those before is a constant.
     """
 
     alpha: float = 3.0
@@ -159,7 +161,8 @@ class SynthesisConfig:
         """Returns the settings of `draft`, `standard` or `high` for a texture of `size` texels."""
         if method == "paper":
             levels = synthesis_levels(quality, size, PAPER)
-            levels = tuple((fraction, 2 * steps) for fraction, steps in levels)  # a far start
+            # The low-frequency albedo is a far start.
+            levels = tuple((fraction, 2 * steps) for fraction, steps in levels)
             return cls(alpha=10.0, levels=levels, content_layer="relu4_1", method="paper")
         return cls(levels=synthesis_levels(quality, size, CorrelationConfig()))
 

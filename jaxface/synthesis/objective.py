@@ -22,19 +22,19 @@ from jaxface.precision import jit
 from jaxface.synthesis.config import SynthesisConfig
 from jaxface.types import Correlations
 
-_STEPS = 50  # of conjugate gradients: more are exact for flatter losses, and slower
-_DAMPING = 1e-3  # of the mean curvature: directions that hardly change the loss hardly move
+_CG_STEPS = 50  # at most: more solve worse-conditioned Hessians, and take longer
+_DAMPING = 1e-3  # lambda over |mean diagonal of H|: bounds the answer along flat directions
 
 
 @struct.dataclass
 class Level:
-    """What stays the same at one level of the pyramid.
+    """The constants of the loss at one level of the pyramid, S texels a side.
 
     Attributes:
-        start_srgb: the texture that is changed, 0..1.
-        free: how much each texel may change, 0..1.
-        content: features that it should keep.
-        target: correlations that it should have.
+        start_srgb: the texture to which the change is added, 0..1.
+        free: factor on the change of each texel, 0..1.
+        content: F_0, features of the content layer.
+        target: C_target, correlations.
         tone_sigma: texels of the level; what is coarser than this Gaussian may not change.
     """
 
@@ -68,10 +68,10 @@ def precondition(
 def texture_change(
     variable: Float[Array, "S S 3"], level: Level, config: SynthesisConfig
 ) -> Float[Array, "S S 3"]:
-    """Returns the change of the texture (sRGB) that the optimised variable stands for.
+    """Returns the change of the texture (sRGB), c - free G c with c = free P x.
 
-    c - free G c with c = free P x: the variable x, preconditioned by P, on the free texels, without
-    its tone (Gaussian G of `tone_sigma`); the paper's form lets tone change.
+    x is the optimised variable, P the preconditioner, G the Gaussian of `tone_sigma`, so that tone
+    does not change; the paper's method is c alone, and tone changes.
     """
     if config.smooth is not None:
         variable = precondition(variable, config.smooth)
@@ -90,60 +90,68 @@ def loss(
 ) -> Float[Array, ""]:
     """Returns |F - F_0|^2 / |F_0|^2 + alpha d(C, C_target) (Saito et al. 2017, equation 5).
 
-    F are the features of the content layer and F_0 the content's, C the correlations of the
-    texture, d is `correlation_distance`.
+    F are the texture's features in the content layer, C its correlations, d is
+    `correlation_distance`; F_0 and C_target are the level's.
     """
     texture_srgb = level.start_srgb + texture_change(variable, level, config)
     features = correlation.features(vgg, texture_srgb, config.content_layer)
     dtype = texture_srgb.dtype
-    wanted, found = level.content.astype(dtype), features[config.content_layer].astype(dtype)
-    content = jnp.mean((found - wanted) ** 2) / (jnp.mean(wanted**2) + 1e-12)
+    goal, found = level.content.astype(dtype), features[config.content_layer].astype(dtype)
+    content = jnp.mean((found - goal) ** 2) / (jnp.mean(goal**2) + 1e-12)
     correlations = correlate_features(features, None, correlation)
     return content + config.alpha * correlation_distance(correlations, level.target)
 
 
 @jit
-def differentiable(
+def attach_implicit_derivative(
     variable: Float[Array, "S S 3"],
     level: Level,
     vgg: Mapping[str, Any],
     correlation: CorrelationConfig,
     config: SynthesisConfig,
 ) -> Float[Array, "S S 3"]:
-    """Returns the optimum as it is, with its derivative by the level, the network and the settings.
+    """Returns x unchanged, with the derivative that gradient(x) = 0 gives it.
 
-    That of the point where the loss is least, as if the steps had reached it: H dx = -dg, with the
-    Hessian H and the change dg of the gradient, by conjugate gradients on H + damping. Neither
-    memory nor time depends on the number of steps. `free` counts as a constant.
+    x is the optimised variable of `texture_change`, not a texture. Implicit differentiation of the
+    loss's gradient g with respect to the level, VGG-16's weights and the settings: (H + lambda I)
+    dx = -dg, with the Hessian H = dg/dx and lambda = `_DAMPING` |z.Hz| / n for a Rademacher probe z
+    (Hutchinson's estimate of trace(H) / n), by at most `_CG_STEPS` of conjugate gradients. H may be
+    indefinite (rectifiers, max pooling, a point that is no minimum); conjugate gradients then have
+    no guarantee. Time and memory do not depend on the number of L-BFGS steps. `free` is held
+    constant.
     """
 
-    def slope(x: Array, parameters: tuple[Level, Any, SynthesisConfig]) -> Array:
+    def gradient(x: Array, parameters: tuple[Level, Any, SynthesisConfig]) -> Array:
         level, vgg, config = parameters
         return jax.grad(loss)(x, level, vgg, correlation, config)
 
-    def solve(right: Array, x: Array, parameters: tuple[Level, Any, SynthesisConfig]) -> Array:
+    def solve(rhs: Array, x: Array, parameters: tuple[Level, Any, SynthesisConfig]) -> Array:
         @jax.checkpoint
-        def curvature(y: Array) -> Array:
-            return jax.jvp(lambda x: slope(x, parameters), (x,), (y,))[1]
+        def hessian_vector_product(y: Array) -> Array:
+            return jax.jvp(lambda x: gradient(x, parameters), (x,), (y,))[1]
 
-        probe = _signs(x.shape).astype(x.dtype)
-        mean = jnp.vdot(probe, curvature(probe)) / x.size
-        damping = _DAMPING * jnp.abs(mean) + 1e-20
+        probe = _rademacher_probe(x.shape).astype(x.dtype)
+        mean_diagonal = jnp.vdot(probe, hessian_vector_product(probe)) / x.size
+        damping = _DAMPING * jnp.abs(mean_diagonal) + 1e-20
 
-        # `cg` alone cannot be transposed: it hands its start on beside the right-hand side.
-        def descend(matrix: Callable[[Array], Array], right: Array) -> Array:
-            return jax.scipy.sparse.linalg.cg(matrix, right, tol=1e-6, maxiter=_STEPS)[0]
+        # `cg` traces x0 together with b, so JAX cannot transpose it in b alone;
+        # `custom_linear_solve` supplies the transpose rule.
+        def conjugate_gradient(matvec: Callable[[Array], Array], b: Array) -> Array:
+            return jax.scipy.sparse.linalg.cg(matvec, b, tol=1e-6, maxiter=_CG_STEPS)[0]
 
         return jax.lax.custom_linear_solve(
-            lambda y: curvature(y) + damping * y, right, descend, symmetric=True
+            lambda y: hessian_vector_product(y) + damping * y,
+            rhs,
+            conjugate_gradient,
+            symmetric=True,
         )
 
     level = level.replace(free=jax.lax.stop_gradient(level.free))
-    return implicit(slope, solve, jax.lax.stop_gradient(variable), (level, vgg, config))
+    return implicit(gradient, solve, jax.lax.stop_gradient(variable), (level, vgg, config))
 
 
-def _signs(shape: tuple[int, ...]) -> Int[Array, "..."]:
-    """Returns fixed signs z, each that of a hashed index: z.Hz estimates H's trace (Hutchinson)."""
+def _rademacher_probe(shape: tuple[int, ...]) -> Int[Array, "..."]:
+    """Returns fixed random signs, each a bit of its hashed index."""
     index = jnp.arange(np.prod(shape), dtype=jnp.uint32)
     for multiplier in (0x45D9F3B, 0x119DE1F3):
         index = (index ^ (index >> 16)) * jnp.uint32(multiplier)

@@ -1,4 +1,4 @@
-"""Stage 6, second part: the texture optimised towards the blended correlations.
+"""Optimisation: the texture optimised towards the blended correlations.
 
 Saito et al. 2017, section 5: the texture whose features stay near a content image's and whose
 correlations equal the blended ones. `method="paper"` is that, from the low-frequency albedo.
@@ -19,21 +19,20 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float, Key
 
-from jaxface.blending import mix
+from jaxface.blending import weighted_sum
 from jaxface.features.correlations import CorrelationConfig, correlate_features, resize
 from jaxface.precision import jit
 from jaxface.rendering.color import linear_to_srgb, srgb_to_linear
 from jaxface.synthesis.compose import compose
 from jaxface.synthesis.config import CompositionConfig, SynthesisConfig
-from jaxface.synthesis.objective import Level, differentiable, loss, texture_change
+from jaxface.synthesis.objective import Level, attach_implicit_derivative, loss, texture_change
 from jaxface.types import Correlations, SynthesisResult, Textures
 
 Callback = Callable[[Array, float], None]
 Target = Callable[[int], Correlations]
 
-_ALL_FACES_SIDE = (
-    256  # texels: on larger levels half the faces are blended, to save memory and time
-)
+# Texels: on larger levels half the faces are blended, to save memory and time.
+_ALL_FACES_SIDE = 256
 
 
 def synthesize(
@@ -58,15 +57,15 @@ def synthesize(
     """Returns the texture of least content + alpha * correlation distance, and the losses.
 
     L-BFGS (Liu and Nocedal 1989) on a pyramid, each level from where the coarser one ended, over
-    the texels that the photo does not show. Saito et al. 2017, equation 5. Pure: for one face,
+    the texels that the photo does not show. Saito et al. 2017, equation 5. Pure, unbatched: works
     under `jit`, `vmap`, `grad` and `shard_map`. Differentiable as `config.derivative` says: through
-    the steps, of which the reverse pass stores the states and evaluates each again
-    (`jax.checkpoint`), or at the optimum, which needs no step.
+    the L-BFGS steps, each rematerialised in the reverse pass (`jax.checkpoint`), or by the implicit
+    function theorem at the optimum.
 
     Args:
         key: any random key, of the composition; see `compose`.
         low_frequency: complete albedo without detail, linear RGB.
-        partial_linear: what the photo shows, unlit, linear RGB; anything where `mask` is 0.
+        partial_linear: diffuse albedo that the photo shows, linear RGB; any where `mask` is 0.
         mask: visible skin, 0..1.
         textures: the database, sRGB 0..255 (floating point where it is to be differentiated).
         weights: on the simplex, from `blend`.
@@ -78,11 +77,11 @@ def synthesize(
         correlation: as used by `correlate`.
         composition: settings of the start.
         config: settings.
-        target: the correlations wanted at a side, in place of the blended ones.
-        stepwise: a loop on the host over the same jitted step, for the CPU, where a loop of XLA's
-            makes a convolution step more than twice as slow.
-        callback: of a stepwise loop: called after each step with the least loss so far, which may
-            still be being computed, and the fraction of all steps' work that is done.
+        target: function from a level's side in texels to C_target, in place of the blended ones.
+        stepwise: loop over the same jitted step in Python: on a CPU, convolutions inside XLA's
+            loops are more than twice as slow.
+        callback: with `stepwise`: called after each step with the least loss so far, an array that
+            may not be computed yet, and the fraction of all steps' work that is done.
 
     Example:
         >>> synthesize(
@@ -122,11 +121,11 @@ def synthesize(
 
 @struct.dataclass
 class _Problem:
-    """What is optimised: the start, where it may change, and what its correlations should be.
+    """The optimisation problem at full size, of which each `Level` is a resized copy.
 
     Attributes:
-        start_srgb: the texture that is changed, 0..1.
-        free: how much each texel may change, 0..1.
+        start_srgb: the texture to which the change is added, 0..1.
+        free: factor on the change of each texel, 0..1.
         faces: textures (sRGB, 0..255) whose correlations are blended.
         face_weights: of these, in descending order; any positive scale.
         tone_sigma: texels of a texture of 512 x 512; what is coarser may not change.
@@ -154,6 +153,7 @@ def _prepare(
     composition: CompositionConfig,
     config: SynthesisConfig,
 ) -> _Problem:
+    """Returns the problem of `synthesize`'s arguments."""
     count = min(config.blended_faces, len(weights))
     if config.method == "paper":
         start, photo_weight = low_frequency, jnp.zeros_like(mask)
@@ -186,20 +186,20 @@ def _optimise(
     target: Target | None,
     run: Callable[[Level, _State, int, float], tuple[_State, Array]],
 ) -> SynthesisResult:
-    """Returns the optimised texture; `run` takes all steps of a level and returns the losses."""
+    """Returns the optimised texture; `run` takes all steps of a level: `(state, losses)`."""
     size = problem.start_srgb.shape[0]
     variable, losses, level = jnp.zeros((8, 8, 3), problem.start_srgb.dtype), [], None
     for fraction, steps in config.levels:
         side = int(size * fraction)
         if target is not None:
-            wanted = target(side)
+            goal = target(side)
         else:
             count = config.blended_faces // (1 if side <= _ALL_FACES_SIDE else 2)
-            wanted = blended_correlations(
+            goal = blended_correlations(
                 problem.faces, problem.face_weights, vgg, correlation, side=side, faces=count
             )
         level, state = _begin(
-            *(problem.start_srgb, problem.free, variable, wanted, vgg, problem.tone_sigma),
+            *(problem.start_srgb, problem.free, variable, goal, vgg, problem.tone_sigma),
             *(correlation, config),
             side=side,
         )
@@ -209,7 +209,7 @@ def _optimise(
     if level is None:
         return SynthesisResult(texture=srgb_to_linear(problem.start_srgb), losses=jnp.zeros(0))
     if config.derivative == "implicit":  # of the finest level: the coarser ones gave its start
-        variable = differentiable(variable, level, vgg, correlation, config)
+        variable = attach_implicit_derivative(variable, level, vgg, correlation, config)
     return _finish(problem.start_srgb, variable, level, config, jnp.concatenate(losses))
 
 
@@ -217,6 +217,7 @@ def _optimise(
 def _finish(
     start_srgb: Array, variable: Array, level: Level, config: SynthesisConfig, losses: Array
 ) -> SynthesisResult:
+    """Returns the texture of the start plus the last level's change at full size."""
     change = resize(texture_change(variable, level, config), len(start_srgb))
     texture = srgb_to_linear(jnp.clip(start_srgb + change, 0.0, 1.0))
     return SynthesisResult(texture=texture, losses=losses)
@@ -234,7 +235,7 @@ def blended_correlations(
 ) -> Correlations:
     """Returns the weighted mean of the complete correlations of the textures of greatest weight.
 
-    Correlations depend on how many texels a millimetre has, so each level has its own.
+    Correlations depend on the resolution in texels per millimetre, so each level has its own.
     Differentiable in textures and weights.
 
     Args:
@@ -243,7 +244,7 @@ def blended_correlations(
         vgg: weights of VGG-16.
         correlation: as used by `correlate`.
         side: at which correlations are taken, texels.
-        faces: number of textures.
+        faces: number of textures of greatest weight that are blended.
     """
     largest, indices = jax.lax.top_k(weights, min(faces, len(weights)))
 
@@ -253,7 +254,7 @@ def blended_correlations(
         return correlate_features(correlation.features(vgg, image), None, correlation)
 
     complete = jax.lax.map(correlate_face, textures[indices])
-    return mix(largest / jnp.maximum(largest.sum(), 1e-6), complete)
+    return weighted_sum(largest / jnp.maximum(largest.sum(), 1e-6), complete)
 
 
 @struct.dataclass
@@ -290,7 +291,7 @@ def _begin(
     *,
     side: int,
 ) -> tuple[Level, _State]:
-    """Returns a level of `side` texels and the state at the variable that a coarser one found."""
+    """Returns a level of `side` texels and its first state, at the coarser level's optimum."""
     start, free = resize(start_srgb, side), resize(free, side)
     variable = jax.image.resize(variable, (side, side, 3), "linear")
     layer = config.content_layer
@@ -312,7 +313,7 @@ def _begin(
 
 
 def _differentiated_steps(steps: int, config: SynthesisConfig) -> int:
-    """Returns the number of last steps that are differentiated; see `SynthesisConfig`."""
+    """Returns how many of a level's last steps are differentiated; see `SynthesisConfig`."""
     if config.derivative == "implicit":
         return 0
     return steps if config.unroll is None else min(config.unroll, steps)
@@ -356,8 +357,8 @@ def _step(
 ) -> _State:
     """Returns the state after one evaluation of the loss and its gradient.
 
-    A line search would evaluate every point twice. Instead every L-BFGS step is taken whole; one
-    that raises the loss is taken back and tried again at a quarter of its length.
+    Without a line search, which would evaluate every point twice: the step from the best point is
+    taken whole; if it raises the loss, a quarter of it is tried next from the same point.
     """
     return jax.checkpoint(_evaluate_and_step)(level, state, vgg, correlation, config)
 
@@ -369,6 +370,7 @@ def _evaluate_and_step(
     correlation: CorrelationConfig,
     config: SynthesisConfig,
 ) -> _State:
+    """See `_step`."""
     lbfgs = optax.scale_by_lbfgs(config.memory)
     value, gradient = jax.value_and_grad(loss)(state.x, level, vgg, correlation, config)
     is_better = value < state.best_loss

@@ -1,7 +1,7 @@
-"""Fine detail where nothing is seen, from patches of where the same skin is seen.
+"""Fine detail of unseen skin, from patches of the same person's seen skin.
 
-Image quilting (Efros and Freeman, SIGGRAPH 2001) with overlapping windows in place of seams, whose
-blend is given back the contrast that it loses.
+Image quilting (Efros and Freeman, SIGGRAPH 2001), with a weighted mean of overlapping patches in
+place of minimum-error seams, normalised so that averaging does not lower the contrast.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ def choose_patches(
     wanted: Float[Array, "T T"],
     config: QuiltConfig = QuiltConfig(),
 ) -> tuple[Int[Array, "N N 2"], Float[Array, ""]]:
-    """Returns the offset (row, column; texels) from each patch to its source, and whether there is
-    a source (1 or 0).
+    """Returns the offset (row, column; texels) from each patch to its source, and whether any
+    source is admissible (1 or 0).
 
-    Patches overlap by half, N = 2 `patches` - 1 of them in a row. There are as many sources, near
-    the patches' corners; one is admissible if its texels are known, and of those the cheapest is
-    taken, in random order of the patches (costs: `QuiltConfig`). The distance is that to the place
-    or to its mirror image. Not differentiable.
+    Patches overlap by half, N = 2 `patches` - 1 of them in a row. There are N^2 candidate sources,
+    one near each patch's corner; admissible are those whose texels are known. Greedily, in random
+    order of the patches, each takes the source of least cost (`QuiltConfig`), whose distance is
+    that of the source or of its mirror image, whichever is nearer. Not differentiable.
 
     Args:
-        key: decides between sources of equal cost. Where sources begin, and the order of patches,
-            are static: NumPy's generator with the seed 0.
+        key: seeds the uniform(0, 1) term of the cost. The corners of sources and the order of
+            patches are static: NumPy's generator with the seed 0.
         detail: of mean zero.
         known: 1 where the detail is known, 0 elsewhere; T is a multiple of 2 `patches`.
-        wanted: 1 where the result will be looked at, 0 elsewhere.
+        wanted: 1 where the result is used, 0 elsewhere.
         config: costs.
     """
     size = detail.shape[0]
@@ -46,27 +46,28 @@ def choose_patches(
     sources = np.minimum(corners + rng.integers(0, side, corners.shape), size - side)
     order = rng.permutation(len(corners))
 
-    # Folded at compile time, the distances would take half a minute.
+    # Keeps XLA from folding the constant distances, half a minute of compilation.
     corners_traced = jax.lax.optimization_barrier(jnp.asarray(corners))
     costs = _source_costs(detail, known, sources, side, config)
     mirrored = np.stack([sources[:, 0], size - side - sources[:, 1]], -1)
     distance = jnp.minimum(
-        *(_distances(corners_traced, places) / side for places in (sources, mirrored))
+        *(_distances(corners_traced, positions) / side for positions in (sources, mirrored))
     )
     random = jax.random.uniform(key, distance.shape)
-    # Infinite costs, of what is not known, stay infinite.
+    # Sources that are not admissible keep their infinite cost.
     costs = distance / config.distance_scale + costs + random
     is_wanted = _patch_means(wanted, corners, side) > config.min_wanted
-    source_places = jnp.asarray(sources)
+    source_corners = jnp.asarray(sources)
 
     def choose(uses: Array, patch: Array) -> tuple[Array, Array]:
         best = jnp.argmin(costs[patch] + config.reuse_penalty * uses)
-        apart = jnp.abs(source_places - source_places[best]) / side
-        return uses + is_wanted[patch] * jnp.maximum(1 - apart, 0.0).prod(-1), best
+        shift = jnp.abs(source_corners - source_corners[best]) / side
+        overlap = jnp.maximum(1 - shift, 0.0).prod(-1)  # fraction of a source's area
+        return uses + is_wanted[patch] * overlap, best
 
     _, best = jax.lax.scan(choose, jnp.zeros(len(sources)), jnp.asarray(order))
     chosen = jnp.zeros(len(corners), jnp.int32).at[order].set(best.astype(jnp.int32))
-    offsets = (source_places[chosen] - corners_traced).reshape(len(starts), len(starts), 2)
+    offsets = (source_corners[chosen] - corners_traced).reshape(len(starts), len(starts), 2)
     return offsets, jnp.any(jnp.isfinite(costs)).astype(jnp.float32)
 
 
@@ -77,31 +78,31 @@ def _source_costs(
     side: int,
     config: QuiltConfig,
 ) -> Float[Array, " S"]:
-    """Returns what each source costs by itself: unusual power and anisotropy; infinity if unknown.
+    """Returns each source's unary cost, of deviating power and of anisotropy; infinite if unknown.
 
-    Anisotropy is |(<y^2 - x^2>, <2 x y>)| / <x^2 + y^2> of the gradients (x, y): folds have a
-    direction, skin has none.
+    Anisotropy is |(<y^2 - x^2>, <2 x y>)| / <x^2 + y^2> of the gradients (x, y), the coherence of
+    the structure tensor: folds have a direction, skin has none.
     """
     detail, known = jax.lax.stop_gradient((detail, known))
     is_known = _patch_means(known, sources, side) >= config.min_coverage
     power = _patch_means(known * jnp.mean(detail**2, -1), sources, side)
     log_power = jnp.log(jnp.maximum(power, 1e-12))
     median = jnp.nanmedian(jnp.where(is_known, log_power, jnp.nan))
-    unusual = jnp.nan_to_num(jnp.abs(log_power - median) / config.power_scale)
+    power_cost = jnp.nan_to_num(jnp.abs(log_power - median) / config.power_scale)
 
-    grey = known[..., None] * jnp.mean(detail, -1, keepdims=True)
-    y, x = jnp.gradient(blur(grey, config.anisotropy_sigma * side)[..., 0])
+    channel_mean = known[..., None] * jnp.mean(detail, -1, keepdims=True)
+    y, x = jnp.gradient(blur(channel_mean, config.anisotropy_sigma * side)[..., 0])
     difference, product, energy = (
         _patch_means(values, sources, side) for values in (y**2 - x**2, 2 * y * x, y**2 + x**2)
     )
     anisotropy = jnp.hypot(difference, product) / jnp.maximum(energy, 1e-12)
-    return jnp.where(is_known, unusual + anisotropy / config.anisotropy_scale, jnp.inf)
+    return jnp.where(is_known, power_cost + anisotropy / config.anisotropy_scale, jnp.inf)
 
 
-def _distances(corners: Int[Array, "P 2"], places: np.ndarray) -> Float[Array, "P S"]:
+def _distances(corners: Int[Array, "P 2"], positions: np.ndarray) -> Float[Array, "P S"]:
     """Returns Euclidean distances in texels."""
-    square = jnp.sum((corners[:, None] - places) ** 2, -1)
-    return jnp.sqrt(square.astype(jnp.float32))
+    squared = jnp.sum((corners[:, None] - positions) ** 2, -1)
+    return jnp.sqrt(squared.astype(jnp.float32))
 
 
 def _patch_means(image: Float[Array, "T T"], corners: np.ndarray, side: int) -> Float[Array, " P"]:
@@ -116,9 +117,10 @@ def _patch_means(image: Float[Array, "T T"], corners: np.ndarray, side: int) -> 
 def quilt(detail: Float[Array, "T T C"], offsets: Int[Array, "N N 2"]) -> Float[Array, "T T C"]:
     """Returns a texture of the chosen patches of some detail, of the same local variance.
 
-    sum_i w_i d_i / sqrt(sum_ij w_i w_j [i = j]) over the four windows w (sin^2) of a texel, where
-    i = j are windows with the same offset: independent patches would lose contrast in the mean.
-    Differentiable in the detail.
+    sum_i w_i d_i / sqrt(sum_ij w_i w_j [o_i = o_j]) over the four patches i that cover a texel,
+    with sin^2 windows w, shifted detail d and offsets o: the standard deviation of the mean of
+    independent patches, of which those with the same offset count as one. Differentiable in the
+    detail.
 
     Args:
         detail: of mean zero.
@@ -152,7 +154,7 @@ def _window(size: int, patches: int, odd: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _shifted(detail: Float[Array, "T T C"], shift: Int[Array, "T T 2"]) -> Float[Array, "T T C"]:
-    """Returns the detail at each texel plus its shift, held at the border."""
+    """Returns the detail at each texel plus its shift, clamped at the border."""
     position = jnp.arange(len(detail))
     row = jnp.clip(position[:, None] + shift[..., 0], 0, len(detail) - 1)
     return detail[row, jnp.clip(position + shift[..., 1], 0, len(detail) - 1)]

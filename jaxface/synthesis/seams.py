@@ -1,4 +1,4 @@
-"""Seams of the UV: the charts on both sides brought to one tone."""
+"""Seams of the UV: removes the step in tone between the two sides of each seam."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from jaxface.types import FaceModel, TexelMap
 from jaxface.unwrapping.membrane import gather_texels, membrane, scatter_vertices
 
 _SKIN = ("skin", "ears", "scalp", "neck")  # lips and lids end at their seams on purpose
-_SEAM_WEIGHT = 10.0  # of the wanted change at a seam: higher closes the step more exactly
-_PULL = 0.1  # towards no change: higher confines it to fewer edges beside the seam
+_SEAM_WEIGHT = 10.0  # data weight of half the step: higher closes it more exactly
+_ZERO_WEIGHT = 0.1  # Tikhonov: higher confines the change to fewer edges beside the seam
 
 
 def seam_pairs(model: FaceModel) -> Int[np.ndarray, "N 2"]:
@@ -36,10 +36,10 @@ def level_seams(
 ) -> Float[Array, "T T 3"]:
     """Returns the texture with the tones on both sides of each seam brought to their mean.
 
-    Log albedo plus a field u that minimises the sum over edges of (u_i - u_j)^2, over seam vertices
-    of `_SEAM_WEIGHT` (u - half the step)^2, and over all of `_PULL` u^2: smooth on the charts, so
-    that detail stays, and gone a few edges from the seam. Differentiable in the texture. After
-    Lempitsky and Ivanov, *Seamless Mosaicing of Image-Based Texture Maps* (2007).
+    Adds to log albedo the field u on UV vertices that minimises sum_edges (u_i - u_j)^2 +
+    `_SEAM_WEIGHT` sum_seam (u_i - h_i)^2 + `_ZERO_WEIGHT` sum_i u_i^2, with h half the step in tone
+    across the seam: smooth on the charts, and zero a few edges from the seam. Differentiable in the
+    texture. After Lempitsky and Ivanov, *Seamless Mosaicing of Image-Based Texture Maps* (2007).
 
     Args:
         texture_linear: linear RGB, 0..1.
@@ -63,6 +63,6 @@ def level_seams(
     half_step = 0.5 * (tone[pairs[:, 1]] - tone[pairs[:, 0]])
     values = jnp.zeros((count, 3)).at[pairs[:, 0]].set(half_step).at[pairs[:, 1]].set(-half_step)
     weights = jnp.zeros(count).at[pairs.reshape(-1)].set(_SEAM_WEIGHT)
-    field = membrane(values, weights, model.uv_triangles, reach=1.0, pull=_PULL)
+    field = membrane(values, weights, model.uv_triangles, reach=1.0, tikhonov=_ZERO_WEIGHT)
     change = jnp.where(on_chart[..., None], scatter_vertices(field, *corners), 0.0)
     return log_decode(log_albedo + change)

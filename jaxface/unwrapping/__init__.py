@@ -1,4 +1,4 @@
-"""Stage 4: the photo in the face's texture."""
+"""Unwrapping: the photo in the face's texture."""
 
 from jaxface.unwrapping.config import (
     ExposureConfig,
@@ -8,7 +8,7 @@ from jaxface.unwrapping.config import (
     SkinMaskConfig,
     UnwrapConfig,
 )
-from jaxface.unwrapping.exposure import balance_light, explain_albedo
+from jaxface.unwrapping.exposure import balance_light, estimate_albedo_coefficients
 from jaxface.unwrapping.merge import merge_unwrapped
 from jaxface.unwrapping.unwrap import unwrap
 
@@ -20,7 +20,7 @@ __all__ = [
     "SkinMaskConfig",
     "UnwrapConfig",
     "balance_light",
-    "explain_albedo",
+    "estimate_albedo_coefficients",
     "merge_unwrapped",
     "unwrap",
 ]

@@ -1,7 +1,7 @@
-"""Settings of the unwrapping: the numbers that steer its result.
+"""Settings of the unwrapping.
 
-All are leaves of a pytree but `window` and `rounds`, which shape the program. Widths of filters are
-no settings: they are constants of the modules that use them, as fractions of the texture's side.
+All are floating-point leaves of a pytree but `window` and `rounds`, which are static. Widths of
+filters are constants of the modules that use them, as fractions of the texture's side.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ class NoiseConfig:
     """Settings of `denoise`. Standard deviations are of sRGB, 0..1.
 
     Attributes:
-        floor: noise that is not removed: the last bit's, and the skin's own variation of colour.
+        floor: noise that is not removed: quantisation, and the skin's variation of colour.
         oversubtraction: multiple of the noise's power that is subtracted from a band's power. More
             leaves less noise and less fine detail.
-        masking: noise that hides one octave of the skin's detail.
+        masking: noise n that hides one octave of the skin's detail; `pixels_per_texel` is divided
+            by 1 + n / masking.
     """
 
     floor: float = 0.004
@@ -29,20 +30,20 @@ class NoiseConfig:
 
 @pytree
 class ExposureConfig:
-    """Priors of `balance_light` and `explain_albedo`, on natural logarithms of linear RGB.
+    """Priors of `balance_light` and `estimate_albedo_coefficients`, on logs of linear RGB.
 
     A camera exposes a face so that white in its place would be nearly white, and balances the
     light to neutral; skin differs far more between people.
 
     Attributes:
-        light_level: mean of the light's level.
-        light_level_sigma: its standard deviation; larger lets a dark photo be dark light.
+        light_level: prior mean of the log light, averaged over RGB.
+        light_level_sigma: its standard deviation; larger explains a dark photo by dim light.
         light_colour_sigma: standard deviation of the light's colour around neutral.
         skin_level_sigma: standard deviation of skin's level around `SKIN`.
         skin_colour_sigma: standard deviation of skin's colour around that of `SKIN`.
         albedo_sigma: standard deviation of a texel around the albedo model.
-        texels_per_observation: texels of the albedo model that count as one independent
-            observation; more draws the coefficients to their prior.
+        texels_per_observation: texels of the albedo model per effective independent observation,
+            as neighbours correlate; more draws the coefficients to their prior.
     """
 
     light_level: float = -0.1
@@ -65,9 +66,9 @@ class SkinMaskConfig:
         luminance_floor: least standard deviation of the log ratio's mean over the channels.
         chroma_floor: least standard deviation of its deviation from that mean.
         structure_floor: least typical size of fine detail, as a log ratio.
-        person: probabilities of a person between which a texel starts to count.
-        dark: luminance below which a texel says little about albedo.
-        burnt: luminances between which a texel is burnt out.
+        person: probabilities of a person between which a texel's weight rises from 0 to 1.
+        dark: linear luminance up to which a texel's weight rises from 0 to 1.
+        burnt: linear luminances between which a texel saturates: its weight falls from 1 to 0.
         strand_depth: log ratio by which a strand is darker than the skin on both its sides.
         strand_neutrality: least ratio of red's to green's depth in a strand: 0.6 to 0.75 in folds
             of skin, since light that bounces there is red, and 1 before hair.
@@ -87,15 +88,17 @@ class SkinMaskConfig:
 
 @pytree
 class ShadowConfig:
-    """Settings of the shadows that a head casts on itself.
+    """Settings of `cast_shadows`, for the shadows that a head casts on itself.
 
     Attributes:
-        lamp_spread: tangent of the angle off the harmonics' direction where the lamp may stand.
-        directed: a lamp's irradiance over all irradiance on the face, between which light starts to
-            cast shadows.
-        darker: log ratios below the skin around and below the mirror image, between which a
-            shadow becomes certain.
-        depth_tolerance: metres by which a texel may lie behind the lamp's depth buffer.
+        lamp_spread: tangent of the angle between the dominant light's direction, from the
+            harmonics, and the four others that are tested.
+        directed: irradiance of the dominant light over all irradiance on the face, between which
+            the shadows' confidence rises from 0 to 1.
+        darker: log ratios below the skin around and below the mirror image, between which it rises
+            from 0 to 1.
+        depth_tolerance: metres by which a texel may lie behind the depth buffer seen from the
+            light.
     """
 
     lamp_spread: float = 0.3
@@ -109,13 +112,15 @@ class HighlightConfig:
     """Settings of `remove_highlights`.
 
     Attributes:
-        pigment: white light, as a fraction of the albedo's level, that is left to pigment.
-        strength: fraction of the rest that is taken off.
-        brighter: log ratios to the albedo around, between which white light becomes gloss.
-        hiding: gloss, as a fraction of the albedo, between which it hides the skin under it.
-        burnt: white light left, as a fraction of the albedo, between which a highlight counts as
-            burnt out, and its hue is replaced by the albedo's.
-        ridge: of the least squares; skin whose colour is itself near white tells little of gloss.
+        pigment: white component, as a fraction of the albedo's mean over RGB, that is left in the
+            diffuse albedo.
+        strength: fraction of the rest that is removed.
+        brighter: log ratios of the texel to the albedo between which the white component starts to
+            count as specular.
+        hiding: specular over albedo between which a texel's mask falls from 1 to 0.
+        burnt: white component left over albedo, between which a highlight counts as saturated, and
+            its hue is replaced by the albedo's.
+        ridge: of the least squares, which is ill-conditioned for near-white skin.
     """
 
     pigment: float = 0.1
@@ -132,19 +137,19 @@ class UnwrapConfig:
 
     Attributes:
         window: side of the depth buffer around the face, pixels; static.
-        rounds: times that the light, the skin mask and the albedo are estimated; static. The first
-            knows the skin by the fit's albedo, the second by what skin shows.
+        rounds: iterations of the block coordinate descent in light, skin mask, shading and albedo;
+            static. The first starts from the fit's albedo, the others from that of visible skin.
         depth_tolerance: metres by which a texel may lie behind the depth buffer.
         facing: cosines of the viewing angle between which visibility rises from 0 to 1.
         tone_reach: mesh edges over which the low-frequency albedo follows the photo.
-        mirror_weight: of what only the mirrored side shows, against 1 for what is seen itself.
+        mirror_weight: weight of the mirrored side's observations, against 1 for a texel's own.
         albedo_tolerance: log ratio by which skin may be brighter than the albedo model makes it.
-        excess_to_light: fraction of what is brighter still that is put down to light.
+        excess_to_light: fraction of the excess above that which is put down to light.
         noise: settings of the denoising.
         exposure: priors on light and skin.
         mask: settings of the skin mask.
         shadows: settings of cast shadows.
-        highlights: settings of the gloss.
+        highlights: settings of specular highlights.
     """
 
     window: int = static(default=768)

@@ -1,4 +1,4 @@
-"""Light that the spherical harmonics lack: what of a smooth log ratio is shading, not albedo."""
+"""The part of a smooth log ratio that is shading: light that the spherical harmonics lack."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jaxface.unwrapping.config import UnwrapConfig
 from jaxface.unwrapping.membrane import membrane
 
 ODD_REACH = 3.0  # mesh edges over which asymmetric light is smooth; less takes pigment for light
-ODD_PULL = 3e-3  # to zero where the mirror image is not seen
+ODD_TIKHONOV = 3e-3  # weight of zero: the odd part decays where the mirror image is not seen
 MAX_ODD = 0.8  # log ratio; more is the fit's error
 
 
@@ -20,14 +20,14 @@ def shading_correction(
     model: FaceModel,
     config: UnwrapConfig,
 ) -> Float[Array, "V 3"]:
-    """Returns the log ratio's part that is shading: its odd part under mirroring, since skin is
-    symmetric at low frequency, plus what makes skin brighter than is probable.
+    """Returns shading correction = `odd_part` + `excess_light` of the log ratio less `odd_part`.
 
-    Differentiable in log ratio and weights.
+    Skin is symmetric at low frequency, so what is odd under mirroring is shading; so is part of
+    what makes skin brighter than is probable. Differentiable in log ratio and weights.
 
     Args:
         log_ratio: photo over fitted albedo times shading, natural logarithm, at vertices.
-        weights: of the skin that is seen.
+        weights: of visible skin, at vertices.
         model: mesh and mirror.
         config: `tone_reach`, `albedo_tolerance` and `excess_to_light` are used.
     """
@@ -41,23 +41,23 @@ def odd_part(
 ) -> Float[Array, "V 3"]:
     """Returns the smooth odd part of the log ratio r under mirroring M, (r - M r) / 2.
 
-    It is known where both halves are seen and fades to zero elsewhere.
+    Its data are the vertices that are visible on both sides; elsewhere it decays to zero.
     """
-    both = jnp.minimum(weights, weights[model.mirror])
+    both_visible = jnp.minimum(weights, weights[model.mirror])
     odd = 0.5 * (log_ratio - log_ratio[model.mirror])
-    field = membrane(odd, both, model.triangles, reach=ODD_REACH, pull=ODD_PULL)
+    field = membrane(odd, both_visible, model.triangles, reach=ODD_REACH, tikhonov=ODD_TIKHONOV)
     return jnp.clip(0.5 * (field - field[model.mirror]), -MAX_ODD, MAX_ODD)
 
 
 def excess_light(
     trend: Float[Array, "V 3"], weights: Float[Array, " V"], config: UnwrapConfig
 ) -> Float[Array, "V 1"]:
-    """Returns excess_to_light max(0, level - mean level - albedo_tolerance), with the level the
-    trend's mean over the channels, and its mean that over the seen skin.
+    """Returns excess_to_light max(0, level - mean level - albedo_tolerance), with level the trend's
+    mean over the channels and mean level its mean over the visible skin.
 
-    Skin that is brighter than the most probable albedo, and than the face's skin is on the whole,
-    is lit by what the harmonics lack: a second bounce in the sockets of the eyes, a lamp behind the
-    head, gloss. A face that is brighter everywhere is pale.
+    Skin that is brighter than the most probable albedo, and than the face's skin on average, is lit
+    by what the harmonics lack: interreflection in the eye sockets, a light behind the head,
+    specular reflection. A face that is brighter everywhere is pale.
     """
     level = jnp.mean(trend, -1, keepdims=True)
     mean = jnp.sum(level[:, 0] * weights) / jnp.maximum(jnp.sum(weights), 1e-6)

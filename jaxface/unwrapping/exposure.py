@@ -1,4 +1,4 @@
-"""The light's level and the albedo coefficients: which of a photo's colours are the skin's own."""
+"""The light's level and the albedo coefficients: a photo's colours split into light and skin."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def balance_light(
 ) -> FitResult:
     """Returns the fit with its lighting scaled per channel to the most probable level.
 
-    The mean log radiance of the skin, r = light + skin, stays fixed. Split into level and colour,
-    with normal priors on both, the posterior mean of the log light is
+    The mean log radiance of the skin, r = light + skin, stays fixed. With Gaussian priors on both,
+    apart for level (mean over RGB) and colour (the rest), the posterior mean of the log light is
 
         (light_0 / sigma_light^2 + (r - skin_0) / sigma_skin^2) / (sigma_light^-2 + sigma_skin^-2).
 
-    Shape, camera, the light's directions and the albedo coefficients stay as they are; `unwrap`
-    puts the difference into the low-frequency albedo. Differentiable.
+    Shape, camera, the light's direction and the albedo coefficients are unchanged; `unwrap` puts
+    the difference into the low-frequency albedo. Differentiable.
 
     Args:
         fit: a fitted face.
@@ -53,12 +53,12 @@ def balance_light(
         return jnp.sum(weight * logarithm, 0) / jnp.maximum(jnp.sum(weight), 1e-6)
 
     light, radiance = mean(jnp.log(shading)), mean(jnp.log(shading * albedo))
-    rest = radiance - jnp.asarray(SKIN)
+    residual = radiance - jnp.asarray(SKIN)
     level = _posterior(
-        config.light_level, config.light_level_sigma, rest.mean(), config.skin_level_sigma
+        config.light_level, config.light_level_sigma, residual.mean(), config.skin_level_sigma
     )
     colour = _posterior(
-        0.0, config.light_colour_sigma, rest - rest.mean(), config.skin_colour_sigma
+        0.0, config.light_colour_sigma, residual - residual.mean(), config.skin_colour_sigma
     )
     gain = jnp.exp(level + colour - light)
     lighting = Lighting(coefficients=parameters.lighting.coefficients * gain)
@@ -66,21 +66,21 @@ def balance_light(
 
 
 @jit
-def explain_albedo(
+def estimate_albedo_coefficients(
     fit: FitResult,
     seen: UnwrapResult,
     model: FaceModel,
     *,
     config: ExposureConfig = ExposureConfig(),
 ) -> FitResult:
-    """Returns the fit with the most probable albedo coefficients given the seen skin alone.
+    """Returns the fit with the most probable albedo coefficients given the visible skin alone.
 
-    The fit itself sees all pixels of the face: a fringe or glasses bend its albedo, and that
-    would show where the skin mask leaves a gap. See `albedo_coefficients`. Differentiable.
+    `fit` uses all pixels of the face: hair or glasses bias its estimate, which would show where the
+    skin mask leaves a gap. See `albedo_coefficients`. Differentiable.
 
     Args:
         fit: a fitted face.
-        seen: its unwrapped photo.
+        seen: its unwrapped photo, `[T, T]` maps.
         model: its face model.
         config: `albedo_sigma` and `texels_per_observation` are used.
     """
@@ -96,25 +96,28 @@ def albedo_coefficients(
 ) -> Float[Array, " M"]:
     """Returns the coefficients c that minimise
 
-        |c|^2 + sum_texels w |log partial - mean - basis c|^2 / (sigma^2 n),
+        |c|^2 + sum_texels w |log max(partial, LOG_OFFSET) - mean - basis c|^2 / (sigma^2 n),
 
-    with w the skin mask without its soft border, sigma the deviation of a texel around the model
-    and n the number of texels that make one observation. Differentiable.
+    the posterior mean under c ~ N(0, 1), with w the skin mask less its soft border, sigma the
+    standard deviation of a texel around the model and n the texels per effective independent
+    observation (spatial correlation). `LOG_OFFSET` is a floor here, where `log_encode` adds it: the
+    model's mean and basis are plain logarithms. Differentiable.
 
     Args:
-        partial: albedo of the seen, linear RGB.
+        partial: albedo of the visible texels, linear RGB.
         skin_mask: 0..1.
         model: of the albedo.
         config: sigma and n.
     """
     size = model.albedo_mean.shape[0]
-    inner = jnp.clip(2 * jax.image.resize(skin_mask, (size, size), "linear") - 1, 0.0, 1.0)
+    eroded_mask = jnp.clip(2 * jax.image.resize(skin_mask, (size, size), "linear") - 1, 0.0, 1.0)
     partial = jax.image.resize(partial, (size, size, 3), "linear")
-    rest = jnp.log(jnp.maximum(partial, LOG_OFFSET)) - model.albedo_mean
-    weight = inner[..., None] / (config.albedo_sigma**2 * config.texels_per_observation)
-    normal = jnp.einsum("mxyc,nxyc->mn", model.albedo_basis * weight, model.albedo_basis)
-    right = jnp.einsum("mxyc,xyc->m", model.albedo_basis, weight * rest)
-    return jnp.linalg.solve(normal + jnp.eye(len(right)), right)
+    residual = jnp.log(jnp.maximum(partial, LOG_OFFSET)) - model.albedo_mean
+    weight = eroded_mask[..., None] / (config.albedo_sigma**2 * config.texels_per_observation)
+    # m, n: modes; t, u: rows and columns of texels; c: channels.
+    normal_matrix = jnp.einsum("mtuc,ntuc->mn", model.albedo_basis * weight, model.albedo_basis)
+    rhs = jnp.einsum("mtuc,tuc->m", model.albedo_basis, weight * residual)
+    return jnp.linalg.solve(normal_matrix + jnp.eye(len(rhs)), rhs)
 
 
 def _posterior(first, first_sigma, second, second_sigma):

@@ -1,4 +1,4 @@
-"""The eyes' texture: the model's own white, and an iris of the most probable colour."""
+"""The eyes' texture: the model's sclera, and irises of the most probable colour."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jaxface.rendering.color import luminance
 from jaxface.rendering.normals import length
 from jaxface.types import FaceModel, TexelMap
 from jaxface.unwrapping.membrane import vertices_to_texels
-from jaxface.unwrapping.statistics import bluest_quarter, median_colour, part_median
+from jaxface.unwrapping.statistics import median_colour, part_median, top_quartile_blue_weights
 
 PUPIL, IRIS, WHITE = 7.0, 20.5, 28.0  # degrees around the eyeball's axis
 PUPIL_ALBEDO = 0.002
@@ -27,17 +27,17 @@ IRIS_COLOURS = (
 """Albedo of irises, linear RGB, chosen by eye: dark brown, brown, hazel, green, grey, blue. Eyes
 lie on this line: the less melanin, the lighter and the bluer."""
 IRIS_PRIOR = (0.35, 0.30, 0.12, 0.06, 0.08, 0.09)
-"""About what fraction of people has each."""
+"""Prior probability of each: roughly its fraction of people."""
 SCLERA = (0.55, 0.48, 0.44)
 """Albedo of the white of the eye, linear RGB."""
 HUE_SIGMA, LEVEL_SIGMA = 0.25, 0.6  # standard deviations of the log colour that a photo shows
-SHADE_BOUNDS = (-1.5, 0.5)  # natural logarithms: of the shade of the lids over the eye
-MAX_LEVEL = 1.5  # natural logarithm: of an iris off the nearest of the colours
-SCLERA_HUE = 0.5  # fraction of the white's hue that is light: lids hide in what counts as white
-IRIS_SHARE = 0.5  # fraction of a difference in level that is the iris; the rest is shade
-SEEN_PIXELS = 6.0  # width in the photo from which an iris' colour is believed
-MAX_PATTERN = 0.4  # natural logarithm: of light and dark in the iris
-LIMBAL_DARKENING = 0.6
+SHADE_BOUNDS = (-1.5, 0.5)  # natural logarithms: shade of the lids over the eye
+MAX_LEVEL = 1.5  # natural logarithm: brightness of an iris relative to one of the colours
+SCLERA_HUE = 0.5  # fraction of the sclera's hue that is put down to light; lids are mixed into it
+IRIS_FRACTION = 0.5  # fraction of a brightness difference that is the iris; the rest is shade
+SEEN_PIXELS = 6.0  # width of the visible irises in the photo from which confidence is 1
+MAX_PATTERN = 0.4  # natural logarithm: the model's pattern of light and dark in the iris
+LIMBAL_DARKENING = 0.6  # fraction of light lost at the iris' rim
 
 
 def axis_angle_of_eyes(
@@ -80,11 +80,12 @@ def paint_iris(
 ) -> Float[Array, "T T 3"]:
     """Returns the albedo with irises of the most probable colour.
 
-    The gaze is known to a few degrees only, lashes darken an iris and windows shine in it, so that
-    the colour is one for both eyes, with the model's pattern of light and dark. Differentiable.
+    The gaze is known to a few degrees only, lashes darken an iris and reflections brighten it: so
+    both eyes get one colour (`iris_log_colour`) under the model's pattern of light and dark, with a
+    dark rim and pupil. Differentiable.
 
     Args:
-        albedo: the model's own, linear RGB.
+        albedo: the model's, linear RGB.
         seen_albedo: radiance over shading, linear RGB.
         visibility: 0..1.
         pixels_per_texel: mean width of a seen texel, pixels of the photo.
@@ -98,9 +99,9 @@ def paint_iris(
     painted = colour * (limb * jnp.exp(pattern))[..., None]
     white = median_colour(albedo, _between(angle, WHITE, WHITE + 8))
     pupil = jnp.full(3, PUPIL_ALBEDO)
-    painted = _mix(pupil, painted, smoothstep(angle, PUPIL - 1, PUPIL + 1.5))
-    painted = _mix(painted, white, smoothstep(angle, IRIS - 2.5, IRIS + 4.5))
-    return _mix(painted, albedo, smoothstep(angle, WHITE, WHITE + 6))
+    painted = _lerp(pupil, painted, smoothstep(angle, PUPIL - 1, PUPIL + 1.5))
+    painted = _lerp(painted, white, smoothstep(angle, IRIS - 2.5, IRIS + 4.5))
+    return _lerp(painted, albedo, smoothstep(angle, WHITE, WHITE + 6))
 
 
 def iris_log_colour(
@@ -111,10 +112,12 @@ def iris_log_colour(
 ) -> Float[Array, "3"]:
     """Returns the posterior mean of the irises' log albedo, over `IRIS_COLOURS` with `IRIS_PRIOR`.
 
-    With d the seen colour less a known one, split into level and hue, the log likelihood is
-    -trust (|hue|^2 / sigma_hue^2 + level^2 / (2 sigma_level^2)) / 2. Reflections are bright, so
-    that the darker half of the ring counts. The white of the eye lies in the same shade and the
-    same light: what it lacks of `SCLERA` is added, of its hue `SCLERA_HUE`.
+    The observation is the log of the median colour of the ring's darker half (reflections are
+    bright), less the log ratio of the seen sclera to `SCLERA`, which lies in the same light: all of
+    its mean, and `SCLERA_HUE` of the rest. With the observation less a known colour split into
+    level (mean over RGB) and hue (the rest), the log likelihood is
+    -confidence (|hue|^2 / sigma_hue^2 + level^2 / (2 sigma_level^2)) / 2, with
+    confidence = clip(width of the visible irises in pixels / 6, 0, 1).
 
     Args:
         seen_albedo: radiance over shading, linear RGB.
@@ -125,22 +128,23 @@ def iris_log_colour(
     ring = _between(angle, PUPIL + 3, IRIS - 2) * visibility
     level = luminance(seen_albedo)
     dark = ring * (level <= part_median(level, ring))
-    ball = bluest_quarter(seen_albedo, _between(angle, IRIS + 4, 2 * IRIS) * visibility)
-    white = jnp.maximum(median_colour(seen_albedo, ball), 5e-3)
+    around = _between(angle, IRIS + 4, 2 * IRIS) * visibility
+    sclera = top_quartile_blue_weights(seen_albedo, around)
+    white = jnp.maximum(median_colour(seen_albedo, sclera), 5e-3)
     gain = jnp.log(white) - jnp.log(jnp.asarray(SCLERA))
     shade = jnp.clip(jnp.mean(gain), *SHADE_BOUNDS)
     seen = jnp.log(jnp.maximum(median_colour(seen_albedo, dark), 1e-3))
     seen = seen - shade - SCLERA_HUE * (gain - jnp.mean(gain))
 
     width = jnp.sqrt(jnp.sum(ring) + 1e-9) * pixels_per_texel
-    trust = jnp.clip(width / SEEN_PIXELS, 0.0, 1.0) * (jnp.sum(ring) > 0)
+    confidence = jnp.clip(width / SEEN_PIXELS, 0.0, 1.0) * (jnp.sum(ring) > 0)
     known = jnp.log(jnp.asarray(IRIS_COLOURS))
-    off = seen - known
-    lighter = jnp.mean(off, -1)
-    hue = jnp.sum((off - lighter[:, None]) ** 2, -1)
-    cost = 0.5 * (hue / HUE_SIGMA**2 + lighter**2 / (2 * LEVEL_SIGMA**2))
-    posterior = jax.nn.softmax(jnp.log(jnp.asarray(IRIS_PRIOR)) - trust * cost)
-    level_change = IRIS_SHARE * trust * jnp.clip(lighter, -MAX_LEVEL, MAX_LEVEL)
+    difference = seen - known
+    level_difference = jnp.mean(difference, -1)
+    hue = jnp.sum((difference - level_difference[:, None]) ** 2, -1)
+    cost = 0.5 * (hue / HUE_SIGMA**2 + level_difference**2 / (2 * LEVEL_SIGMA**2))
+    posterior = jax.nn.softmax(jnp.log(jnp.asarray(IRIS_PRIOR)) - confidence * cost)
+    level_change = IRIS_FRACTION * confidence * jnp.clip(level_difference, -MAX_LEVEL, MAX_LEVEL)
     return posterior @ (known + level_change[:, None])
 
 
@@ -149,7 +153,8 @@ def _between(angle: Float[Array, "T T"], low: float, high: float) -> Float[Array
     return ((angle > low) & (angle < high)).astype(jnp.float32)
 
 
-def _mix(
+def _lerp(
     inner: Float[Array, "*M 3"], outer: Float[Array, "*N 3"], weight: Float[Array, "T T"]
 ) -> Float[Array, "T T 3"]:
+    """Returns the linear interpolation: inner at weight 0, outer at 1."""
     return inner + weight[..., None] * (outer - inner)

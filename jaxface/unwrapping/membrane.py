@@ -1,12 +1,12 @@
-"""Smooth fields on the face's mesh: data where there is some, a membrane elsewhere.
+"""Smooth fields on the face's mesh: screened-Laplacian interpolation ("membrane").
 
 The field m minimises, with W the data weight of each vertex, L the mesh's graph Laplacian,
 
-    sum_v W_v (m_v - value_v)^2 + reach^2 m' L m + pull sum_v m_v^2.
+    sum_v W_v (m_v - value_v)^2 + reach^2 m' L m + tikhonov sum_v m_v^2.
 
 `reach` is the distance in mesh edges over which data of weight 1 is smoothed; where W = 0 the
-field is harmonic; `pull` draws it slowly to zero far away. The mesh knows no UV seams, so neither
-does the field.
+field is harmonic, but for the Tikhonov term, by which it decays slowly to zero away from data. L
+is that of the vertices, so the field is continuous across UV seams.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def texels_to_vertices(
     model: FaceModel,
     texels: TexelMap,
 ) -> tuple[Float[Array, "V C"], Float[Array, " V"]]:
-    """Returns `gather_texels` with weights of about 1 where all texels around a vertex weigh 1."""
+    """Returns `gather_texels`, its weights divided by the mean number of texels per vertex."""
     count, size = model.mean.shape[0], weights.shape[0]
     corners = texels.vertex_ids, texels.barycentrics
     values, weights = gather_texels(values, weights, *corners, count)
@@ -82,7 +82,7 @@ def with_mirror(
         values: per vertex.
         weights: not negative.
         mirror: the vertex on the other side.
-        mirror_weight: of what the mirrored vertex shows, against 1 for what is seen itself.
+        mirror_weight: weight of the mirror vertex's value, against 1 for the vertex's.
     """
     both = weights + mirror_weight * weights[mirror]
     total = weights[:, None] * values
@@ -95,45 +95,46 @@ def membrane(
     triangles: Int[Array, "F 3"],
     *,
     reach: float | Float[Array, ""],
-    pull: float | Float[Array, ""] = 1e-4,
+    tikhonov: float | Float[Array, ""] = 1e-4,
     steps: int = 80,
 ) -> Float[Array, "V C"]:
-    """Returns the smooth field through weighted values at vertices (conjugate gradients).
+    """Returns the field m that solves (W + reach^2 L + tikhonov I) m = W values.
 
-    Differentiable in values and weights (the derivative is another such solution).
+    Conjugate gradients with Jacobi preconditioner; see the module's docstring. Differentiable in
+    values and weights, by another such solve.
 
     Args:
         values: data per vertex; ignored where the weight is zero.
         weights: confidence per vertex; about 1 where well seen.
         triangles: of the mesh.
         reach: smoothing distance, mesh edges.
-        pull: strength towards zero; data of weight 1 has strength 1.
+        tikhonov: weight of m = 0; that of data is about 1.
         steps: of conjugate gradients.
     """
-    tension = reach**2
+    smoothness = reach**2
     # Every inner edge lies in two triangles: half of it in each.
     degree = jnp.zeros_like(weights).at[triangles].add(1.0)
-    diagonal = weights + tension * degree + pull
+    diagonal = weights + smoothness * degree + tikhonov
 
-    def apply(field):
+    def operator(field):
         corner = field[triangles]
-        pulls = corner - 0.5 * (jnp.roll(corner, 1, axis=1) + jnp.roll(corner, 2, axis=1))
-        laplacian = jnp.zeros_like(field).at[triangles].add(pulls)
-        return (weights + pull)[:, None] * field + tension * laplacian
+        differences = corner - 0.5 * (jnp.roll(corner, 1, axis=1) + jnp.roll(corner, 2, axis=1))
+        laplacian = jnp.zeros_like(field).at[triangles].add(differences)
+        return (weights + tikhonov)[:, None] * field + smoothness * laplacian
 
-    def solve(apply, right):
+    def solve(operator, rhs):
         def step(_, state):
-            field, residual, direction, energy = state
-            image = apply(direction)
-            length = energy / jnp.maximum(jnp.sum(direction * image, axis=0), 1e-20)
-            field, residual = field + length * direction, residual - length * image
-            smooth = residual / diagonal[:, None]
-            renewed = jnp.sum(residual * smooth, axis=0)
-            direction = smooth + renewed / jnp.maximum(energy, 1e-20) * direction
-            return field, residual, direction, renewed
+            field, residual, direction, r_z = state
+            matrix_direction = operator(direction)
+            alpha = r_z / jnp.maximum(jnp.sum(direction * matrix_direction, axis=0), 1e-20)
+            field, residual = field + alpha * direction, residual - alpha * matrix_direction
+            z = residual / diagonal[:, None]
+            r_z_next = jnp.sum(residual * z, axis=0)
+            direction = z + r_z_next / jnp.maximum(r_z, 1e-20) * direction
+            return field, residual, direction, r_z_next
 
-        start = right / diagonal[:, None]
-        state = (jnp.zeros_like(right), right, start, jnp.sum(right * start, axis=0))
+        start = rhs / diagonal[:, None]
+        state = (jnp.zeros_like(rhs), rhs, start, jnp.sum(rhs * start, axis=0))
         return jax.lax.fori_loop(0, steps, step, state)[0]
 
-    return jax.lax.custom_linear_solve(apply, weights[:, None] * values, solve, symmetric=True)
+    return jax.lax.custom_linear_solve(operator, weights[:, None] * values, solve, symmetric=True)

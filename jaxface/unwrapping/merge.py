@@ -1,4 +1,4 @@
-"""What several photos of one person show, in one texture."""
+"""Several photos of one person merged into one texture."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from jaxface.filters import blur, log_decode, log_encode, masked_blur
 from jaxface.precision import jit
 from jaxface.types import UnwrapResult
 
-TONE_SIGMA = 1 / 40  # of the texture's side: what is coarser is tone, and is averaged
-LOW_SIGMA = 1 / 20  # of the texture's side: over which low-frequency albedos fade into each other
-SHARPEST = 6.0  # power of the trust: more takes detail from one photo, less averages and blurs it
-MIN_PIXELS = 0.05  # per texel: photos that are coarser than this are trusted alike
-SMALL_OVERLAP = 1e-3  # fraction of all texels up to which an overlap says little of two gains
-UNSEEN_TRUST = 1e-6, 1e-4, 1e-12  # of tone, low-frequency albedo, detail: against division by zero
+TONE_SIGMA = 1 / 40  # of the texture's side: coarser than this is tone, and is averaged
+LOW_SIGMA = 1 / 20  # of the texture's side: blending width of the low-frequency albedos
+SHARPEST = 6.0  # power of the confidence: more takes detail from one photo, less averages it
+MIN_PIXELS = 0.05  # per texel: coarser photos are equally confident
+SMALL_OVERLAP = 1e-3  # fraction of all texels: ridge of the gains, whose overlaps outweigh it
+CONFIDENCE_FLOORS = 1e-6, 1e-4, 1e-12  # tone, low-frequency albedo, detail: no division by zero
 
 
 @jit
 def merge_unwrapped(seen: UnwrapResult) -> tuple[UnwrapResult, Float[Array, "N 3"]]:
-    """Returns what several photos of one person show together, and a gain of each photo's light.
+    """Returns one texture of several photos of a person, and e^g, the gain of each photo's light.
 
-    A photo's trust at a texel is its skin mask times the square of the pixels that it has for it.
-    The photos' log albedos are brought to one level: the gains g minimise
-    sum_ij sum_texels w_i w_j (a_i - g_i - a_j + g_j)^2. Tone, coarser than `TONE_SIGMA`, is the
-    trusted mean; detail is the most trusted photo's. Differentiable.
+    A photo's confidence at a texel is its skin mask times `pixels_per_texel` squared. The log
+    albedos a_i are brought to one level: the log gains g minimise
+    sum_ij sum_texels w_i w_j (a_i - g_i - a_j + g_j)^2, with w the skin masks. Tone, coarser than
+    `TONE_SIGMA`, is the confidence-weighted mean of a - g; detail is weighted by confidence^6, so
+    nearly one photo's. Differentiable.
 
     Args:
         seen: of each photo, stacked along a leading axis.
@@ -38,8 +39,8 @@ def merge_unwrapped(seen: UnwrapResult) -> tuple[UnwrapResult, Float[Array, "N 3
     """
     size = seen.skin_mask.shape[-1]
     mask = seen.skin_mask
-    trust = mask * jnp.clip(seen.pixels_per_texel, MIN_PIXELS, 1.0) ** 2
-    tone_trust, low_trust, detail_trust = UNSEEN_TRUST
+    confidence = mask * jnp.clip(seen.pixels_per_texel, MIN_PIXELS, 1.0) ** 2
+    tone_floor, low_floor, detail_floor = CONFIDENCE_FLOORS
     log_albedo = log_encode(jnp.maximum(seen.partial, 0.0))
     gains = _log_gains(log_albedo, mask)
     log_albedo = log_albedo - gains[:, None, None]
@@ -47,23 +48,25 @@ def merge_unwrapped(seen: UnwrapResult) -> tuple[UnwrapResult, Float[Array, "N 3
     tone = jax.vmap(lambda x, w: masked_blur(x, w, TONE_SIGMA * size, floor=1e-12))(
         log_albedo, mask
     )
-    near = jax.vmap(lambda w: blur(w[..., None], TONE_SIGMA * size))(trust) + tone_trust
-    fine = trust[..., None] ** SHARPEST + detail_trust * (mask > 0)[..., None]
-    merged = _mean(tone, near * (mask > 0)[..., None]) + _mean(log_albedo - tone, fine)
-    wide = jax.vmap(lambda w: blur(w[..., None], LOW_SIGMA * size))(trust) + low_trust
-    low = _mean(log_encode(seen.low_frequency) - gains[:, None, None], wide)
+    tone_weights = jax.vmap(lambda w: blur(w[..., None], TONE_SIGMA * size))(confidence)
+    tone_weights = (tone_weights + tone_floor) * (mask > 0)[..., None]
+    detail_weights = confidence[..., None] ** SHARPEST + detail_floor * (mask > 0)[..., None]
+    merged = _mean(tone, tone_weights) + _mean(log_albedo - tone, detail_weights)
+    low_weights = jax.vmap(lambda w: blur(w[..., None], LOW_SIGMA * size))(confidence) + low_floor
+    low_frequency = _mean(log_encode(seen.low_frequency) - gains[:, None, None], low_weights)
 
     observed = jnp.max(mask, 0)[..., None] > 0
     partial = jnp.where(observed, log_decode(merged), 0.0)
-    shading = _mean(seen.shading, fine + detail_trust)
+    detail_weights = detail_weights + detail_floor
+    shading = _mean(seen.shading, detail_weights)
     result = UnwrapResult(
         radiance=partial * shading,
         shading=shading,
         partial=partial,
         visibility=jnp.max(seen.visibility, 0),
         skin_mask=jnp.max(mask, 0),
-        pixels_per_texel=_mean(seen.pixels_per_texel[..., None], fine + detail_trust)[..., 0],
-        low_frequency=log_decode(low),
+        pixels_per_texel=_mean(seen.pixels_per_texel[..., None], detail_weights)[..., 0],
+        low_frequency=log_decode(low_frequency),
     )
     return result, jnp.exp(gains)
 
@@ -71,7 +74,7 @@ def merge_unwrapped(seen: UnwrapResult) -> tuple[UnwrapResult, Float[Array, "N 3
 def _log_gains(
     log_albedo: Float[Array, "N T T 3"], mask: Float[Array, "N T T"]
 ) -> Float[Array, "N 3"]:
-    """Returns by how much each photo's log albedo lies above the person's, mean zero."""
+    """Returns the log gain of each photo's albedo over the merged one, mean zero."""
     count = len(log_albedo)
     overlap = jnp.einsum("ixy,jxy->ij", mask, mask) / mask[0].size
     sums = jnp.einsum("ixy,jxy,ixyc->ijc", mask, mask, log_albedo) / mask[0].size

@@ -1,4 +1,4 @@
-"""The noise of a photo: how strong it is, and the photo without it."""
+"""The noise of a photo: its standard deviation, and Wiener shrinkage."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from jaxtyping import Array, Float
 
 from jaxface.unwrapping.config import NoiseConfig
 
-OCTAVES = 4  # that are cleaned; in coarser ones noise has averaged out
-POWER_RADIUS = 2  # samples over which a band's power is measured; more blurs the decision
-UNCLIPPED = (0.06, 0.94)  # sRGB; beyond, noise is clipped, and its deviation too small
-SAMPLING = 3  # rows and columns from one that is measured to the next: a median needs no more
+OCTAVES = 4  # wavelet bands that are denoised; in coarser ones noise has averaged out
+POWER_RADIUS = 2  # samples, half the window of a band's mean power; more blurs the shrinkage
+UNCLIPPED = (0.06, 0.94)  # sRGB; beyond, noise is clipped and its deviation is underestimated
+SAMPLING = 3  # stride in rows and columns of the median
 MAD_TO_SIGMA = 1 / 0.6745  # of a normal distribution
 _SPLINE = np.array([1.0, 4.0, 6.0, 4.0, 1.0]) / 16.0
 _FINEST = np.array([1.0, -2.0, 1.0]) / np.sqrt(6.0)  # of unit norm: white noise keeps its strength
@@ -25,11 +25,11 @@ def noise_level(
 ) -> Float[Array, ""]:
     """Returns the standard deviation of the noise in each channel, 0..1 sRGB; 0 for a clean photo.
 
-    The median absolute deviation of two opponent colours under the filter of Immerkaer (*Fast noise
-    variance estimation*, 1996): at the finest octave skin and most things show hardly any colour,
-    but a sensor's three channels differ. A photo whose colours were smoothed, as by JPEG's
-    subsampling, counts as clean, whatever its grain: no detail is lost by mistake. No gradient
-    passes.
+    sqrt(max(0, MAD^2 - floor^2)), with MAD the median absolute value, scaled to a standard
+    deviation, of two opponent colours under Immerkaer's filter (*Fast noise variance estimation*,
+    1996): at the finest octave a scene has hardly any colour, while noise is independent between a
+    sensor's channels. A photo with smoothed colours, as by JPEG's subsampling, counts as clean even
+    if its luminance has grain, so that no detail is lost by mistake. No gradient passes.
 
     Args:
         srgb: 0..1.
@@ -81,14 +81,14 @@ def _wiener(
         for axis in (0, 1):
             window = np.ones(2 * POWER_RADIUS + 1) / (2 * POWER_RADIUS + 1)
             power = _filtered(power, window, axis, 2**octave)
-        noise = (_strength(octave) * level) ** 2
+        noise = (_band_sigma(octave) * level) ** 2
         factor = jnp.clip(1.0 - oversubtraction * noise / jnp.maximum(power, 1e-12), 0.0, 1.0)
         clean, coarse = clean + factor * detail, smooth
     return (clean + coarse) @ to_opponent
 
 
-def _strength(octave: int) -> float:
-    """Returns the standard deviation of white noise of deviation 1 in a band."""
+def _band_sigma(octave: int) -> float:
+    """Returns the standard deviation in a wavelet band of white noise of standard deviation 1."""
 
     def kernel(count: int) -> np.ndarray:
         total = np.ones(1)
@@ -106,12 +106,12 @@ def _strength(octave: int) -> float:
 def _filtered(
     image: Float[Array, "H W C"], kernel: np.ndarray, axis: int, step: int = 1
 ) -> Float[Array, "H W C"]:
-    """Returns an image under a symmetric kernel with holes along an axis, the border replicated."""
+    """Returns the convolution with a symmetric dilated kernel along an axis, edges replicated."""
     reach = len(kernel) // 2 * step
     pad = [(reach, reach) if a == axis else (0, 0) for a in range(3)]
     padded, length = jnp.pad(image, pad, mode="edge"), image.shape[axis]
-    moved = (
+    shifted = (
         float(weight) * jax.lax.slice_in_dim(padded, k * step, k * step + length, axis=axis)
         for k, weight in enumerate(kernel)
     )
-    return sum(moved, jnp.zeros_like(image))
+    return sum(shifted, jnp.zeros_like(image))

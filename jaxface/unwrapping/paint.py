@@ -1,4 +1,4 @@
-"""What is painted because the skin mask never holds it: scalp, eyes and teeth."""
+"""Scalp, eyes and teeth, which are never in the skin mask, painted into the texture."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jaxface.unwrapping.scalp import colour_scalp
 from jaxface.unwrapping.teeth import whiten_teeth
 from jaxface.unwrapping.visible import Projection, VisibleTexels
 
-HAIR_LUMINANCE = (0.002, 0.995)  # below is noise, above is burnt out; black hair is 0.01
+HAIR_LUMINANCE = (0.002, 0.995)  # below is noise, above is saturated; black hair is 0.01
 EYE_FACING, TEETH_FACING = 0.5, 0.2  # least cosines of the viewing angle
 
 
@@ -30,9 +30,9 @@ def paint_parts(
 
     Args:
         low_frequency: complete albedo, linear RGB.
-        albedo: the model's own, linear RGB.
-        shading: what a white surface would reflect, linear RGB.
-        seen: what the photo shows.
+        albedo: the model's, linear RGB.
+        shading: radiance of a white surface, linear RGB.
+        seen: the photo at each texel.
         model: the face model.
         texels: of the model.
     """
@@ -55,6 +55,6 @@ def paint_parts(
 def _weight(
     view: Projection, part: Bool[Array, "T T"], facing: float
 ) -> tuple[Float[Array, "T T"], Float[Array, ""]]:
-    """Returns 1 where a part is seen, and the mean width of its texels there, pixels."""
+    """Returns 1 where a part is visible, and the mean width of its texels there, pixels."""
     seen = (view.unoccluded & (view.facing > facing) & part).astype(jnp.float32)
     return seen, jnp.sum(view.pixels_per_texel * seen) / jnp.maximum(jnp.sum(seen), 1.0)

@@ -1,4 +1,4 @@
-"""Named regions of the face: their texels, and where they lie on the mean face."""
+"""Named regions of the face: masks in the texture, bounding boxes on the mean face."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def chart_mask(texels: TexelMap) -> Float[Array, "T T"]:
 
 
 def region_mask(model: FaceModel, texels: TexelMap, *names: str) -> Float[Array, "T T"]:
-    """Returns 1 on the texels of some regions; names that the model lacks are passed over."""
+    """Returns 1 on the texels of some regions; names that the model lacks are ignored."""
     return (_isin(texels.region_ids, model, names) & texels.mask).astype(jnp.float32)
 
 
 def region_bounds(model: FaceModel, *names: str) -> tuple[Float[Array, "3"], Float[Array, "3"]]:
-    """Returns the least and greatest coordinates of some regions of the mean face, metres; of the
-    whole head if it has none of them."""
+    """Returns the bounding box of some regions of the mean face, metres (the whole head's if it has
+    none of them): least and greatest coordinates."""
     inside = _isin(model.vertex_region, model, names)
     inside = (inside | ~jnp.any(inside))[:, None]
     return (
@@ -30,4 +30,5 @@ def region_bounds(model: FaceModel, *names: str) -> tuple[Float[Array, "3"], Flo
 
 
 def _isin(ids: Array, model: FaceModel, names: tuple[str, ...]) -> Bool[Array, "*N"]:
+    """Returns whether each region id is that of one of the names."""
     return jnp.asarray([name in names for name in model.region_names])[ids]

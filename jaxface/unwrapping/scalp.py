@@ -1,4 +1,4 @@
-"""The scalp's colour: a head has no hair here, and its scalp wears the colour of the photo's."""
+"""The scalp's colour: the mesh has no hair, so its scalp is painted in the photo's hair colour."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from jaxface.unwrapping.membrane import (
 )
 from jaxface.unwrapping.regions import chart_mask, region_mask
 
-MIN_SEEN = 0.004  # fraction of the texture that must show what covers the scalp
-MIRROR_WEIGHT = 0.05  # of the other side's colour, against 1 for what is seen itself
+MIN_SEEN = 0.004  # mean of `shown` from which the scalp is painted in full
+MIRROR_WEIGHT = 0.05  # weight of the other side's colour, against 1 for a texel's own
 LUMINANCE = (0.008, 0.6)  # least and greatest: black and white hair
-HAIRLINE_POWER = 2.0  # of the distance to the hairline, which is another's: far texels count more
+HAIRLINE_POWER = 2.0  # of `coverage`: the model's hairline is not the person's, so far texels count
 HAIRLINE_SIGMA = 1 / 40  # of the texture's side: width of the hairline
-REACH, PULL, STEPS = 1.5, 1e-6, 160  # of the membrane: colour goes on over the back of the head
-GAP_SIGMA = 1 / 100  # of the texture's side: over which the scalp's colour goes on beside its chart
+REACH, TIKHONOV, STEPS = 1.5, 1e-6, 160  # of the membrane, which must reach the back of the head
+GAP_SIGMA = 1 / 100  # of the texture's side: extrapolation of the colour into the gap beside
 
 
 def colour_scalp(
@@ -34,8 +34,9 @@ def colour_scalp(
 ) -> Float[Array, "T T 3"]:
     """Returns a smooth albedo with the scalp in the colours that the photo shows there.
 
-    Hair, or the skin of a bald head: a membrane carries its log colour over what is not seen. No
-    hair and no skin is green or blue, so that a hat leaves grey. Differentiable in what is seen.
+    Hair, or the skin of a bald head: a membrane (`membrane`) extrapolates its log colour over
+    unobserved texels. Neither hair nor skin is green or blue: colours are clipped to red >= green
+    >= blue, so that a hat leaves grey. Differentiable in `seen_albedo`.
 
     Args:
         albedo: smooth and complete, linear RGB.
@@ -48,16 +49,18 @@ def colour_scalp(
         return albedo
     scalp, charts = region_mask(model, texels, "scalp"), chart_mask(texels)
     size = len(scalp)
-    # Nothing at the hairline and outside it: the face keeps its own.
+    # 0 at the hairline and outside, where the face's albedo stays.
     coverage = masked_blur(scalp[..., None], charts, HAIRLINE_SIGMA * size)
     coverage = smoothstep(coverage, 0.5, 1.0)
     shown = shown * scalp * charts * coverage[..., 0] ** HAIRLINE_POWER
     log_seen = jnp.log(jnp.maximum(seen_albedo, 1e-3))
     values, weights = texels_to_vertices(log_seen, shown, model, texels)
-    values, both = with_mirror(values, weights, model.mirror, MIRROR_WEIGHT)
-    # The membrane of 1 says how far `pull` has drawn the colour to zero.
+    values, total_weights = with_mirror(values, weights, model.mirror, MIRROR_WEIGHT)
+    # The Tikhonov term shrinks the log colour to zero: dividing by the membrane of 1 undoes it.
     homogeneous = jnp.concatenate([values, jnp.ones_like(values[:, :1])], axis=1)
-    field = membrane(homogeneous, both, model.triangles, reach=REACH, pull=PULL, steps=STEPS)
+    field = membrane(
+        homogeneous, total_weights, model.triangles, reach=REACH, tikhonov=TIKHONOV, steps=STEPS
+    )
     colour = jnp.exp(field[:, :3] / jnp.maximum(field[:, 3:], 1e-3))
     red, green, blue = colour[:, 0], colour[:, 1], colour[:, 2]
     green = jnp.minimum(green, red)
@@ -71,7 +74,7 @@ def colour_scalp(
     mixed = jnp.exp(log_albedo + coverage * (log_colour - log_albedo))
     mixed = jnp.where((charts[..., None] > 0) & (coverage > 0), mixed, albedo)
     # Bilinear lookups at the chart's border reach into the gap beside it.
-    beside = masked_blur(mixed, scalp, GAP_SIGMA * size)
+    extrapolated = masked_blur(mixed, scalp, GAP_SIGMA * size)
     near, any_near = jnp.split(blur(jnp.stack([scalp, charts], -1), GAP_SIGMA * size), 2, axis=-1)
     gap = (charts[..., None] == 0) & (near > 1e-3) & (near > 0.5 * any_near)
-    return jnp.where(gap, beside, mixed)
+    return jnp.where(gap, extrapolated, mixed)

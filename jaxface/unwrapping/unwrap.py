@@ -1,8 +1,8 @@
-"""The photo on the face's texture: what is seen, without its light, and a complete smooth albedo.
+"""The photo on the face's texture: diffuse albedo of visible texels, a complete smooth albedo.
 
-see              where each texel lies in the photo, and what the photo shows there
-mask_evidence    regions, visibility and depth tests from the lamp
-rounds of        the light's level, the skin mask, the shading, the albedo
+see              projection of each texel into the photo, radiance and visibility there
+mask_evidence    regions, exposure and depth tests from the dominant light
+rounds of        the light's level and colour, the skin mask, the shading, the albedo
 paint_parts      scalp, eyes and teeth
 """
 
@@ -29,7 +29,7 @@ from jaxface.unwrapping.reject import mask_evidence, skin_mask
 from jaxface.unwrapping.tone import low_frequency_albedo
 from jaxface.unwrapping.visible import see
 
-MAX_LOG_RATIO = 4.0  # of photo over rendered fit: more is no skin, and would bend the trend
+MAX_LOG_RATIO = 4.0  # of photo over rendered fit: beyond is no skin, and would bias the trend
 
 
 @partial(jit, static_argnames="known_light")
@@ -43,26 +43,30 @@ def unwrap(
     known_light: bool = False,
     config: UnwrapConfig = UnwrapConfig(),
 ) -> tuple[UnwrapResult, FitResult]:
-    """Returns what the photo shows of the face, and the fit that explains it.
+    """Returns the face's texture from the photo, and `fit` with lighting and albedo re-estimated.
 
-    That fit has the light level and the albedo coefficients of what is seen.
+    In the returned fit the lighting is rescaled per channel (`balance_light`) and the albedo
+    coefficients are those of visible skin; shape and camera are unchanged.
 
-    Seen are texels inside the photo that no triangle hides and that face the camera. With albedo a,
-    shading s by spherical harmonics and radiance p, `skin_mask` keeps what the log ratio
-    r = log p - log(a s) shows to be skin. `shading_correction` moves part of r to the shading;
-    `partial` is p / s less the gloss, and the low-frequency albedo is a exp(m), with m a membrane
-    through the rest of r. The mask depends on the albedo and the albedo on the mask: `rounds` of
-    light level, mask, shading and albedo follow each other.
+    Alternating estimation (block coordinate descent), `rounds` iterations, as the mask depends on
+    the albedo and the albedo on the mask. With radiance p, the fit's albedo a and its shading s_0
+    by spherical harmonics, the log ratio is r = log(p + o) - log(a s_0 + o), o = `LOG_OFFSET`,
+    clipped to +-4. `skin_mask` finds skin by r; `shading_correction` d of r gives the shading
+    s = s_0 exp(d); `partial` is p / s without specular reflection; the low-frequency albedo is
+    a exp(m), m the screened-Laplacian interpolation (`membrane`) of r - d. Last, a is fitted to
+    `partial`: the last round's a is in the returned fit, but not used in the returned maps.
+    `pixels_per_texel` is the sampling rate over 1 + noise / `NoiseConfig.masking` (noise: standard
+    deviation, sRGB 0..1), the resolution that is left of a noisy photo.
 
-    Differentiable in photo and fit, except through which texels are seen and show skin.
+    Differentiable in photo and fit, except through which texels are visible and show skin.
 
     Args:
         photo_srgb: 0..1.
-        fit: the fitted face, with the camera in the photo's pixels.
+        fit: the fitted face, its camera in pixels of `photo_srgb` (a crop's, inside `observe`).
         model: the face model of the fit.
         texels: of the model, T x T.
         person_mask: probability that a pixel shows a person, 0..1; all ones if missing.
-        known_light: leave the level of the light as it is; static.
+        known_light: leave the light's level and colour as fitted; static.
         config: settings.
 
     Source: Saito et al. (CVPR 2017), section 4, for the partial texture and the linear albedo.

@@ -1,4 +1,4 @@
-"""What the photo shows at each texel: its place, facing, visibility and radiance."""
+"""Each texel in the photo: pixel coordinates, facing, visibility and radiance."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from jaxface.unwrapping.membrane import vertices_to_texels
 from jaxface.unwrapping.noise import denoise
 from jaxface.unwrapping.regions import chart_mask
 
-LEVELS = 5  # of the photo's pyramid at most: photos of 16 pixels a texel and coarser alias
-EDGE = 1 / 256  # of the texture's side: eroded at silhouettes, where the fit is off by a pixel
-CONTOUR = 3.0  # texels around, all of which lie on the person, as its mask and the fit are off
+LEVELS = 5  # most of the photo's pyramid: above 16 pixels per texel, radiance aliases
+EDGE = 1 / 256  # of the texture's side: erosion at silhouettes, as the fit is off by a pixel
+CONTOUR = 3.0  # texels: radius of the erosion of the person's mask, which is as inexact
 
 
 @struct.dataclass
 class Projection:
-    """Texels in the photo.
+    """The projection of each texel into the photo.
 
     Attributes:
-        xy: pixel coordinates.
-        normals: unit, camera space.
+        xy: pixel coordinates of the photo.
+        normals: unit surface normals, camera space.
         facing: cosine of the viewing angle.
-        pixels_per_texel: width of a texel in pixels.
-        unoccluded: whether nothing is in front of it, and it faces the camera.
+        pixels_per_texel: square root of a texel's area in the photo, pixels.
+        unoccluded: whether it passes the depth test and faces the camera.
     """
 
     xy: Float[Array, "T T 2"]
@@ -46,15 +46,15 @@ class Projection:
 
 @struct.dataclass
 class VisibleTexels:
-    """What the photo shows at each texel, whatever light and albedo are.
+    """The photo at each texel, independent of lighting and albedo.
 
     Attributes:
         projection: of the texels.
-        photo_linear: the photo without its noise, linear RGB.
+        photo_linear: the denoised photo, linear RGB.
         noise: standard deviation of the photo's noise, sRGB 0..1.
         radiance: mean linear RGB over the texel's area.
-        visibility: how well a texel is seen, 0..1.
-        person: 1 where it lies on the person, 0..1.
+        visibility: 0..1: unoccluded, inside the photo, and a ramp of the facing cosine.
+        person: 0..1: 1 where the texel lies on the person.
     """
 
     projection: Projection
@@ -73,13 +73,13 @@ def see(
     person_mask: Float[Array, "H W"] | None,
     config: UnwrapConfig,
 ) -> VisibleTexels:
-    """Returns what the photo shows at each texel.
+    """Returns the photo at each texel: radiance, visibility, whether it lies on the person.
 
-    Differentiable in photo and fit, except through which texels are hidden.
+    Differentiable in photo and fit, except through which texels are occluded.
 
     Args:
         photo_srgb: 0..1.
-        fit: the fitted face, with the camera in the photo's pixels.
+        fit: the fitted face, its camera in pixels of `photo_srgb`.
         model: the face model of the fit.
         texels: of the model.
         person_mask: probability that a pixel shows a person, 0..1; all ones if None.
@@ -99,8 +99,8 @@ def see(
     photo_linear = srgb_to_linear(photo_srgb)
     levels = 1 + max(0, math.ceil(math.log2(max(height, width) / size)))
     inside = jnp.all((view.xy > 1) & (view.xy < jnp.array([width - 1, height - 1])), axis=-1)
-    clear = erode((view.unoccluded & inside).astype(jnp.float32), max(1, round(EDGE * size)))
-    visibility = clear * smoothstep(view.facing, *config.facing)
+    eroded = erode((view.unoccluded & inside).astype(jnp.float32), max(1, round(EDGE * size)))
+    visibility = eroded * smoothstep(view.facing, *config.facing)
     person = jnp.ones_like(visibility)
     if person_mask is not None:
         radius = CONTOUR * jnp.mean(view.pixels_per_texel * chart_mask(texels))
@@ -120,11 +120,11 @@ def see(
 def _least_around(
     probability: Float[Array, "H W"], xy: Float[Array, "T T 2"], radius: Float[Array, ""]
 ) -> Float[Array, "T T"]:
-    """Returns the least probability at a place and at four `radius` pixels off it."""
+    """Returns the least probability at each position and at four that are `radius` pixels off."""
     least = jnp.ones(xy.shape[:2])
     for dx, dy in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)):
-        place = xy + radius * jnp.array([dx, dy])
-        least = jnp.minimum(least, sample_image(probability[..., None], place)[..., 0])
+        position = xy + radius * jnp.array([dx, dy])
+        least = jnp.minimum(least, sample_image(probability[..., None], position)[..., 0])
     return least
 
 
@@ -137,11 +137,11 @@ def project_texels(
     window: int,
     tolerance: float | Float[Array, ""],
 ) -> Projection:
-    """Returns where each texel lies in the photo and whether it is seen.
+    """Returns each texel's projection into the photo and whether it is unoccluded.
 
-    A texel is seen if its depth does not exceed the depth buffer by more than `tolerance` plus
-    what the surface's slope changes across a pixel of the buffer. The buffer covers the projected
-    face with `window` pixels, whatever the size of the photo.
+    A texel passes the depth test if depth <= buffer + tolerance + tan(viewing angle) depth change
+    across a pixel of the buffer, which covers the projected face with `window` pixels a side,
+    whatever the size of the photo.
 
     Args:
         vertices: model space, metres.
@@ -154,25 +154,25 @@ def project_texels(
     xy, depth = project(vertices, camera)
     triangles = model.triangles
     normals = vertex_normals(vertices, triangles) @ rotation_matrix(camera.rotation).T
-    texel = vertices_to_texels(
+    interpolated = vertices_to_texels(
         jnp.concatenate([to_camera(vertices, camera), normals], axis=1), texels
     )
-    point, normal = texel[..., :3], normalize(texel[..., 3:])
-    facing = -jnp.sum(normal * normalize(point), axis=-1)
-    texel_depth = point[..., 2]
-    texel_xy = camera.focal * point[..., :2] / jnp.maximum(texel_depth, 1e-4)[..., None]
+    texel_position, normal = interpolated[..., :3], normalize(interpolated[..., 3:])
+    facing = -jnp.sum(normal * normalize(texel_position), axis=-1)
+    texel_depth = texel_position[..., 2]
+    texel_xy = camera.focal * texel_position[..., :2] / jnp.maximum(texel_depth, 1e-4)[..., None]
     texel_xy = texel_xy + camera.principal
 
     low, high = jnp.min(xy, axis=0), jnp.max(xy, axis=0)
     scale = window / (jnp.max(high - low) + 2.0)
     raster, _ = rasterize((xy - low + 1.0) * scale, depth, triangles, window, window)
-    buffer = jnp.where(raster[..., 3] > 0, raster[..., 2], jnp.inf)
-    cell = jnp.clip(((texel_xy - low + 1.0) * scale).astype(jnp.int32), 0, window - 1)
-    nearest = buffer[cell[..., 1], cell[..., 0]]
+    depth_buffer = jnp.where(raster[..., 3] > 0, raster[..., 2], jnp.inf)
+    pixel = jnp.clip(((texel_xy - low + 1.0) * scale).astype(jnp.int32), 0, window - 1)
+    nearest = depth_buffer[pixel[..., 1], pixel[..., 0]]
     cosine = jnp.clip(facing, 0.1, 1.0)
-    slope = jnp.sqrt(1.0 - cosine**2 + 1e-9) / cosine
-    slack = tolerance + slope * texel_depth / (camera.focal * scale)
-    unoccluded = (texel_depth <= nearest + slack) & texels.mask & (facing > 0)
+    tangent = jnp.sqrt(1.0 - cosine**2 + 1e-9) / cosine
+    margin = tolerance + tangent * texel_depth / (camera.focal * scale)
+    unoccluded = (texel_depth <= nearest + margin) & texels.mask & (facing > 0)
 
     texels_per_triangle = _area(model.uvs[model.uv_triangles] * texels.mask.shape[0])
     ratio = _area(xy[triangles]) / jnp.maximum(texels_per_triangle, 1e-6)

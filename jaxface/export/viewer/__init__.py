@@ -1,4 +1,4 @@
-"""The interactive preview: one HTML file that holds the face, three.js and all else. Host code."""
+"""The interactive preview: one self-contained HTML file with face and three.js. Host code."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _HERE = Path(__file__).parent
 
 
 def viewer_page(title: str, glb: bytes, smooth_srgb: np.ndarray) -> str:
-    """Returns the page: it needs no network and no server.
+    """Returns the HTML page, which needs no network and no server.
 
     Args:
         title: the photo's name.
         glb: the face, from `encode_glb`.
-        smooth_srgb: the low-frequency albedo, another texture to look at.
+        smooth_srgb: the low-frequency albedo `[T, T, 3]`, an alternative texture, 0..1.
     """
     stream = BytesIO()
     Image.fromarray(to_bytes(smooth_srgb)).save(stream, "jpeg", quality=88)
@@ -35,5 +35,5 @@ def viewer_page(title: str, glb: bytes, smooth_srgb: np.ndarray) -> str:
         "CODE": (_HERE / "viewer.js").read_text(),
     }
     page = (_HERE / "viewer.html").read_text()
-    # In one pass, since what is put in may look like a placeholder.
+    # In one pass, since inserted text may contain placeholders.
     return re.sub(r"@([A-Z]+)@", lambda match: parts[match[1]], page)

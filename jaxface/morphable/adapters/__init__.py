@@ -1,4 +1,4 @@
-"""Other face models in the canonical UV, from the files that their makers publish. Host code."""
+"""Published face models, read from their official files, in the canonical UV. Host code."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def load(name: str, default: FaceModel) -> FaceModel:
 
 
 def read_official(name: str) -> OfficialModel:
-    """Returns the model of a name such as `ict:PATH` as it is published.
+    """Returns the model of a name such as `ict:PATH` as published.
 
     Raises:
         InputError: there is no such kind, or the files are not the official ones.
     """
-    kind, _, place = name.partition(":")
-    if kind not in READERS or not place:
+    kind, _, location = name.partition(":")
+    if kind not in READERS or not location:
         kinds = ", ".join(f"{kind}:PATH" for kind in READERS)
         raise InputError(f"There is no face model named {name!r}; choose default, {kinds}.")
-    path = Path(place).expanduser()
+    path = Path(location).expanduser()
     if not path.exists():
         raise InputError(f"The face model {path} does not exist.")
     return checked(READERS[kind](path))

@@ -1,8 +1,8 @@
 """Reads the Basel Face Model: 2009 (MATLAB, micrometres), 2017 and 2019 (HDF5, millimetres).
 
 Paysan et al., *A 3D Face Model for Pose and Illumination Invariant Face Recognition* (AVSS 2009);
-Gerig et al., *Morphable Face Models - An Open Framework* (FG 2018). That of 2009 has no
-expressions. Its own albedo is not read: the albedo model lives in the canonical UV.
+Gerig et al., *Morphable Face Models - An Open Framework* (FG 2018). The 2009 model has no
+expressions. Albedo is not read: the default albedo model is used.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ def read(path: Path) -> OfficialModel:
 
 
 def _read_2009(path: Path) -> OfficialModel:
+    """Returns the model of a MATLAB file."""
     keys, name = ("shapeMU", "shapePC", "shapeEV", "tl"), str(path)
     try:
         data = loadmat(path, variable_names=keys)
@@ -61,6 +62,7 @@ def _read_2009(path: Path) -> OfficialModel:
 
 
 def _read_2017(path: Path) -> OfficialModel:
+    """Returns the model of an HDF5 file."""
     try:
         import h5py
     except ImportError as error:
@@ -74,10 +76,12 @@ def _read_2017(path: Path) -> OfficialModel:
         raise InputError(f"{name} is no HDF5 file that can be read ({error}).") from error
     triangles = triangles if triangles.shape[1:] == (3,) else triangles.T
     _check_faces(triangles, name)
-    (mean, shape, spread), (offset, faces, widths) = parts
+    (mean, shape, shape_deviation), (offset, expressions, expression_deviation) = parts
     require(mean.size == offset.size and mean.size % 3 == 0, name, "its means do not fit together")
-    identity = _modes(shape, spread, mean.size, IDENTITY_MODES, name) * _MILLIMETRES
-    modes = _modes(faces, widths, mean.size, EXPRESSION_MODES, name) * _MILLIMETRES
+    identity = _modes(shape, shape_deviation, mean.size, IDENTITY_MODES, name) * _MILLIMETRES
+    modes = (
+        _modes(expressions, expression_deviation, mean.size, EXPRESSION_MODES, name) * _MILLIMETRES
+    )
     expression, names = signed(modes, [f"expression_{i}" for i in range(len(modes))])
     return OfficialModel(
         name=name,
@@ -100,6 +104,7 @@ def _part(file: Any, kind: str, name: str) -> tuple[np.ndarray, np.ndarray, np.n
 
 
 def _dataset(file: Any, key: str, name: str) -> Any:
+    """Returns a dataset of the file; raises `InputError` if it is missing."""
     require(key in file, name, f"it lacks {key}")
     return file[key]
 
@@ -114,5 +119,6 @@ def _modes(
 
 
 def _check_faces(triangles: np.ndarray, name: str) -> None:
+    """Raises `InputError` unless triangles are `[F, 3]`."""
     good = triangles.ndim == 2 and triangles.shape[1] == 3
     require(good, name, f"its triangles have the shape {triangles.shape}")

@@ -1,9 +1,9 @@
 """Reads FLAME 2020 and 2023: `generic_model.pkl`, `flame2023.pkl`. Metres.
 
 Li et al., *Learning a Model of Facial Shape and Expression from 4D Scans* (SIGGRAPH Asia 2017).
-The jaw, which FLAME turns by linear blend skinning, becomes the expression jawOpen: at 1 it is
-FLAME's own at 20 degrees with its pose corrective, between 0 and 1 the straight line. If the
-published `head_template.obj` lies beside the file, its UVs are the model's own.
+The jaw, which FLAME rotates by linear blend skinning, becomes the expression jawOpen: at 1 it is
+FLAME's at 20 degrees with pose corrective, and it is linear between. If the published
+`head_template.obj` is in the same folder, its UVs are read too.
 """
 
 from __future__ import annotations
@@ -28,26 +28,28 @@ _KEYS = ("v_template", "f", "shapedirs", "posedirs", "weights", "J_regressor")
 
 
 class _Held:
-    """Stands for an object of chumpy or SciPy: keeps what it was made of and does nothing."""
+    """Stand-in for a pickled object of chumpy or SciPy: holds its state and runs no code."""
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.state = state
 
 
 def _rebuilt(kind: type, base: type, state: object) -> _Held:
+    """Replaces `copyreg._reconstructor`: returns a stand-in."""
     if kind is not _Held:
         raise pickle.UnpicklingError(f"{kind} is not allowed")
     return _Held()
 
 
 def _encoded(text: str, encoding: str) -> bytes:
+    """Replaces `_codecs.encode`, for latin1 only."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"the encoding {encoding} is not allowed")
     return text.encode("latin1")
 
 
 class _Unpickler(ArrayUnpickler):
-    """Arrays, and stand-ins for what FLAME's files hold besides."""
+    """Reads arrays, and stand-ins for the other objects of FLAME's files."""
 
     _ALLOWED = {  # noqa: RUF012
         ("copyreg", "_reconstructor"): _rebuilt,
@@ -67,7 +69,7 @@ def read(path: Path) -> OfficialModel:
     """Returns FLAME, with the first 100 of its shape modes and 50 of its expressions.
 
     Args:
-        path: the pickle, which is read by an unpickler that builds nothing but arrays.
+        path: the pickle, read by an unpickler that makes nothing but arrays and stand-ins.
 
     Raises:
         InputError: it is damaged, lacks something, or holds other objects.
@@ -107,7 +109,7 @@ def read(path: Path) -> OfficialModel:
 
 
 def _array(value: Any) -> np.ndarray:
-    """Returns an array, also out of chumpy's `Ch` or a sparse matrix."""
+    """Returns a value as an array, also of chumpy's `Ch` or a sparse matrix."""
     if isinstance(value, _Held):
         state = value.state
         if "x" in state:
@@ -119,7 +121,8 @@ def _array(value: Any) -> np.ndarray:
 
 
 def _jaw_open(values: dict[str, np.ndarray], name: str) -> np.ndarray:
-    """Returns `[V, 3]`: P + w (R - I) (v + P - j) with P the pose corrective of the jaw's R."""
+    """Returns `[V, 3]` P + w (R - I) (v + P - j), with R the jaw's rotation, P its pose corrective,
+    w the skinning weight and j the joint."""
     vertices, weights = values["v_template"], values["weights"]
     joints = values["J_regressor"] @ vertices
     require(len(joints) > _JAW and weights.shape == (len(vertices), len(joints)), name,
@@ -134,6 +137,7 @@ def _jaw_open(values: dict[str, np.ndarray], name: str) -> np.ndarray:
 
 
 def _own_uvs(file: Path, quads: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Returns UVs and UV indices of the template's OBJ, None if there is no such file."""
     if not file.exists():
         return None, None
     _, uvs, polygons = read_obj(file, str(file))

@@ -1,7 +1,7 @@
 """Reads GNM Head v3, Google's `gnm_head.npz` (Apache-2.0). Metres, y up, z out of the face.
 
-Of its identity modes the first of the head are read, of its expressions the first; eyes, teeth
-and tongue, which have modes of their own, are left to the parts that every model gets.
+Read are the first identity modes of the head and the first expressions; eyes, teeth and tongue,
+which have separate modes, are replaced by the default model's.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def read(path: Path) -> OfficialModel:
     """Returns GNM Head.
 
     Args:
-        path: `gnm_head.npz`, as `jaxface assets fetch gnm` brings it.
+        path: `gnm_head.npz`, as downloaded by `jaxface assets fetch gnm`.
 
     Raises:
         InputError: it is damaged or lacks something.

@@ -1,9 +1,9 @@
 """Reads ICT-FaceKit: the folder of OBJ files that USC publishes, or its arrays in one npz.
 
 Li et al., *Learning Formation of Physically-Based Face Attributes* (CVPR 2020). The published
-folder (`FaceXModel`) has `generic_neutral_mesh.obj`, `identity000.obj` and so on, an OBJ an
+folder (`FaceXModel`) has `generic_neutral_mesh.obj`, `identity000.obj` and so on, one OBJ per
 expression, and `vertex_indices.json`. Face, head and neck are read; eyes, teeth and lashes, which
-follow them in the files, are left to the parts that every model gets. Centimetres. MIT licence.
+follow them in the files, are replaced by the default model's. Centimetres. MIT licence.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ def read_obj(file: Path, name: str) -> tuple[np.ndarray, np.ndarray, list[list[l
 
 
 def _read_npz(file: Path) -> OfficialModel:
+    """Returns the model of the packed arrays."""
     name = str(file)
     try:
         with np.load(file, allow_pickle=False) as data:
@@ -89,6 +90,7 @@ def _read_npz(file: Path) -> OfficialModel:
 
 
 def _read_folder(folder: Path) -> OfficialModel:
+    """Returns the model of a folder of OBJ files."""
     files = {file.name.split(".obj")[0]: file for file in sorted(folder.glob("*.obj*"))}
     name = str(folder)
     require("generic_neutral_mesh" in files, name, "it lacks generic_neutral_mesh.obj")
@@ -120,10 +122,12 @@ def _read_folder(folder: Path) -> OfficialModel:
 
 
 def _is_expression(key: str) -> bool:
+    """Returns whether a file's name is that of an expression."""
     return re.match("brow|cheek|eye|jaw|mouth|nose", key) is not None
 
 
 def _landmarks(folder: Path) -> np.ndarray | None:
+    """Returns the vertices of the 68 landmarks, None if the folder has no list of them."""
     try:
         indices = json.loads((folder / "vertex_indices.json").read_text())
         return np.array(indices["idx_to_landmark_verts"], np.int32)
@@ -143,7 +147,7 @@ def _model(
     uv_quads: np.ndarray,
     landmarks: np.ndarray | None,
 ) -> OfficialModel:
-    """Returns the model in metres; what ARKit knows as one expression is the sum of both sides."""
+    """Returns the model in metres; left and right of a single ARKit expression are added."""
     offsets: dict[str, np.ndarray] = {}
     for key, value in expressions.items():
         one = key[:-2] if key.startswith(("browInnerUp_", "cheekPuff_")) else arkit_name(key)

@@ -1,4 +1,4 @@
-"""What every adapter reads out of a model's official files, and the checks on it. Host code."""
+"""The arrays that every adapter reads from a model's official files, and checks. Host code."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 
 from jaxface.errors import InputError
 
-IDENTITY_MODES, EXPRESSION_MODES = 100, 50  # of models that have more, the first
-_REACH = 4.0  # standard deviations of a full expression, since the fit's prior is a quarter of it
+IDENTITY_MODES, EXPRESSION_MODES = 100, 50  # the first ones of models that have more
+_SIGMAS_AT_1 = 4.0  # standard deviations at coefficient 1: the fit's prior has sigma 0.25
 
 
 @dataclass(frozen=True)
@@ -18,15 +18,15 @@ class OfficialModel:
 
     Attributes:
         name: of the model, for messages.
-        vertices: `[V, 3]` of the average face.
-        quads: `[Q, 4]` its polygons; a triangle repeats its last corner.
-        identity: `[I, V, 3]` metres a unit of each whitened coefficient.
-        expression: `[E, V, 3]` metres a unit of each; ARKit's go from 0 to 1.
-        expression_names: of those; `+` and `-` end the two halves of a mode that has a sign.
+        vertices: `[V, 3]` of the mean face.
+        quads: `[Q, 4]` polygons; a triangle repeats its last corner.
+        identity: `[I, V, 3]` metres per unit of each whitened coefficient.
+        expression: `[E, V, 3]` metres per unit of each, in 0..1.
+        expression_names: of those; names of the two halves of a signed mode end in `+` and `-`.
         identity_names: of the coefficients.
-        uvs: `[U, 2]` its own, if it has some; whole numbers tell tiles of textures apart.
+        uvs: `[U, 2]` in the model's layout, if it has one; integer parts are UDIM tiles.
         uv_quads: `[Q, 4]` indices into them.
-        landmarks68: `[68]` vertices of the 68-point scheme, if the files tell.
+        landmarks68: `[68]` vertices of the 68-point scheme, if the files have them.
     """
 
     name: str
@@ -42,10 +42,10 @@ class OfficialModel:
 
 
 def checked(official: OfficialModel) -> OfficialModel:
-    """Returns the model if its arrays fit together, its polygons turned outwards.
+    """Returns the model with outward polygons, after checks of its arrays.
 
     Raises:
-        InputError: a shape, an index or a number is not what it has to be.
+        InputError: a shape, an index or a value is invalid.
     """
     count = len(official.vertices)
     for what, array, shape in (
@@ -80,18 +80,18 @@ def require(good: bool, name: str, problem: str) -> None:
 
 
 def signed(modes: np.ndarray, names: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Returns each mode as two expressions, since the fit takes expressions from 0 to 1.
+    """Returns each mode as two expressions, plus and minus, since the fit's lie in 0..1.
 
     Args:
-        modes: `[N, V, 3]` metres a standard deviation.
+        modes: `[N, V, 3]` metres per standard deviation.
         names: of the modes.
     """
-    both = np.stack([modes, -modes], 1).reshape(-1, *modes.shape[1:]) * np.float32(_REACH)
-    return both, tuple(f"{name}{sign}" for name in names for sign in "+-")
+    halves = np.stack([modes, -modes], 1).reshape(-1, *modes.shape[1:]) * np.float32(_SIGMAS_AT_1)
+    return halves, tuple(f"{name}{sign}" for name in names for sign in "+-")
 
 
 def _outward(official: OfficialModel) -> OfficialModel:
-    """Returns the model with polygons counter-clockwise seen from outside: publishers differ."""
+    """Returns the model with polygons counter-clockwise seen from outside."""
     corners = official.vertices[official.quads]
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     if (normal * (corners.mean(1) - official.vertices.mean(0))).sum() >= 0:

@@ -1,9 +1,9 @@
-"""The default model laid on another model's average face: who is where. Host code.
+"""Registration of the default model to another model's mean face. Host code.
 
-The default model's surface is fitted to the other's (`fit_surface`), with landmarks held together
-where the files name some, since surfaces alone slide: the wings of the nose by 7 mm. Every polygon
-of the other takes the canonical UVs of the nearest points. A polygon keeps to one chart, and behind
-the head to one side of the cut, so that none spans a seam.
+The default model's surface is fitted to the other's (`fit_surface`), constrained by landmarks if
+the files have some: without them surfaces slide tangentially, the wings of the nose by 7 mm. Every
+polygon of the other takes the canonical UVs of the nearest points. Each polygon is assigned to one
+chart, and behind the head to one side of the cut, so that none spans a seam.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ from jaxface.types import FaceModel
 
 SIGMA = 0.4e-3  # metres, of the registration's distances
 _TARGETS = 12_000  # triangles of the other model that take part in the fit
-# Of the 68 those that are corners: what lies along brows, bridge and lips is spaced as each
-# scheme likes. Tip and base of the nose, corners of the eyes, corners and middle of the lips.
+# Those of the 68 points that are corners: the spacing along brows, bridge and lips differs between
+# schemes. Tip and base of the nose, corners of the eyes, corners and middle of the lips.
 _MARKS = np.array([30, 31, 33, 35, 36, 39, 42, 45, 48, 51, 54, 57])
-_BEHIND = -0.09  # metres: the cut of the main chart runs behind this, where x is 0
+_CUT_Z = -0.09  # metres: behind this, the main chart is cut at x = 0
 _INSIDE = ("sockets", "inner_mouth", "eyes")
-_DEEP = 0.003  # metres from the outer surface beyond which what is inside the head counts as that
-_CANDIDATES = 12
+_MAX_OUTER_DISTANCE = 0.003  # metres: polygons this near the outer surface are outer
+_CANDIDATES = 12  # nearest triangle centres whose triangles are tested
 
 
 @dataclass(frozen=True)
 class Registration:
-    """The other model's average face in model space, and the default model's on it.
+    """The other model's mean face in model space, and the default model fitted to it.
 
     Attributes:
-        vertices: `[V, 3]` of the other, metres.
-        rotation: of the other into model space.
-        fitted: `[W, 3]` the default model's vertices.
-        kept: `[P]` which polygons of the other are skin.
-        skin: `[S]` which vertices those use.
-        patch: `[P]` chart of each of those, and side of the cut.
-        triangles: `[V]` the default model's triangle nearest to each vertex (of any patch).
-        barycentrics: `[V, 3]` on it.
+        vertices: `[V, 3]` of the other model, metres.
+        rotation: of the other model into model space.
+        fitted: `[W, 3]` the default model's vertices, metres.
+        kept: `[P]` indices of the other model's polygons that are skin.
+        skin: `[S]` indices of their vertices.
+        patch: `[P]` their patch (`Patches`).
+        triangles: `[V]` the default model's triangle nearest to each vertex, of any patch.
+        barycentrics: `[V, 3]` of the nearest point on it.
         distance: `[V]` to it, metres.
     """
 
@@ -59,7 +59,7 @@ class Registration:
 
 
 class Surface:
-    """A triangle mesh, to look for nearest points whose normals agree."""
+    """A triangle mesh with a search for nearest points in position and normal."""
 
     def __init__(self, vertices: np.ndarray, triangles: np.ndarray) -> None:
         self.vertices, self.triangles = vertices, triangles
@@ -68,9 +68,9 @@ class Surface:
     def nearest(
         self, points: np.ndarray, normals: np.ndarray, allowed: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Returns triangles, barycentrics and distances of the nearest points, among triangles
-        (of some) whose place and normal are near."""
-        from trimesh.triangles import closest_point, points_to_barycentric  # most of a second
+        """Returns triangles, barycentrics and distances of the nearest points on the triangles
+        (`allowed` or all) whose centres and normals are nearest."""
+        from trimesh.triangles import closest_point, points_to_barycentric  # slow import
 
         allowed = np.arange(len(self.triangles)) if allowed is None else allowed
         corners = self.vertices[self.triangles[allowed]]
@@ -91,17 +91,17 @@ class Surface:
 
 
 class Patches:
-    """Which triangles of the default model belong to which patch of the canonical UV.
+    """The patch of each triangle of the default model: chart, and side of its cut.
 
-    0 is the main chart, 1 and -1 its left and right behind the head (where it is cut), 2 the
-    ears, -2 whatever is not outside. `members` are those on which a patch's corners may lie.
+    0 is the main chart in front, 1 and -1 its left and right behind the head (where it is cut), 2
+    the ears, -2 all that is inside. `members[p]`: triangles on which corners of patch p may lie.
     """
 
     def __init__(self, model: FaceModel) -> None:
         charts = assets.load_npz("canonical_uv.npz")
         names, chart = charts["chart_names"].tolist(), charts["triangle_chart"]
         center = np.asarray(model.mean)[np.asarray(model.triangles)].mean(1)
-        side = np.where(center[:, 2] < _BEHIND, np.sign(center[:, 0]), 0).astype(int)
+        side = np.where(center[:, 2] < _CUT_Z, np.sign(center[:, 0]), 0).astype(int)
         main, ears = chart == names.index("main"), chart == names.index("ears")
         self.of_triangle = np.where(main, side, np.where(ears, 2, -2))
         self.members = {
@@ -115,38 +115,39 @@ class Patches:
 
 
 def triangulate(quads: np.ndarray) -> np.ndarray:
-    """Returns the two halves of every quad, of a triangle (last corner twice) the one."""
+    """Returns two triangles per quad, one per triangle (a quad that repeats its last corner)."""
     return halve(quads, quads)
 
 
 def halve(corners: np.ndarray, quads: np.ndarray) -> np.ndarray:
-    """Returns values of the corners of quads, `[Q, 4]`, by corners of `triangulate(quads)`."""
+    """Returns values at the corners of quads, `[Q, 4]`, at those of `triangulate(quads)`."""
     halves = np.stack([corners[:, [0, 1, 2]], corners[:, [0, 2, 3]]], 1)
-    two = quads[:, 2] != quads[:, 3]
-    return halves[np.stack([np.ones_like(two), two], 1)].astype(np.int32)
+    is_quad = quads[:, 2] != quads[:, 3]
+    return halves[np.stack([np.ones_like(is_quad), is_quad], 1)].astype(np.int32)
 
 
 def register(official: OfficialModel, model: FaceModel) -> Registration:
-    """Returns the registration of a model's average face to the default model.
+    """Returns the registration of a model's mean face to the default model.
 
     Args:
-        official: the other model; its face looks along z, more or less.
+        official: the other model; its face looks roughly along z.
         model: the default model.
 
     Raises:
-        InputError: the surfaces are too far apart for one to be a head.
+        InputError: the median distance of the surfaces is above 5 mm.
     """
     polygons = largest_part(official.quads)
     triangles = triangulate(official.quads[polygons])
-    here, there = _tips(official.vertices[np.unique(triangles)], model)
+    target_points, model_points = _tips(official.vertices[np.unique(triangles)], model)
     marks = None
     if official.landmarks68 is not None:
         corners, weights = marks = _corners68(model)
-        here = official.vertices[official.landmarks68[_MARKS]]
-        there = np.einsum("pk,pkc->pc", weights, np.asarray(model.mean)[corners])
+        target_points = official.vertices[official.landmarks68[_MARKS]]
+        model_points = np.einsum("pk,pkc->pc", weights, np.asarray(model.mean)[corners])
     step = -(-len(triangles) // _TARGETS)
     vertices = official.vertices.astype(float)
-    fit = fit_surface(vertices, triangles[::step], here, there, model, sigma=SIGMA, marks=marks)
+    points = target_points, model_points
+    fit = fit_surface(vertices, triangles[::step], *points, model, sigma=SIGMA, marks=marks)
     vertices = vertices @ fit.rotation.T + fit.translation
     fitted = fit.vertices
     eyes = fitted[np.asarray(model.vertex_region) == model.region_names.index("eyes")]
@@ -159,14 +160,14 @@ def register(official: OfficialModel, model: FaceModel) -> Registration:
     center, facing = vertices[corners].mean(1), normals[corners].mean(1)
     outer = surface.nearest(center, facing, patches.outer)
     inner = surface.nearest(center, facing, patches.inside)
-    skin = (outer[2] < inner[2]) | (outer[2] < _DEEP)
+    skin = (outer[2] < inner[2]) | (outer[2] < _MAX_OUTER_DISTANCE)
     used = np.unique(triangles)
     triangle, weights = np.zeros(len(vertices), int), np.zeros((len(vertices), 3))
     distance = np.full(len(vertices), np.inf)
     found = surface.nearest(vertices[used], normals[used], patches.outer)
     triangle[used], weights[used], distance[used] = found
-    typical = float(np.median(distance[used]))
-    require(typical < 0.005, official.name, f"its face is {1e3 * typical:.0f} mm from any head")
+    median = float(np.median(distance[used]))
+    require(median < 0.005, official.name, f"its face is {1e3 * median:.0f} mm from any head")
     return Registration(
         vertices=vertices,
         rotation=fit.rotation,
@@ -181,7 +182,7 @@ def register(official: OfficialModel, model: FaceModel) -> Registration:
 
 
 def largest_part(quads: np.ndarray) -> np.ndarray:
-    """Returns the polygons of the largest connected part: a head without loose eyes and teeth."""
+    """Returns the polygons of the largest connected component: the head without eyes and teeth."""
     ends, count = (quads.ravel(), np.roll(quads, -1, axis=1).ravel()), quads.max() + 1
     links = coo_matrix((np.ones(quads.size), ends), shape=(count, count))
     part = connected_components(links, directed=False)[1][quads[:, 0]]
@@ -189,7 +190,7 @@ def largest_part(quads: np.ndarray) -> np.ndarray:
 
 
 def _tips(vertices: np.ndarray, model: FaceModel) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the tip of the nose of both, thrice moved along the axes: no turn, a shift."""
+    """Returns both tips of the nose and three points off them along the axes: pure translation."""
     mean, axes = np.asarray(model.mean, float), np.concatenate([np.zeros((1, 3)), np.eye(3) / 10])
     return vertices[vertices[:, 2].argmax()] + axes, mean[mean[:, 2].argmax()] + axes
 
@@ -202,5 +203,6 @@ def _corners68(model: FaceModel) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _depth(eyes: np.ndarray) -> float:
+    """Returns z of the centre of the left eyeball."""
     half = eyes[eyes[:, 0] > eyes[:, 0].mean()]
     return float((half[:, 2].min() + half[:, 2].max()) / 2)
