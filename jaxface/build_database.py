@@ -58,6 +58,16 @@ def face_name(file: Path) -> str:
     return re.sub(r"[^\w-]", "_", file.stem)
 
 
+def name_faces(files: Iterable[Path]) -> dict[str, Path]:
+    """Returns pictures by `face_name`. Raises `InputError` if two would have one name."""
+    named: dict[str, Path] = {}
+    for file in files:
+        other = named.setdefault(face_name(file), file)
+        if other != file:
+            raise InputError(f"{other} and {file} would be faces of one name; rename one of them.")
+    return named
+
+
 def find_pictures(paths: Iterable[Path]) -> list[Path]:
     """Returns the pictures among files and in folders, sorted. Raises `InputError` if none."""
     found: list[Path] = []
@@ -84,13 +94,15 @@ def add_portraits(
         assets: whose database completes what a portrait does not show.
         config: its size is the textures'.
         on_face: called for each portrait.
+
+    Raises:
+        InputError: two portraits would be faces of one name.
     """
     added = 0
-    for photo in photos:
+    for name, photo in name_faces(photos).items():
         listing = read_list(folder)
         known = {entry["name"] for entry in listing["faces"]} | set(listing.get("rejected", {}))
-        name = face_name(photo)
-        if name in known or photo.stem in known:
+        if name in known:
             continue
         try:
             result = _reconstruct(photo, assets, config)
@@ -141,16 +153,19 @@ def grade(result: Reconstruction) -> str | None:
 
 
 def add_skins(folder: Path, files: list[Path], assets: Assets, on_face: OnFace) -> int:
-    """Returns how many skins in MakeHuman's UV were added; eyes and mouth are the face model's."""
+    """Returns how many skins in MakeHuman's UV were added; eyes and mouth are the face model's.
+
+    Raises `InputError` if two skins would be faces of one name.
+    """
+    named = name_faces(files)
     size = assets.texels.mask.shape[0]
     where = makehuman.layout(assets.model, size)
     eyes = where.part("eyes")
     mean = np.asarray(albedo_texture(assets.model, jnp.zeros(len(assets.model.albedo_names)), size))
     known = {entry["name"] for entry in read_list(folder)["faces"]}
     added = 0
-    for file in files:
-        name = face_name(file)
-        if name in known or file.stem in known:
+    for name, file in named.items():
+        if name in known:
             continue
         try:
             picture = iio.imread(file, plugin="pillow", mode="RGB").astype(np.float32) / 255

@@ -11,11 +11,12 @@ import pytest
 from jaxtyping import install_import_hook
 
 # Before the first import of jaxface: their functions check what annotations promise at run time.
-# Not `synthesis`, which `test_devices.py` calls with shapes in place of arrays.
+# Not `synthesis`, which `test_devices.py` calls with shapes in place of arrays, nor `reconstruct`,
+# to which `test_faces.py` gives another database.
 STAGES = (
-    *("blending", "database", "features", "filters", "fitting", "implicit", "landmarks"),
-    "materials",
-    *("morphable", "pipeline", "rendering", "types", "unwrapping"),
+    *("blending", "crops", "database", "features", "filters", "fitting", "implicit", "infer"),
+    *("landmarks", "materials", "morphable", "observe", "refine", "rendering"),
+    *("types", "unwrapping"),
 )
 install_import_hook([f"jaxface.{name}" for name in STAGES], "shape_checks.functions")
 

@@ -168,6 +168,8 @@ def test_removing_a_face_leaves_those_whose_names_begin_alike(tmp_path) -> None:
 def test_names_of_faces_are_made_from_names_of_files() -> None:
     names = [build_database.face_name(Path(file)) for file in ("a/Anna B.2.jpg", "zoë-1.png")]
     assert names == ["Anna_B_2", "zoë-1"]
+    with pytest.raises(InputError, match="one name"):
+        build_database.name_faces([Path("a/anna.jpg"), Path("b/anna.png")])
 
 
 def test_skins_become_faces_and_pictures_are_found(tmp_path, model, rng) -> None:

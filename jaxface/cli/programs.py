@@ -8,7 +8,7 @@ this one imports.
 
 `jaxface demo` on two cores: a first start takes 152 s, of which 123 s trace and compile; a second
 one 38 s, of which 1 s loads programs. Kept by `jax.export` (public, versioned, no pickle) they took
-11 s to load, since XLA's part is read again from JAX's cache for each.
+11 s to load.
 """
 
 from __future__ import annotations
