@@ -36,6 +36,7 @@ from jaxface.reconstruct import (
 )
 from jaxface.synthesis import SynthesisConfig
 from jaxface.types import Assets, FaceCrop, Reconstruction
+from jaxface.unwrapping import UnwrapConfig
 
 PHOTO = Path(__file__).resolve().parents[1] / "examples" / "photos" / "astronaut.jpg"
 COLLECTIVE = re.compile(
@@ -47,8 +48,9 @@ SMALL = ReconstructConfig(
     fit=FitConfig(
         solver=SolverConfig(max_iterations=4), pixel_solver=SolverConfig(max_iterations=3)
     ),
-    correlation=CorrelationConfig(layers=("relu1_1", "relu2_1", "relu3_1"), blend_side=64),
-    synthesis=SynthesisConfig(levels=((0.5, 2), (1.0, 3))),
+    correlation=CorrelationConfig(layers=("relu1_1", "relu2_1"), blend_side=64),
+    synthesis=SynthesisConfig(levels=((1.0, 3),)),
+    unwrap=UnwrapConfig(window=256),
 )
 
 

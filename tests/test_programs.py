@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 from jaxface.cli import programs
 from jaxface.cli.programs import Programs, evict
@@ -90,11 +91,17 @@ def test_a_second_start_loads_what_the_first_traced(tmp_path: Path) -> None:
 
 @pytest.fixture
 def store(tmp_path: Path):
-    """A store that the library's functions use during a test."""
+    """A store that the library's functions use during a test, without JAX's own cache: a slow
+    machine keeps even these small programs there, and what it supplies is not stored."""
+    folder = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", None)
+    reset_cache()
     made = Programs(tmp_path)
     use_program_store(made)
     yield made
     use_program_store(None)
+    jax.config.update("jax_compilation_cache_dir", folder)
+    reset_cache()
 
 
 def stored(store: Programs, kind: str = "call") -> set[Path]:
