@@ -36,7 +36,8 @@ def check_inputs(
             raise InputError(f"--{option} {path} is no folder.")
     if recogniser is not None and not recogniser.is_file():
         raise InputError(f"--recogniser {recogniser} is no file.")
-    missing = [name for name in _NEEDED if find_spec(name) is None]
+    needed = [*_NEEDED, *["dlib"] * (recogniser is not None)]
+    missing = [name for name in needed if find_spec(name) is None]
     if missing:
         raise InputError(
             f"jaxface evaluate needs {', '.join(missing)}: pip install 'jaxface[evaluation]'."
