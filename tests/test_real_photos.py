@@ -385,7 +385,8 @@ def test_tables_hold_means_worst_photos_and_the_ruler(tmp_path: Path) -> None:
     # Skins have 0 and 2: 95 % of them within 1.9, as one of the two photos is.
     assert "| chroma 5 mm | 2 | 2 | 2.9 | 1 | 1.9 | 50 | b (3), a (1) |" in text
     assert "1 of 2 irises" in text and "| hazel/green | 0 | 0 | 1 | b |" in text
-    assert "| half size | 2 | 0 | 2 | 2 | b |" in text and "| mirrored | 0 | 2 |" in text
+    assert "| half size | 2 | 0 | 2 | 2 | 1 | 1 |" in text and "| mirrored | 0 | 2 |" in text
+    assert "| half size, CIEDE2000 | b (3), a (1) |" in text
     bare = photo_tables.write_tables(tmp_path, rows[2:]).read_text()
     assert "## Irises" not in bare and "## Constancy" not in bare
 

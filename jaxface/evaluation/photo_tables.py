@@ -22,6 +22,7 @@ _GROUPS = {
     "identity": "identity distance, {}",
     "iris": "iris {}",
     "masks": "{} %",
+    "constancy": "{}",
 }
 """Name of each group's measures in the tables."""
 _QUANTILE = 0.95
@@ -35,7 +36,7 @@ def measures(rows: Sequence[Row]) -> dict[tuple[str, str], Values]:
     found: dict[tuple[str, str], Values] = {}
     for row in rows:
         for group in _GROUPS:
-            for name, value in row.get(group, {}).items():
+            for name, value in _flat(row.get(group, {})).items():
                 if isinstance(value, int | float):
                     found.setdefault((group, name), {})[row["photo"]] = float(value)
     return found
@@ -81,20 +82,18 @@ def stains_table(rows: Sequence[Row], skins: Mapping[str, Values]) -> str:
 
 
 def constancy_table(rows: Sequence[Row]) -> str:
-    """Returns mean, median and worst photo of each change, by variant."""
-    tried = {row["photo"]: row["constancy"] for row in rows if row.get("constancy")}
-    names = list(dict.fromkeys(n for each in tried.values() for v in each.values() for n in v))
+    """Returns mean and median of each change, and how many photos lost their face, by variant."""
+    tried = [row["constancy"] for row in rows if row.get("constancy")]
+    names = list(dict.fromkeys(n for each in tried for change in each.values() for n in change))
     lines = []
     for variant in VARIANTS:
-        found = {photo: each[variant] for photo, each in tried.items() if each.get(variant)}
+        found = [each[variant] for each in tried if each.get(variant)]
         cells: list[object] = [variant, len(found), len(tried) - len(found)]
         for name in names:
-            values = {photo: each[name] for photo, each in found.items()}
-            worst = max(values, key=values.__getitem__, default="")
-            numbers = list(values.values()) or [np.nan]
-            cells += [float(np.mean(numbers)), float(np.median(numbers)), worst]
+            numbers = [change[name] for change in found] or [np.nan]
+            cells += [float(np.mean(numbers)), float(np.median(numbers))]
         lines.append(cells)
-    heads = [f"{name}{part}" for name in names for part in (", mean", ", median", ", worst")]
+    heads = [f"{name}, {part}" for name in names for part in ("mean", "median")]
     return table(["variant", "photos", "no face", *heads], lines)
 
 
@@ -134,9 +133,10 @@ def write_tables(
     faces, skins = [row for row in rows if row["found"]], skins or {}
     lost = [row["photo"] for row in rows if not row["found"]]
     found = measures(faces)
+    plain = {name: values for name, values in found.items() if name[0] != "constancy"}
     parts = ["# Photos", "What each number means: docs/evaluation.md."]
     parts += [f"{len(rows)} photos; no face in {len(lost)}" + ": " * bool(lost) + ", ".join(lost)]
-    parts += ["## Measures", summary_table(found), "## Worst photos", worst_table(found)]
+    parts += ["## Measures", summary_table(plain), "## Worst photos", worst_table(found)]
     parts += ["## Stains"]
     if skins:
         parts += [f"Beside {len(skins)} real skins: {', '.join(skins)}."]
@@ -148,6 +148,15 @@ def write_tables(
     file = folder / "photos.md"
     file.write_text("\n\n".join(parts) + "\n")
     return file
+
+
+def _flat(group: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a group of numbers with those of groups within it under both names."""
+    result = {}
+    for name, value in group.items():
+        inner = value.items() if isinstance(value, dict) else ()
+        result |= {f"{name}, {part}": x for part, x in inner} if inner else {name: value}
+    return result
 
 
 def _middle_and_top(values: Sequence[float]) -> tuple[float, float]:

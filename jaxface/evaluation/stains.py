@@ -14,10 +14,9 @@ from jaxface.filters import LOG_OFFSET
 
 DIAMETERS = (5, 10, 20, 40)
 """Diameters of stains in millimetres, one a band."""
+_SIDES = ("luminance", "chroma")
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
-_LEAST = (
-    0.05  # fraction of the mask's own texels on both sides, below which halves are not compared
-)
+_LEAST = 0.05  # of the mask's texels, whose mirror image it holds; below it no halves are compared
 _TAIL = 0.05  # fraction of texels at either end that do not count
 _TAIL_SIGMAS = 1.6449  # of the normal distribution
 
@@ -45,15 +44,14 @@ def stains(
     both &= both.sum() > _LEAST * mask.sum()
     halves = np.concatenate([luminance[..., None], chroma], axis=-1)
     halves = halves - halves[:, ::-1]
-    result = {}
+    found: dict[str, dict[str, float]] = {"chroma": {}, **{f"left-right {x}": {} for x in _SIDES}}
     for diameter in DIAMETERS:
         sigmas = diameter / 4 / texel_mm, diameter / 2 / texel_mm
         hues = spread(band_pass(chroma, mask, *sigmas)[mask])
         sides = spread(band_pass(halves, both, *sigmas)[both])
-        result[f"chroma {diameter} mm"] = _percent(hues)
-        result[f"left-right luminance {diameter} mm"] = _percent(sides[:1])
-        result[f"left-right chroma {diameter} mm"] = _percent(sides[1:])
-    return result
+        for values, spreads in zip(found.values(), (hues, sides[:1], sides[1:]), strict=True):
+            values[f"{diameter} mm"] = 100 * float(np.sqrt(np.mean(np.square(spreads))))
+    return {f"{kind} {band}": x for kind, values in found.items() for band, x in values.items()}
 
 
 def band_pass(
@@ -83,8 +81,3 @@ def spread(values: Float[np.ndarray, "N C"]) -> Float[np.ndarray, " C"]:
         return np.full(values.shape[1], np.nan)
     low, high = np.quantile(values, (_TAIL, 1 - _TAIL), axis=0)
     return (high - low) / (2 * _TAIL_SIGMAS)
-
-
-def _percent(spreads: np.ndarray) -> float:
-    """Returns the root mean square, times 100."""
-    return 100 * float(np.sqrt(np.mean(np.square(spreads))))
