@@ -322,8 +322,8 @@ def evaluate(
     constancy: Annotated[
         int,
         typer.Option(
-            help="With --photos: number of photos, the first ones, that are reconstructed again in "
-            "other exposure, white balance, size and so on; nine times each.",
+            help="With --photos: number of photos, the first ones, that are fitted nine times more "
+            "in other exposure, white balance, size and so on.",
             min=0,
         ),
     ] = 0,

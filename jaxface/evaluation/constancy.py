@@ -21,7 +21,8 @@ _JPEG = 50  # quality
 
 @dataclass(frozen=True)
 class Appearance:
-    """What is compared: mean albedo of the face's skin, linear RGB, and its vertices, metres."""
+    """What is compared: mean low-frequency albedo of the front's skin, linear RGB, and vertices,
+    metres. The albedo decides a result's tone, and needs no texture to be composed."""
 
     albedo: Float[np.ndarray, "3"]
     vertices: Float[np.ndarray, "V 3"]
@@ -113,7 +114,7 @@ def constancy(
     Args:
         photo: as it is.
         first: its result.
-        look: reconstructs a photo.
+        look: observes a photo.
         front: vertices that count.
         mirror: index of each vertex's mirror image.
     """

@@ -27,9 +27,10 @@ from jaxface.features.weights import load_alexnet
 from jaxface.fitting.landmarks import inter_ocular
 from jaxface.images import Photo
 from jaxface.landmarks.detector import detect
+from jaxface.observe import observe
 from jaxface.reconstruct import reconstruct_crops
 from jaxface.rendering.color import linear_to_srgb
-from jaxface.types import Assets, Reconstruction
+from jaxface.types import Assets, FaceCrop, FitResult, Reconstruction, UnwrapResult
 
 YAWS = (-30, 0, 30)
 """Degrees by which the head is turned to its left for the recogniser."""
@@ -82,22 +83,10 @@ class Ruler:
 class Judged:
     """A photo with its result, and pictures of it that are made when they are asked for."""
 
-    def __init__(self, photo: Photo, ruler: Ruler, name: str = "") -> None:
-        """Reconstructs a photo.
-
-        Args:
-            photo: to reconstruct.
-            ruler: what it is measured with.
-            name: of its file.
-
-        Raises:
-            DetectionError: the photo shows no face.
-        """
+    def __init__(self, photo: Photo, ruler: Ruler, name: str) -> None:
+        """Reconstructs a photo, named as its file. Raises `DetectionError` if it shows no face."""
         self.photo, self.ruler, self.name = photo, ruler, name
-        found = detect(photo.srgb, ruler.assets.networks)
-        points, blendshapes = found.landmarks[0], found.blendshapes[0]
-        self.landmarks = np.asarray(points)[:, :2]
-        self.crop = crop_face(photo.srgb, points, blendshapes=blendshapes, focal=photo.focal)
+        self.landmarks, self.crop = find_face(photo, ruler.assets)
         done = reconstruct_crops(self.crop, ruler.assets, ruler.config)
         self.result: Reconstruction = jax.device_get(done)
         self.texture = np.asarray(self.result.synthesis.texture, float)
@@ -128,10 +117,17 @@ class Judged:
         albedo = np.asarray(linear_to_srgb(self.result.synthesis.texture))
         return [photo, *(self.view(yaw) for yaw in (0, 45, -45)), albedo]
 
-    def appearance(self) -> Appearance:
-        """Returns what constancy compares."""
-        albedo = self.texture[self.ruler.skin].mean(0)
-        return Appearance(albedo, np.asarray(self.result.fit.vertices, float))
+
+def find_face(photo: Photo, assets: Assets) -> tuple[Float[np.ndarray, "478 2"], FaceCrop]:
+    """Returns the landmarks of a photo's largest face, in its pixels, and its crop.
+
+    Raises:
+        DetectionError: the photo shows no face.
+    """
+    found = detect(photo.srgb, assets.networks)
+    points, blendshapes = found.landmarks[0], found.blendshapes[0]
+    crop = crop_face(photo.srgb, points, blendshapes=blendshapes, focal=photo.focal)
+    return np.asarray(points)[:, :2], crop
 
 
 def _landmarks(it: Judged) -> dict[str, Any]:
@@ -170,12 +166,19 @@ def _masks(it: Judged) -> dict[str, Any]:
 
 
 def _constancy(it: Judged) -> dict[str, Any]:
-    def look(photo: Photo) -> Appearance:
-        return Judged(photo, it.ruler).appearance()
+    ruler = it.ruler
+    model, assets = ruler.assets.model, ruler.assets.replace(database=None)
 
-    model = it.ruler.assets.model
-    front, mirror = front_vertices(model), np.asarray(model.mirror)
-    return constancy(it.photo, it.appearance(), look, front, mirror)
+    def appearance(fit: FitResult, seen: UnwrapResult) -> Appearance:
+        albedo = np.asarray(seen.low_frequency, float)[ruler.skin].mean(0)
+        return Appearance(albedo, np.asarray(fit.vertices, float))
+
+    def look(photo: Photo) -> Appearance:
+        seen = observe(find_face(photo, assets)[1], assets, ruler.config)
+        return appearance(seen.fit, seen.unwrapped)
+
+    first = appearance(it.result.fit, it.result.unwrapped)
+    return constancy(it.photo, first, look, front_vertices(model), np.asarray(model.mirror))
 
 
 PARTS: dict[str, Callable[[Judged], dict[str, Any]]] = {
