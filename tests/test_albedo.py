@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxface.evaluation.skin_coverage import face_angle, lab
+from jaxface.evaluation.color_difference import lab
+from jaxface.evaluation.skin_coverage import face_angle
 from jaxface.morphable.albedo import albedo_at, albedo_texture, log_albedo
 from jaxface.morphable.texels import texel_map
 from jaxface.skins.statistics import principal_components

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -255,12 +254,6 @@ def test_tables_hold_means_and_paired_differences(tmp_path: Path) -> None:
     worse = differences_table(Results(rows[2:4] + rows[:2]), [("unobserved", "PSNR")])
     assert "| paper - ours | -1.5 [-2, -1] - |" in worse
     assert table(["a"], [[float("nan")], [1.23456]]).splitlines()[2:] == ["|  |", "| 1.235 |"]
-
-
-def test_a_journal_that_was_cut_off_is_read_up_to_there(tmp_path: Path) -> None:
-    whole = json.dumps(line("x", "ours", 1.0))
-    (tmp_path / benchmark.JOURNAL).write_text(whole + "\n" + whole[:40])
-    assert benchmark.read_journal(tmp_path) == [json.loads(whole)]
 
 
 @pytest.mark.thorough

@@ -226,7 +226,14 @@ def test_evaluate_says_what_it_lacks(
     none = tmp_path / "none"
     assert_one_sentence(jaxface("evaluate", "--quick", "--ict", none), 2, str(none))
     assert_one_sentence(jaxface("evaluate", "--quick", "--recogniser", none), 2, str(none))
+    both = jaxface("evaluate", "--quick", "--photos", tmp_path)
+    assert_one_sentence(both, 2, "--photos with a folder")
+    assert_one_sentence(jaxface("evaluate", "--photos", none), 2, str(none))
+    assert_one_sentence(jaxface("evaluate", "--photos", tmp_path, "--labels", none), 2, "--labels")
+    assert_one_sentence(jaxface("evaluate", "--quick", "--constancy", 1), 2, "--constancy")
+    assert_one_sentence(jaxface("evaluate", "--photos", tmp_path, "--ict", none), 2, "--ict")
     from jaxface.cli import evaluation
 
     monkeypatch.setattr(evaluation, "find_spec", lambda name: None)
     assert_one_sentence(jaxface("evaluate", "--quick"), 2, "jaxface[evaluation]")
+    assert_one_sentence(jaxface("evaluate", "--photos", tmp_path), 2, "jaxface[evaluation]")

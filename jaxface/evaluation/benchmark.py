@@ -6,8 +6,6 @@ any time.
 
 from __future__ import annotations
 
-import json
-import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -20,9 +18,10 @@ import numpy as np
 from jaxface.config import ReconstructConfig
 from jaxface.errors import DetectionError
 from jaxface.evaluation import light, scene
+from jaxface.evaluation.journal import append_to_journal, read_journal
 from jaxface.evaluation.measures import Judge, shape_errors
 from jaxface.evaluation.methods import METHODS, Case, observe_photo, observe_truth
-from jaxface.evaluation.photos import Recogniser
+from jaxface.evaluation.recognition import Recogniser, identity_distance
 from jaxface.evaluation.sources import Faces
 from jaxface.evaluation.truth import Condition, Truth, photograph
 from jaxface.features.weights import load_alexnet
@@ -72,19 +71,6 @@ def full(faces: int | None = None) -> Plan:
     return Plan(faces or 12, grid, grid)
 
 
-def read_journal(folder: Path) -> list[dict[str, Any]]:
-    """Returns the lines of a folder's journal; a last line that was cut off is left out."""
-    file = folder / JOURNAL
-    lines = file.read_text().splitlines() if file.exists() else []
-    rows = []
-    for line in lines:
-        try:
-            rows.append(json.loads(line))
-        except ValueError:  # the run was stopped while writing it
-            continue
-    return rows
-
-
 def key(row: dict[str, Any]) -> tuple[str, ...]:
     """Returns what a line is about; two lines with one key are the same measurement."""
     return tuple(str(row[x]) for x in ("setting", "face", "condition", "quality", "size", "method"))
@@ -120,7 +106,7 @@ def run(
         say: told what is being done.
     """
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
-    done = {key(row) for row in read_journal(folder)}
+    done = {key(row) for row in read_journal(folder / JOURNAL)}
     alexnet = load_alexnet()
     cases = plan.cases(faces.names)
     for number, (setting, name, condition) in enumerate(cases, start=1):
@@ -138,13 +124,15 @@ def run(
             else:
                 case = observe_photo(truth.photo_srgb, known, config)
         except DetectionError as error:
-            _append(folder, [about | {"method": m, "failed": str(error)} for m in missing])
+            append_to_journal(
+                folder / JOURNAL, [about | {"method": m, "failed": str(error)} for m in missing]
+            )
             say(f"{number}/{len(cases)} {stem(about)}: {error}")
             continue
         judge = Judge(truth.texture_linear, truth.classes, truth.shading, assets.vgg, alexnet)
         _judge(folder, about, missing, truth, case, judge, setting == SETTINGS[1], recogniser)
         say(f"{number}/{len(cases)} {stem(about)}: {time.monotonic() - since:.0f} s")
-    return read_journal(folder)
+    return read_journal(folder / JOURNAL)
 
 
 def _judge(
@@ -180,10 +168,13 @@ def _judge(
         measures["face"] |= errors
         picture = view(case, own, texture, truth.turned)
         if recogniser:
-            measures["face"]["identity"] = identity_distance(recogniser, picture, views["truth"])
+            faces = recogniser(picture), recogniser(views["truth"])
+            measures["face"]["identity"] = identity_distance(*faces)
         write_png(pictures / f"texture {method}.png", scene.encode_srgb(texture))
         write_png(pictures / f"view {method}.png", picture)
-        _append(folder, [about | {"method": method, "seconds": seconds, "measures": measures}])
+        append_to_journal(
+            folder / JOURNAL, [about | {"method": method, "seconds": seconds, "measures": measures}]
+        )
 
 
 def view(case: Case, vertices: np.ndarray, texture: np.ndarray, turned: float) -> np.ndarray:
@@ -203,24 +194,3 @@ def view(case: Case, vertices: np.ndarray, texture: np.ndarray, turned: float) -
     )
     lighting = light.random_lighting(np.random.default_rng(1))
     return scene.render(shown, _VIEW, _VIEW, lighting)[0]
-
-
-def identity_distance(recogniser: Recogniser, image: np.ndarray, truth: np.ndarray) -> float:
-    """Returns the cosine distance of the recogniser's descriptors; NaN where it finds no face."""
-    try:
-        return float(1 - recogniser(image) @ recogniser(truth))
-    except DetectionError:
-        return float("nan")
-
-
-def _append(folder: Path, rows: list[dict[str, Any]]) -> None:
-    with open(folder / JOURNAL, "a") as stream:
-        for row in rows:
-            stream.write(json.dumps(_plain(row)) + "\n")
-
-
-def _plain(value: Any) -> Any:
-    """Returns the value with `None` for NaN, which JSON does not have."""
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -207,9 +207,7 @@ def border_step(
 def shape_errors(vertices: np.ndarray, truth: np.ndarray, model: FaceModel) -> dict[str, float]:
     """Returns the vertex error (millimetres) and normal error (degrees) of a fitted neutral face,
     means over the face's front after the best similarity."""
-    names = ("skin", "lips", "brows", "lids", "nose")
-    front = np.isin(model.vertex_region, [model.region_names.index(x) for x in names])
-    front &= np.asarray(model.mean)[:, 2] > -0.06
+    front = front_vertices(model)
     rotation, factor, shift = similarity(vertices[front], truth[front])
     moved = factor * vertices @ rotation.T + shift
     triangles = np.asarray(model.triangles)
@@ -218,6 +216,13 @@ def shape_errors(vertices: np.ndarray, truth: np.ndarray, model: FaceModel) -> d
         "vertex mm": 1e3 * float(np.linalg.norm((moved - truth)[front], axis=1).mean()),
         "normal degrees": float(np.degrees(np.arccos(np.clip(cosine, -1, 1))).mean()),
     }
+
+
+def front_vertices(model: FaceModel) -> np.ndarray:
+    """Returns which vertices are the face's front, `[V]` bool: what photos show of a shape."""
+    names = ("skin", "lips", "brows", "lids", "nose")
+    front = np.isin(model.vertex_region, [model.region_names.index(x) for x in names])
+    return front & (np.asarray(model.mean)[:, 2] > -0.06)
 
 
 def bootstrap(

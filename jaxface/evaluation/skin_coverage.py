@@ -14,8 +14,8 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
 
+from jaxface.evaluation.color_difference import typology_angle
 from jaxface.images import write_png
 from jaxface.morphable.albedo import albedo_texture
 from jaxface.morphable.files import load_model
@@ -26,23 +26,6 @@ from jaxface.types import FaceModel
 _CLASSES = ((55, "very light"), (41, "light"), (28, "intermediate"), (10, "tan"), (-30, "brown"))
 _MELANIN = (-2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 _HAEMOGLOBIN = (-2.0, 0.0, 2.0)
-_TO_XYZ = np.array(
-    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193, 0.1192, 0.9503]]
-)
-
-
-def lab(linear: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, "... 3"]:
-    """Returns CIELAB (white D65) of linear RGB."""
-    ratio = linear @ _TO_XYZ.T / _TO_XYZ.sum(1)
-    root = np.where(ratio > (6 / 29) ** 3, np.cbrt(ratio), ratio / (3 * (6 / 29) ** 2) + 4 / 29)
-    x, y, z = np.moveaxis(root, -1, 0)
-    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
-
-
-def typology_angle(linear: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, "..."]:
-    """Returns the individual typology angle in degrees of linear RGB."""
-    lightness, _, yellow = np.moveaxis(lab(linear), -1, 0)
-    return np.degrees(np.arctan2(lightness - 50, np.maximum(yellow, 1e-6)))
 
 
 def skin_class(angle: float) -> str:

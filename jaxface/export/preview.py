@@ -68,14 +68,18 @@ def preview(
     fit, texture = reconstruction.fit, reconstruction.synthesis.texture
     camera = fit.parameters.camera
     crop, camera = crop_head(photo.srgb, fit.vertices, camera, model)
-    # Skin's texture still holds some of the photo's shadows: exposure only for painted regions.
-    painted = jnp.asarray([name in PAINTED for name in model.region_names])
-    shade = jnp.where(painted[finer.model.vertex_region], finer.exposure, 1.0)
     fitted = finer.model, finer.vertices, texture, camera, fit.parameters.lighting
-    over, alpha = draw(*fitted, exposure=shade)
+    over, alpha = draw(*fitted, exposure=painted_exposure(finer))
     views = [studio_view(finer, texture, reconstruction.materials, yaw) for yaw in _VIEWS]
     overlay = np.asarray(over) * np.asarray(alpha) + crop * (1 - np.asarray(alpha))
     return np.concatenate([crop, overlay, *views], axis=1)
+
+
+def painted_exposure(head: Head) -> Float[Array, " V"]:
+    """Returns the exposure of vertices under the photo's light: `head.exposure` in painted regions,
+    1 elsewhere, since skin's texture still holds some of the photo's shadows."""
+    painted = jnp.asarray([name in PAINTED for name in head.model.region_names])
+    return jnp.where(painted[head.model.vertex_region], head.exposure, 1.0)
 
 
 def turntable(reconstruction: Reconstruction, finer: Head) -> np.ndarray:
