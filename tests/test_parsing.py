@@ -83,7 +83,7 @@ def test_a_portrait_is_parsed(portrait, weights):
     crown = np.array([xy[10, 0], xy[10, 1] - 0.25 * np.ptp(xy[:, 1])]).astype(int)
     assert found[crown[1], crown[0], HAIR] > 0.5
     # Beyond the square nothing is known.
-    crop = parsing_crop(points)
+    crop = parsing_crop(jnp.asarray(points))
     row, column = np.mgrid[: photo.shape[0], : photo.shape[1]] + 0.5
     at = np.asarray(crop.points_to_crop(jnp.stack([column, row], -1)))
     outside = ((at < -1) | (at > SIZE + 1)).any(-1)
