@@ -15,6 +15,10 @@ def load_parser() -> ParserWeights:
 
     Raises:
         AssetError: the file is missing or damaged.
+
+    Example:
+        >>> load_parser().classes_bias.shape
+        (4,)
     """
     arrays = {name: jnp.asarray(a, jnp.float32) for name, a in assets.load_npz(FILE).items()}
     return ParserWeights(

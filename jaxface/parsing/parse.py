@@ -43,8 +43,10 @@ def parse(
         weights: `load_parser()`.
 
     Example:
-        >>> parse(photo.srgb, points, load_vgg(), load_parser()).shape  # doctest: +SKIP
-        (600, 400, 4)
+        >>> from jaxface import load_parser, load_vgg
+        >>> points = jnp.linspace(20.0, 40.0, 956).reshape(478, 2)
+        >>> parse(jnp.full((64, 48, 3), 0.5), points, load_vgg(), load_parser()).shape
+        (64, 48, 4)
     """
     crop = parsing_crop(landmarks)
     size = jnp.asarray(photo_srgb.shape[:2], jnp.float32)
