@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -87,8 +87,7 @@ class Judged:
         """Reconstructs a photo, named as its file. Raises `DetectionError` if it shows no face."""
         self.photo, self.ruler, self.name = photo, ruler, name
         self.landmarks, self.crop = find_face(photo, ruler.assets)
-        done = reconstruct_crops(self.crop, ruler.assets, ruler.config)
-        self.result: Reconstruction = jax.device_get(done)
+        self.result: Reconstruction = reconstruct_crops(self.crop, ruler.assets, ruler.config)
         self.texture = np.asarray(self.result.synthesis.texture, float)
         self.views: dict[float, np.ndarray] = {}
 
@@ -131,7 +130,7 @@ def find_face(photo: Photo, assets: Assets) -> tuple[Float[np.ndarray, "478 2"],
 
 
 def _landmarks(it: Judged) -> dict[str, Any]:
-    unit = float(inter_ocular(it.landmarks))
+    unit = float(inter_ocular(jnp.asarray(it.landmarks)))
     return landmark_errors(np.asarray(it.result.fit.landmarks), it.landmarks, unit)
 
 
@@ -160,7 +159,7 @@ def _iris(it: Judged) -> dict[str, Any]:
 
 def _masks(it: Judged) -> dict[str, Any]:
     square = it.crop.crop
-    corner = np.asarray(square.points_to_photo(np.zeros((1, 2), np.float32)))[0]
+    corner = np.asarray(square.points_to_photo(jnp.zeros((1, 2))))[0]
     polygons = it.ruler.polygons[it.name]
     return kept_and_cut(polygons, it.trip.skin, it.trip.face, corner, float(square.scale))
 
