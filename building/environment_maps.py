@@ -26,6 +26,7 @@ import numpy as np
 from scipy import ndimage, signal
 
 from jaxface.errors import AssetError
+from jaxface.evaluation.light import harmonics
 
 NAMES = (
     *("apartment", "bridge", "city", "dawn", "esplanade", "forest", "hall", "lab", "lobby"),
@@ -124,11 +125,7 @@ def to_sh(radiance: np.ndarray, rotation: np.ndarray) -> np.ndarray:
         rotation: `[3, 3]`, map space to camera space.
     """
     towards, solid_angle = directions(*radiance.shape[:2])
-    x, y, z = np.moveaxis(towards @ np.asarray(rotation).T, -1, 0)
-    basis = np.stack([
-        0.282095 + 0 * x, 0.488603 * y, 0.488603 * z, 0.488603 * x, 1.092548 * x * y,
-        1.092548 * y * z, 0.315392 * (3 * z**2 - 1), 1.092548 * x * z, 0.546274 * (x**2 - y**2),
-    ])  # fmt: skip
+    basis = harmonics(towards @ np.asarray(rotation).T)
     return np.einsum("khw,hwc->kc", basis * solid_angle, radiance, optimize=True)
 
 

@@ -11,6 +11,7 @@ from fast import FAST
 
 from jaxface.features.weights import load_vgg
 from jaxface.images import read_photo
+from jaxface.landmarks.schemes import IBUG68
 from jaxface.parsing.classes import CLASSES
 from jaxface.parsing.crop import SIZE, parsing_crop
 from jaxface.parsing.files import load_parser
@@ -70,6 +71,18 @@ def portrait(networks):
     photo = read_photo(PHOTOS / "astronaut.jpg").srgb[:320]
     points = detect(photo, networks).landmarks[0]
     return photo, points
+
+
+def test_the_crop_is_level_with_the_eyes_whatever_the_landmarks():
+    """68 points are those of the 478 that mean the same; where an eye is missing it is upright."""
+    rng = np.random.default_rng(4)
+    points = jnp.asarray(rng.uniform(100, 300, (478, 2)), jnp.float32)
+    dense, sparse = parsing_crop(points), parsing_crop(points[jnp.asarray(IBUG68)])
+    right, left = points[33], points[263]
+    level = dense.points_to_crop(left) - dense.points_to_crop(right)
+    assert abs(float(level[1])) < 1e-2 and float(level[0]) > 0
+    np.testing.assert_allclose(sparse.angle, dense.angle, atol=1e-6)
+    assert float(parsing_crop(points.at[33].set(jnp.nan)).angle) == 0
 
 
 def test_a_portrait_is_parsed(portrait, weights):

@@ -139,7 +139,6 @@ def _expression(model: FaceModel, rng: np.random.Generator) -> np.ndarray:
         "any": {str(n).removesuffix("Left").removesuffix("Right"): rng.uniform(0, 0.7)
                 for n in rng.choice([n for n in names if n != "tongueOut"], 4)},
     }[str(kind)]  # fmt: skip
-    chosen = dict(chosen)
     if rng.random() < 0.15:
         chosen["eyeBlink"] = rng.uniform(0.1, 1)
     for name, value in chosen.items():

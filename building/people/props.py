@@ -7,6 +7,7 @@ at -0.12, the crown at 0.116.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ def mesh_part(meshes: list[trimesh.Trimesh], pattern: Pattern, kind: int = OTHER
     return Part(kind, np.asarray(mesh.vertices, float), np.asarray(mesh.faces), pattern)
 
 
-def _soft(distance: np.ndarray) -> np.ndarray:
+def _positive(distance: np.ndarray) -> np.ndarray:
     """Returns 1 where a signed distance is positive."""
     return (distance > 0) * 1.0
 
@@ -43,7 +44,7 @@ def _shell(
     triangles: np.ndarray,
     offset: float,
     rng: np.random.Generator,
-    inside: Any,
+    inside: Outline,
     pattern: Pattern,
 ) -> Part:
     mesh = trimesh.Trimesh(vertices, triangles, process=False)
@@ -52,7 +53,7 @@ def _shell(
     moved = vertices + mesh.vertex_normals * (offset * (1 + 0.5 * wave))[:, None]
     middle = vertices[triangles].mean(1)
     near = inside(middle) > -0.02
-    return Part(OTHER, moved, triangles[near], pattern, outline=lambda p: _soft(inside(p)))
+    return Part(OTHER, moved, triangles[near], pattern, outline=lambda p: _positive(inside(p)))
 
 
 def hat(
@@ -88,7 +89,7 @@ def hat(
         quads = np.stack([k, k + 1, k + count, k + 1, k + count + 1, k + count], 1).reshape(-1, 3)
         colour = pattern if rng.random() < 0.6 else cloth(rng)
         parts.append(Part(OTHER, np.concatenate([ring, outer]), quads, colour))
-    return parts, lambda points: _soft(-inside(points))
+    return parts, lambda points: _positive(-inside(points))
 
 
 def headscarf(
@@ -108,7 +109,7 @@ def headscarf(
 
     pattern = cloth(rng)
     shell = _shell(vertices, triangles, rng.uniform(0.005, 0.014), rng, inside, pattern)
-    return [shell], lambda points: _soft(0.02 - inside(points)) * (points[:, 2] > -0.05)
+    return [shell], lambda points: _positive(0.02 - inside(points)) * (points[:, 2] > -0.05)
 
 
 def medical_mask(
@@ -168,7 +169,7 @@ def glasses(rng: np.random.Generator) -> list[Part]:
         tint = random_colour(rng) * 0.1 if rng.random() < 0.4 else np.full(3, 0.012)
         opaque = rng.uniform(0.75, 1.0)
         part = mesh_part(lenses, plain(tint, 0.1))
-        parts.append(_with_outline(part, lambda p: np.full(len(p), opaque)))
+        parts.append(replace(part, outline=lambda p: np.full(len(p), opaque)))
     elif lens == "glare":
         start, width = rng.uniform(-0.01, 0.01), rng.uniform(0.002, 0.012)
         lean, strength = rng.uniform(-1, 1), rng.uniform(0.3, 0.9)
@@ -177,12 +178,9 @@ def glasses(rng: np.random.Generator) -> list[Part]:
             at = np.abs(points[:, 0]) - _EYES + lean * points[:, 1] - start
             return strength * (np.abs(at) < width)
 
-        parts.append(_with_outline(mesh_part(lenses, plain((0.9, 0.93, 1.0))), streak))
+        part = mesh_part(lenses, plain((0.9, 0.93, 1.0)))
+        parts.append(replace(part, outline=streak))
     return parts
-
-
-def _with_outline(part: Part, outline: Any) -> Part:
-    return Part(part.kind, part.vertices, part.triangles, part.pattern, outline=outline)
 
 
 def hand(rng: np.random.Generator, skin: np.ndarray) -> list[Part]:

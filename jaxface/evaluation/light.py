@@ -78,12 +78,19 @@ def highlight(
 
 def project_sun(sun: Sun) -> np.ndarray:
     """Returns the SH radiance `[9, 3]` of a sun: what of it the fitted light can express."""
-    x, y, z = sun.direction
-    basis = np.array([
-        0.282095, 0.488603 * y, 0.488603 * z, 0.488603 * x, 1.092548 * x * y,
+    return np.pi * harmonics(sun.direction)[:, None] * np.asarray(sun.colour)
+
+
+def harmonics(directions: np.ndarray) -> np.ndarray:
+    """Returns the nine real spherical harmonics `[9, ...]` of unit directions `[..., 3]`.
+
+    Ramamoorthi and Hanrahan 2001, equation 3, in the order of `irradiance`.
+    """
+    x, y, z = np.moveaxis(directions, -1, 0)
+    return np.stack([
+        0.282095 + 0 * x, 0.488603 * y, 0.488603 * z, 0.488603 * x, 1.092548 * x * y,
         1.092548 * y * z, 0.315392 * (3 * z**2 - 1), 1.092548 * x * z, 0.546274 * (x**2 - y**2),
     ])  # fmt: skip
-    return np.pi * basis[:, None] * np.asarray(sun.colour)
 
 
 def random_lighting(rng: np.random.Generator, contrast: float = 0.35) -> np.ndarray:

@@ -134,7 +134,7 @@ def write_tables(
     lost = [row["photo"] for row in rows if not row["found"]]
     found = measures(faces)
     plain = {name: values for name, values in found.items() if name[0] != "constancy"}
-    parts = ["# Photos", "What each number means: docs/evaluation.md."]
+    parts = ["# Photos", "What each number means: docs/photos.md."]
     parts += [f"{len(rows)} photos; no face in {len(lost)}" + ": " * bool(lost) + ", ".join(lost)]
     parts += ["## Measures", summary_table(plain), "## Worst photos", worst_table(found)]
     parts += ["## Stains"]

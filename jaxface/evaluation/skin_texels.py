@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
 from jaxface.types import FaceModel, TexelMap
+from jaxface.unwrapping.membrane import vertices_to_texels
 
 _REGIONS = ("skin", "nose")
 _BACK = -0.06  # metres, z on the mean face: skin behind it is at the side of the head
@@ -15,7 +16,7 @@ def front_skin(model: FaceModel, texels: TexelMap) -> Bool[np.ndarray, "T T"]:
     """Returns which texels show skin or nose on the front of the mean face; mirror-symmetric."""
     regions = [model.region_names.index(name) for name in _REGIONS]
     skin = np.isin(np.asarray(texels.region_ids), regions) & np.asarray(texels.mask)
-    skin &= places(model, texels)[..., 2] > _BACK
+    skin &= np.asarray(vertices_to_texels(model.mean, texels))[..., 2] > _BACK
     return skin & skin[:, ::-1]
 
 
@@ -24,13 +25,7 @@ def texel_size(model: FaceModel, texels: TexelMap) -> float:
 
     The median of sqrt(|dP/du x dP/dv|), with P the place of a texel.
     """
-    place, skin = places(model, texels), front_skin(model, texels)
+    place, skin = np.asarray(vertices_to_texels(model.mean, texels)), front_skin(model, texels)
     across, down = (np.gradient(place, axis=axis) for axis in (1, 0))
     area = np.linalg.norm(np.cross(across, down), axis=-1)
     return 1e3 * float(np.sqrt(np.median(area[skin])))
-
-
-def places(model: FaceModel, texels: TexelMap) -> Float[np.ndarray, "T T 3"]:
-    """Returns each texel's place on the mean face, metres; meaningless between charts."""
-    corners = np.asarray(model.mean, float)[np.asarray(texels.vertex_ids)]
-    return np.einsum("tuk,tukc->tuc", np.asarray(texels.barycentrics), corners)

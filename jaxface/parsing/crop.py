@@ -6,12 +6,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxface.landmarks.schemes import OUTER_EYES
+from jaxface.landmarks.schemes import IBUG68, OUTER_EYES
 from jaxface.types import Crop
 
 SIZE = 384  # pixels a side
 ENLARGED = 1.8  # its side over the longer side of the landmarks' box: the head and some margin
-_OUTER_EYES_68 = (36, 45)
 
 
 def parsing_crop(landmarks: Float[Array, "L D"]) -> Crop:
@@ -22,7 +21,7 @@ def parsing_crop(landmarks: Float[Array, "L D"]) -> Crop:
     """
     xy = jax.lax.stop_gradient(landmarks[:, :2])
     low, high = jnp.nanmin(xy, 0), jnp.nanmax(xy, 0)
-    right, left = _OUTER_EYES_68 if len(xy) == 68 else OUTER_EYES
+    right, left = map(IBUG68.index, OUTER_EYES) if len(xy) == 68 else OUTER_EYES
     eyes = jnp.nan_to_num(xy[left] - xy[right])  # upright if an eye is missing
     side = ENLARGED * jnp.maximum(jnp.max(high - low), 1.0)
     angle = jnp.arctan2(eyes[1], eyes[0])
