@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections.abc
 import dataclasses
 import inspect
 import sys
@@ -35,7 +36,7 @@ def made(hint: Any, rng: np.random.Generator) -> Any:
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if origin is tuple:
         return (made(parts[0], rng), made(parts[0], rng))
-    if origin is dict:
+    if origin in (dict, collections.abc.Mapping):
         return {"one": made(parts[1], rng), "two": made(parts[1], rng)}
     if origin in (typing.Union, types.UnionType):
         return made(parts[0], rng)
