@@ -14,6 +14,7 @@ from jaxface.fitting.files import load_noise
 from jaxface.landmarks.networks import load_networks
 from jaxface.morphable.files import load_model
 from jaxface.morphable.texels import texel_map
+from jaxface.parsing.files import load_parser
 from jaxface.precision import jit
 from jaxface.synthesis.seams import seam_pairs
 from jaxface.types import Assets, FaceModel, FeatureCaches, TexelMap
@@ -63,6 +64,7 @@ def load_assets(
         database=faces,
         networks=load_networks(),
         vgg=load_vgg(),
+        parser=load_parser(),
         noise=load_noise(),
         seams=jnp.asarray(seam_pairs(face)),
         painted=painted_mask(face, texels),

@@ -1,4 +1,4 @@
-"""What a photo shows of a face: person mask, fit, unwrapping."""
+"""What a photo shows of a face: classes of pixels, fit, unwrapping."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from jaxtyping import Array, Float
 from jaxface.config import ReconstructConfig
 from jaxface.fitting.fit import fit
 from jaxface.fitting.schemes import with_landmarks68
-from jaxface.landmarks.segmentation import SIZE, segment_padded
+from jaxface.parsing.classes import FACE
+from jaxface.parsing.parse import parse
 from jaxface.precision import jit
-from jaxface.types import Assets, Crop, FaceCrop, FitResult, Networks, Observation
+from jaxface.types import Assets, Crop, FaceCrop, FitResult, Observation
 from jaxface.unwrapping.unwrap import unwrap
 
 
@@ -36,7 +37,7 @@ def observe(
     """
     is_68 = len(crop.landmarks) == 68
     model = with_landmarks68(assets.model) if is_68 else assets.model
-    mask = person_mask(crop.srgb, assets.networks)
+    classes = pixel_classes(crop, assets)
     fitted = fit(
         crop.srgb,
         crop.landmarks,
@@ -45,13 +46,13 @@ def observe(
         focal=crop.focal,
         # Measured on the detector's 478 points: none is known for 68 of another detector.
         noise=None if is_68 else assets.noise,
-        person_mask=mask,
+        face_mask=classes[..., FACE],
         principal=crop.principal,
         photo_size=crop.photo_side,
         config=config.fit,
     )
     unwrapped, fitted = unwrap(
-        crop.srgb, fitted, model, assets.texels, person_mask=mask, config=config.unwrap
+        crop.srgb, fitted, model, assets.texels, classes=classes, config=config.unwrap
     )
     return Observation(fit=_fit_to_photo(crop.crop, fitted), unwrapped=unwrapped)
 
@@ -63,11 +64,20 @@ def _fit_to_photo(crop: Crop, fitted: FitResult) -> FitResult:
 
 
 @jit
-def person_mask(square_srgb: Float[Array, "S S 3"], networks: Networks) -> Float[Array, "S S"]:
-    """Returns the probability of a person in each pixel of a square image.
+def pixel_classes(crop: FaceCrop, assets: Assets) -> Float[Array, "S S K"]:
+    """Returns the probabilities of the parser's `CLASSES` in each pixel of a crop.
 
-    Differentiable in the image and in the networks' weights.
+    All are 0 outside the photo, where the crop repeats its edge. Differentiable in the crop's
+    pixels and the networks' weights.
+
+    Args:
+        crop: the square around a face.
+        assets: `vgg` and `parser` are used.
     """
-    size = square_srgb.shape[0]
-    whole = Crop(jnp.full(2, size / 2.0), jnp.full((), float(size)), size=SIZE)
-    return segment_padded(square_srgb, jnp.full(2, float(size)), whole, networks)
+    classes = parse(crop.srgb, crop.landmarks, assets.vgg, assets.parser)
+    first = crop.crop.points_to_crop(jnp.zeros(2))
+    last = 2.0 * crop.principal - first
+    y, x = jnp.meshgrid(*(jnp.arange(n) + 0.5 for n in classes.shape[:2]), indexing="ij")
+    position = jnp.stack([x, y], -1)
+    inside = jnp.all((position > first) & (position < last), -1)
+    return jnp.where(inside[..., None], classes, 0.0)

@@ -14,7 +14,8 @@ from jaxface.crops import crop_face
 from jaxface.errors import InputError
 from jaxface.fitting.person import fit_faces
 from jaxface.fitting.schemes import with_landmarks68
-from jaxface.observe import person_mask
+from jaxface.observe import pixel_classes
+from jaxface.parsing.classes import FACE
 from jaxface.reconstruct import Progress, complete_observation
 from jaxface.types import Assets, FitResult, Observation, PersonReconstruction
 from jaxface.unwrapping.exposure import estimate_albedo_coefficients
@@ -72,7 +73,7 @@ def reconstruct_person(
             strict=True,
         )
     ]
-    masks = [person_mask(crop.srgb, assets.networks) for crop in crops]
+    classes = [pixel_classes(crop, assets) for crop in crops]
     is_68 = len(crops[0].landmarks) == 68
     model = with_landmarks68(assets.model) if is_68 else assets.model
     fits = fit_faces(
@@ -82,15 +83,15 @@ def reconstruct_person(
         blendshapes=[crop.blendshapes for crop in crops],
         focals=[crop.focal for crop in crops],
         noise=None if is_68 else assets.noise,
-        person_masks=masks,
+        face_masks=[each[..., FACE] for each in classes],
         principals=[crop.principal for crop in crops],
         photo_sizes=[crop.photo_side for crop in crops],
         config=config.fit,
     )
     seen, photo_fits = [], []
-    for crop, mask, fitted in zip(crops, masks, fits, strict=True):
+    for crop, each, fitted in zip(crops, classes, fits, strict=True):
         unwrapped, refit = unwrap(
-            crop.srgb, fitted, model, assets.texels, person_mask=mask, config=config.unwrap
+            crop.srgb, fitted, model, assets.texels, classes=each, config=config.unwrap
         )
         seen.append(unwrapped)
         photo_fits.append(crop.crop.fit_to_photo(refit))

@@ -496,6 +496,7 @@ class Assets:
         database: textures of other faces, or a `DiskDatabase`.
         networks: MediaPipe's.
         vgg: weights of VGG-16.
+        parser: weights of the parser of pixels.
         noise: of the landmark detector.
         seams: pairs of UV vertices that share a vertex of the mesh, on skin.
         painted: 1 on eyes, teeth, tongue and inner mouth, which no photo shows well enough: their
@@ -509,6 +510,7 @@ class Assets:
     database: Any
     networks: Networks
     vgg: Any
+    parser: Any
     noise: LandmarkNoise | None
     seams: Int[Array, "N 2"]
     painted: Float[Array, "T T"]

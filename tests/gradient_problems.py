@@ -49,7 +49,7 @@ from jaxface.synthesis.objective import Level, attach_implicit_derivative, loss
 from jaxface.types import Assets, Correlations, Crop, Database, FaceCrop, FaceModel
 from jaxface.unwrapping import UnwrapConfig
 from jaxface.unwrapping.membrane import membrane
-from jaxface.unwrapping.reject import skin_mask
+from jaxface.unwrapping.skin_mask import skin_mask
 
 unwrapping = import_module("jaxface.unwrapping.unwrap")
 PHOTO = Path(__file__).resolve().parents[1] / "examples" / "photos" / "astronaut.jpg"

@@ -20,7 +20,7 @@ for number in range(args.faces):
     for hidden in (0.0, 0.3, 0.45, 0.55, 0.65):
         shown = np.ones((height, width), np.float32)
         shown[: int(hidden * height)] = 0
-        case = observe_truth(truth.photo_srgb, truth.fit, assets, known.config, person_mask=shown)
+        case = observe_truth(truth.photo_srgb, truth.fit, assets, known.config, shown=shown)
         texture = np.asarray(case.ours.synthesis.texture)
         face = sum(truth.classes.values()).astype(bool)
         percent = 100 * float(np.asarray(case.seen.skin_mask)[face].mean())

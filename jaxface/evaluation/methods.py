@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from jaxface.config import ReconstructConfig
 from jaxface.evaluation import scene
@@ -24,8 +25,11 @@ from jaxface.filters import blur, log_decode, log_encode
 from jaxface.infer import finish, infer
 from jaxface.landmarks.detector import detect
 from jaxface.morphable.albedo import albedo_texture
+from jaxface.morphable.model import landmark_points
+from jaxface.parsing.parse import parse
 from jaxface.reconstruct import reconstruct
 from jaxface.refine import refine
+from jaxface.rendering.camera import project
 from jaxface.rendering.color import linear_to_srgb, srgb_to_linear
 from jaxface.synthesis import compose, soft_mask, synthesize
 from jaxface.types import (
@@ -87,15 +91,30 @@ def observe_truth(
     assets: Assets,
     config: ReconstructConfig,
     *,
-    person_mask: np.ndarray | None = None,
+    shown: Float[Array, "H W"] | None = None,
 ) -> Case:
-    """Returns the case of a photo whose shape, camera and light are known."""
+    """Returns the case of a photo whose shape, camera and light are known; its classes of pixels
+    are the parser's.
+
+    Args:
+        photo_srgb: 0..1.
+        fit: the truth.
+        assets: of the stages.
+        config: settings.
+        shown: weight of each pixel, 0..1; 0 hides it.
+    """
+    photo = jnp.asarray(photo_srgb)
+    landmarks = landmark_points(assets.model, fit.vertices)
+    xy, _ = project(landmarks, fit.parameters.camera)
+    classes = parse(photo, xy, assets.vgg, assets.parser)
+    if shown is not None:
+        classes = classes * shown[..., None]
     seen, fit = unwrap(
-        jnp.asarray(photo_srgb),
+        photo,
         fit,
         assets.model,
         assets.texels,
-        person_mask=person_mask,
+        classes=classes,
         known_light=True,
         config=config.unwrap,
     )

@@ -110,7 +110,7 @@ def fit(
     blendshapes: Float[Array, "52"] | None = None,
     focal: float | Float[Array, ""] | None = None,
     noise: LandmarkNoise | None = None,
-    person_mask: Float[Array, "H W"] | None = None,
+    face_mask: Float[Array, "H W"] | None = None,
     principal: Float[Array, "2"] | None = None,
     photo_size: float | Float[Array, ""] | None = None,
     config: FitConfig = FitConfig(),
@@ -136,7 +136,7 @@ def fit(
         blendshapes: `Detection.blendshapes`, 0..1.
         focal: focal length in pixels where it is known, for example from EXIF; NaN is unknown.
         noise: of the landmark detector (`load_noise`).
-        person_mask: probability that a pixel shows the person, 0..1.
+        face_mask: probability that a pixel shows the face, 0..1.
         principal: the camera's principal point, pixels; the photo's centre if not given.
         photo_size: longer side of the uncropped photo in this photo's pixels, for the prior on the
             focal length; this photo's own if not given.
@@ -159,7 +159,7 @@ def fit(
         )
     scheme_of(len(landmarks))
     target = _target(
-        photo_srgb, landmarks, focal, person_mask, principal, photo_size, config.usual_focal
+        photo_srgb, landmarks, focal, face_mask, principal, photo_size, config.usual_focal
     )
     return _fit_target(target, model, blendshapes, noise, config)
 

@@ -31,7 +31,7 @@ def fit_faces(
     blendshapes: Sequence[Float[Array, "52"]] | None = None,
     focals: Sequence[float | Float[Array, ""]] | None = None,
     noise: LandmarkNoise | None = None,
-    person_masks: Sequence[Float[Array, "H W"]] | None = None,
+    face_masks: Sequence[Float[Array, "H W"]] | None = None,
     principals: Sequence[Float[Array, "2"]] | None = None,
     photo_sizes: Sequence[float | Float[Array, ""]] | None = None,
     config: FitConfig = FitConfig(),
@@ -50,7 +50,7 @@ def fit_faces(
         blendshapes: of each photo, `Detection.blendshapes`, 0..1.
         focals: focal lengths in pixels; NaN where one is not known.
         noise: of the landmark detector.
-        person_masks: probability that a pixel shows the person, 0..1.
+        face_masks: probability that a pixel shows the face, 0..1.
         principals: principal points, pixels; the photos' centres if not given.
         photo_sizes: longer sides of the uncropped photos, in these photos' pixels.
         config: options.
@@ -77,7 +77,7 @@ def fit_faces(
     absent: Sequence[Any] = [None] * count
     optional = (
         absent if given is None else given
-        for given in (focals, person_masks, principals, photo_sizes)
+        for given in (focals, face_masks, principals, photo_sizes)
     )
     targets = [
         _target(photo, points, focal, mask, principal, size, config.usual_focal)

@@ -21,7 +21,7 @@ class FitTarget:
     """The input of the fit, in pixels of `crop`.
 
     Attributes:
-        image: sRGB 0..1, and the probability of the person.
+        image: sRGB 0..1, and the probability of the face.
         landmarks: measured; a missing one is at the others' mean.
         present: 1 where a landmark was measured.
         principal: the camera's principal point.
@@ -43,7 +43,7 @@ def fit_target(
     photo_srgb: Float[Array, "H W 3"],
     landmarks: Float[Array, "L D"],
     focal: float | Float[Array, ""] | None,
-    person_mask: Float[Array, "H W"] | None,
+    face_mask: Float[Array, "H W"] | None,
     principal: Float[Array, "2"] | None,
     photo_size: float | Float[Array, ""] | None,
     usual_focal: float | Float[Array, ""],
@@ -54,7 +54,7 @@ def fit_target(
     present = jnp.all(jnp.isfinite(landmarks), axis=1)
     landmarks = jnp.where(present[:, None], landmarks, jnp.nanmean(landmarks, axis=0))
     crop = crop_around(jax.lax.stop_gradient(landmarks))
-    mask = jnp.ones((height, width)) if person_mask is None else person_mask
+    mask = jnp.ones((height, width)) if face_mask is None else face_mask
     image = resample(jnp.concatenate([photo_srgb, mask[..., None]], axis=2), crop)
     principal = jnp.array([width / 2.0, height / 2.0]) if principal is None else principal
     side = max(height, width) if photo_size is None else photo_size

@@ -66,7 +66,7 @@ class SkinMaskConfig:
         luminance_floor: least standard deviation of the log ratio's mean over the channels.
         chroma_floor: least standard deviation of its deviation from that mean.
         structure_floor: least typical size of fine detail, as a log ratio.
-        person: probabilities of a person between which a texel's weight rises from 0 to 1.
+        certain: probabilities of a class between which a texel's weight rises from 0 to 1.
         dark: linear luminance up to which a texel's weight rises from 0 to 1.
         burnt: linear luminances between which a texel saturates: its weight falls from 1 to 0.
         strand_depth: log ratio by which a strand is darker than the skin on both its sides.
@@ -79,7 +79,7 @@ class SkinMaskConfig:
     luminance_floor: float = 0.10
     chroma_floor: float = 0.05
     structure_floor: float = 0.03
-    person: tuple[float, float] = (0.4, 0.8)
+    certain: tuple[float, float] = (0.4, 0.8)
     dark: float = 0.004
     burnt: tuple[float, float] = (0.965, 0.995)
     strand_depth: float = 0.28

@@ -38,7 +38,7 @@ def paint_parts(
     """
     level = luminance(seen.radiance)
     usable = (level > HAIR_LUMINANCE[0]) & (level < HAIR_LUMINANCE[1])
-    shown = seen.visibility * seen.person * usable
+    shown = seen.visibility * seen.head * usable
     texture = colour_scalp(low_frequency, seen.radiance / shading, shown, model, texels)
 
     # Eyes and teeth are small: a texel's mean would mix pupils, reflections and lids.

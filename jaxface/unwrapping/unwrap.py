@@ -25,7 +25,7 @@ from jaxface.unwrapping.exposure import albedo_coefficients, balance_light
 from jaxface.unwrapping.highlights import remove_highlights
 from jaxface.unwrapping.membrane import texels_to_vertices, vertices_to_texels
 from jaxface.unwrapping.paint import paint_parts
-from jaxface.unwrapping.reject import mask_evidence, skin_mask
+from jaxface.unwrapping.skin_mask import mask_evidence, skin_mask
 from jaxface.unwrapping.tone import low_frequency_albedo
 from jaxface.unwrapping.visible import see
 
@@ -39,7 +39,7 @@ def unwrap(
     model: FaceModel,
     texels: TexelMap,
     *,
-    person_mask: Float[Array, "H W"] | None = None,
+    classes: Float[Array, "H W K"] | None = None,
     known_light: bool = False,
     config: UnwrapConfig = UnwrapConfig(),
 ) -> tuple[UnwrapResult, FitResult]:
@@ -65,7 +65,7 @@ def unwrap(
         fit: the fitted face, its camera in pixels of `photo_srgb` (a crop's, inside `observe`).
         model: the face model of the fit.
         texels: of the model, T x T.
-        person_mask: probability that a pixel shows a person, 0..1; all ones if missing.
+        classes: probabilities of the parser's `CLASSES`; all face if missing.
         known_light: leave the light's level and colour as fitted; static.
         config: settings.
 
@@ -82,7 +82,7 @@ def unwrap(
     def balance(fit: FitResult) -> FitResult:
         return fit if known_light else balance_light(fit, model, config=config.exposure)
 
-    seen = see(photo_srgb, fit, model, texels, person_mask, config)
+    seen = see(photo_srgb, fit, model, texels, classes, config)
     view = seen.projection
     evidence = mask_evidence(seen, balance(fit), model, texels, config)
 
@@ -93,7 +93,7 @@ def unwrap(
         shading = jnp.maximum(shade(view.normals, lighting), LOG_OFFSET)
         log_ratio = log_encode(seen.radiance) - log_encode(albedo * shading)
         log_ratio = jnp.clip(log_ratio, -MAX_LOG_RATIO, MAX_LOG_RATIO)
-        mask = skin_mask(log_ratio, lighting, evidence, model, texels, config)
+        mask = skin_mask(log_ratio, lighting, evidence, config)
 
         values, weights = texels_to_vertices(log_ratio, mask, model, texels)
         correction = shading_correction(values, weights, model, config)

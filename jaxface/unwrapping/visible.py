@@ -9,6 +9,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float
 
 from jaxface.filters import erode, smoothstep
+from jaxface.parsing.classes import FACE, HAIR
 from jaxface.rendering.camera import project, rotation_matrix, to_camera
 from jaxface.rendering.color import srgb_to_linear
 from jaxface.rendering.normals import normalize, vertex_normals
@@ -22,7 +23,7 @@ from jaxface.unwrapping.regions import chart_mask
 
 LEVELS = 5  # most of the photo's pyramid: above 16 pixels per texel, radiance aliases
 EDGE = 1 / 256  # of the texture's side: erosion at silhouettes, as the fit is off by a pixel
-CONTOUR = 3.0  # texels: radius of the erosion of the person's mask, which is as inexact
+CONTOUR = 3.0  # texels: radius of the erosion of the parser's classes, which are as inexact
 
 
 @struct.dataclass
@@ -54,7 +55,8 @@ class VisibleTexels:
         noise: standard deviation of the photo's noise, sRGB 0..1.
         radiance: mean linear RGB over the texel's area.
         visibility: 0..1: unoccluded, inside the photo, and a ramp of the facing cosine.
-        person: 0..1: 1 where the texel lies on the person.
+        face: 0..1: 1 where the parser sees skin of the face, beard or brows.
+        head: 0..1: 1 where it sees these or hair.
     """
 
     projection: Projection
@@ -62,7 +64,8 @@ class VisibleTexels:
     noise: Float[Array, ""]
     radiance: Float[Array, "T T 3"]
     visibility: Float[Array, "T T"]
-    person: Float[Array, "T T"]
+    face: Float[Array, "T T"]
+    head: Float[Array, "T T"]
 
 
 def see(
@@ -70,10 +73,10 @@ def see(
     fit: FitResult,
     model: FaceModel,
     texels: TexelMap,
-    person_mask: Float[Array, "H W"] | None,
+    classes: Float[Array, "H W K"] | None,
     config: UnwrapConfig,
 ) -> VisibleTexels:
-    """Returns the photo at each texel: radiance, visibility, whether it lies on the person.
+    """Returns the photo at each texel: radiance, visibility, whether it lies on the face.
 
     Differentiable in photo and fit, except through which texels are occluded.
 
@@ -82,8 +85,8 @@ def see(
         fit: the fitted face, its camera in pixels of `photo_srgb`.
         model: the face model of the fit.
         texels: of the model.
-        person_mask: probability that a pixel shows a person, 0..1; all ones if None.
-        config: `window`, `depth_tolerance`, `facing`, `noise` and `mask.person` are used.
+        classes: probabilities of the parser's `CLASSES`; all face if None.
+        config: `window`, `depth_tolerance`, `facing`, `noise` and `mask.certain` are used.
     """
     size = texels.triangle_ids.shape[0]
     height, width = photo_srgb.shape[:2]
@@ -101,10 +104,15 @@ def see(
     inside = jnp.all((view.xy > 1) & (view.xy < jnp.array([width - 1, height - 1])), axis=-1)
     eroded = erode((view.unoccluded & inside).astype(jnp.float32), max(1, round(EDGE * size)))
     visibility = eroded * smoothstep(view.facing, *config.facing)
-    person = jnp.ones_like(visibility)
-    if person_mask is not None:
+    face = head = jnp.ones_like(visibility)
+    if classes is not None:
         radius = CONTOUR * jnp.mean(view.pixels_per_texel * chart_mask(texels))
-        person = smoothstep(_least_around(person_mask, view.xy, radius), *config.mask.person)
+        face_p = classes[..., FACE]
+        head_p = face_p + classes[..., HAIR]
+        face, head = (
+            smoothstep(_least_around(p, view.xy, radius), *config.mask.certain)
+            for p in (face_p, head_p)
+        )
     return VisibleTexels(
         projection=view,
         photo_linear=photo_linear,
@@ -113,7 +121,8 @@ def see(
             photo_linear, view.xy, view.pixels_per_texel, levels=min(levels, LEVELS)
         ),
         visibility=visibility,
-        person=person,
+        face=face,
+        head=head,
     )
 
 

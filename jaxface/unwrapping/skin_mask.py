@@ -1,0 +1,111 @@
+"""Which texels show skin that is well lit: the parser's face, less shadows and burnt pixels.
+
+Lengths named here are fractions of the texture's side.
+"""
+
+from __future__ import annotations
+
+import os
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float
+
+from jaxface.filters import blur, erode, opening, smoothstep
+from jaxface.rendering.color import luminance
+from jaxface.types import FaceModel, FitResult, Lighting, TexelMap
+from jaxface.unwrapping.config import UnwrapConfig
+from jaxface.unwrapping.regions import chart_mask, region_mask
+from jaxface.unwrapping.shadows import cast_shadows, self_shadow_mask
+from jaxface.unwrapping.strands import strand_mask
+from jaxface.unwrapping.visible import VisibleTexels
+
+X = os.environ.get("JAXFACE_X", "")
+SKIN_REGIONS = ("skin", "nose", "lips", "brows", "lids", "ears", "neck")
+MIN_USABLE = 0.3  # least weight of a texel that is kept
+MIN_KEPT_RADIUS = 1 / 64  # of the opening: narrower kept areas are wisps
+EROSION = 1 / 256  # of the kept area, and
+BORDER_SIGMA = 1.5 / 256  # Gaussian of its soft border
+
+
+@struct.dataclass
+class MaskEvidence:
+    """What decides the skin mask besides the log ratio and the light.
+
+    Attributes:
+        usable: weight, 0..1: the photo shows a face there, neither in deep shadow nor saturated.
+        self_shadowed: 1 where the head occludes the dominant light.
+        normals: of the texels, camera space.
+    """
+
+    usable: Float[Array, "T T"]
+    open_skin: Float[Array, "T T"]
+    self_shadowed: Float[Array, "T T"]
+    normals: Float[Array, "T T 3"]
+
+
+def mask_evidence(
+    seen: VisibleTexels, fit: FitResult, model: FaceModel, texels: TexelMap, config: UnwrapConfig
+) -> MaskEvidence:
+    """Returns what `skin_mask` needs besides the log ratio and the light. No gradient passes.
+
+    Args:
+        seen: the photo at each texel.
+        fit: the fitted face, whose lighting gives the dominant light's direction.
+        model: the face model of the fit.
+        texels: of the model.
+        config: `mask` and `shadows` are used.
+    """
+    seen, fit = jax.lax.stop_gradient((seen, fit))
+    level = luminance(seen.radiance)
+    saturated_from, saturated_to = config.mask.burnt
+    unsaturated = smoothstep(level, saturated_to, saturated_from)
+    well_exposed = unsaturated if "d" in X else smoothstep(level, 0.0, config.mask.dark) * unsaturated
+    if "e" in X:
+        well_exposed = 1.0
+    regions = sum(region_mask(model, texels, name) for name in SKIN_REGIONS if name in model.region_names)
+    return MaskEvidence(
+        usable=seen.visibility * seen.face * well_exposed * regions * chart_mask(texels),
+        open_skin=erode(region_mask(model, texels, "skin"), max(1, int(len(level) / 50))),
+        self_shadowed=self_shadow_mask(fit, model, texels, config.shadows),
+        normals=seen.projection.normals,
+    )
+
+
+def skin_mask(
+    log_ratio: Float[Array, "T T 3"],
+    lighting: Lighting,
+    evidence: MaskEvidence,
+    config: UnwrapConfig,
+) -> Float[Array, "T T"]:
+    """Returns 1 on texels that show skin, 0 on others, with a soft border. No gradient passes.
+
+    Args:
+        log_ratio: photo over fitted albedo times shading, natural logarithm.
+        lighting: of the fit.
+        evidence: from `mask_evidence`.
+        config: `shadows` is used.
+    """
+    log_ratio, lighting, evidence = jax.lax.stop_gradient((log_ratio, lighting, evidence))
+    usable = evidence.usable
+    size = len(usable)
+    if "s" not in X:
+        shadow = cast_shadows(
+            jnp.mean(log_ratio, -1),
+            usable,
+            evidence.self_shadowed,
+            evidence.normals,
+            lighting,
+            config.shadows,
+        )
+        usable = usable * (1 - shadow)
+    if "t" in X:
+        strands = strand_mask(log_ratio, usable, evidence.open_skin, jnp.ones_like(usable), config.mask)
+        usable = usable * (1 - strands)
+    kept = 1.0 * (usable > MIN_USABLE)
+    if "o" not in X:
+        kept = opening(kept, max(1, round(MIN_KEPT_RADIUS * size))) * kept
+    soft = erode(kept, max(1, round(EROSION * size)))
+    soft = blur(soft[..., None], BORDER_SIGMA * size)[..., 0]
+    return soft * kept * jnp.minimum(2.0 * usable, 1.0)
