@@ -167,9 +167,6 @@ def main() -> None:
             ).read_bytes(),
             "mesh": task.read("face_landmarks_detector.tflite"),
             "blendshapes": task.read("face_blendshapes.tflite"),
-            "segmentation": (
-                modules / "selfie_segmentation" / "selfie_segmentation.tflite"
-            ).read_bytes(),
         }
     arrays: dict[str, np.ndarray] = {}
     for name, data in networks.items():

@@ -83,7 +83,6 @@ from jaxface.unwrapping.config import (
     HighlightConfig,
     NoiseConfig,
     ShadowConfig,
-    SkinMaskConfig,
     UnwrapConfig,
 )
 from jaxface.video import reconstruct_video
@@ -129,7 +128,6 @@ __all__ = [
     "ReconstructConfig",
     "Reconstruction",
     "ShadowConfig",
-    "SkinMaskConfig",
     "SolverConfig",
     "SolverState",
     "SynthesisConfig",

@@ -69,19 +69,6 @@ def opening(mask: Float[Array, "T S"], radius: int) -> Float[Array, "T S"]:
     return dilate(erode(mask, radius), radius)
 
 
-def closing(mask: Float[Array, "T S"], radius: int) -> Float[Array, "T S"]:
-    """Returns the erosion of the dilation: fills gaps narrower than the square."""
-    return erode(dilate(mask, radius), radius)
-
-
-def geodesic_reconstruction(
-    markers: Float[Array, "T S"], mask: Float[Array, "T S"], steps: int
-) -> Float[Array, "T S"]:
-    """Returns the part of a 0/1 mask reached from the markers by `steps` dilations of one pixel,
-    each restricted to the mask."""
-    return jax.lax.fori_loop(0, steps, lambda _, found: dilate(found, 1) * mask, markers * mask)
-
-
 def weighted_median(
     values: Float[Array, "T S"], weights: Float[Array, "T S"], stride: int = 1
 ) -> Float[Array, ""]:

@@ -317,13 +317,11 @@ class Networks:
         detector: full-range face detector.
         mesh: face mesh v2.
         blendshapes: expression coefficients of a face mesh.
-        segmentation: which pixels show a person.
     """
 
     detector: Network
     mesh: Network
     blendshapes: Network
-    segmentation: Network
 
 
 @pytree

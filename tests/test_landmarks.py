@@ -18,7 +18,6 @@ from jaxface.landmarks.detector import detect, detect_padded, pad_photo
 from jaxface.landmarks.files import read_landmarks
 from jaxface.landmarks.mesh import BLENDSHAPE_NAMES, blendshapes
 from jaxface.landmarks.schemes import OUTER_EYES
-from jaxface.landmarks.segmentation import segment
 from jaxface.morphable.model import landmark_points
 from jaxface.rendering.camera import look_at, project
 from jaxface.rendering.crop import resample, sample
@@ -168,16 +167,6 @@ def test_reads_landmark_files(tmp_path):
     ):  # fmt: skip
         with pytest.raises(InputError, match=name.split(".")[0]):
             read_landmarks(tmp_path / name)
-
-
-def test_segmentation_separates_person_from_background(networks):
-    image = photo("astronaut")
-    mask = np.asarray(segment(image, networks))
-    assert mask.shape == image.shape[:2]
-    assert mask[120, 220] > 0.9  # forehead
-    assert mask[400, 200] > 0.9  # suit
-    assert mask[60, 330] < 0.1  # wall
-    assert mask[30, 20] < 0.1
 
 
 def test_embedding_is_symmetric_and_on_the_right_regions(model):

@@ -8,7 +8,7 @@ import scipy.ndimage
 import trimesh
 from fast import FAST
 
-from jaxface.filters import blur, geodesic_reconstruction, weighted_median
+from jaxface.filters import blur, weighted_median
 from jaxface.morphable.albedo import albedo_texture
 from jaxface.morphable.files import load_model
 from jaxface.morphable.texels import texel_map
@@ -135,7 +135,7 @@ def test_numbers_of_the_settings_are_leaves_and_steer_the_result(scene, result):
     assert structure != jax.tree.structure(config.replace(rounds=1))
     model, texels, _, camera, light, photo, *_ = scene
     wrong = Lighting(coefficients=light.coefficients.at[1:].multiply(0.8))
-    strict = CONFIG.replace(facing=(0.5, 0.7), mask=CONFIG.mask.replace(burnt=(0.2, 0.3)))
+    strict = CONFIG.replace(facing=(0.5, 0.7), burnt=(0.2, 0.3))
     given = photo, fit_of(model, camera, wrong), model, texels
     other, _ = unwrap(*given, classes=classes_of(scene), known_light=True, config=strict)
     assert float(other.visibility.sum()) < 0.9 * float(result.visibility.sum())
@@ -390,12 +390,6 @@ def test_filters_equal_scipy_and_numpy():
     slope = jax.grad(weighted_median)(jnp.array(values), jnp.array(weights))
     np.testing.assert_array_equal(slope, values == want)
     assert float(weighted_median(jnp.array(values), jnp.zeros((31, 31)))) == 0.0
-    room = generator.random((20, 20)) < 0.6
-    seeds = np.zeros((20, 20), bool)
-    seeds[10, 10] = room[10, 10] = True
-    want = scipy.ndimage.binary_propagation(seeds, np.ones((3, 3)), mask=room)
-    got = geodesic_reconstruction(jnp.array(seeds, jnp.float32), jnp.array(room, jnp.float32), 60)
-    np.testing.assert_array_equal(np.asarray(got) > 0, want)
 
 
 @pytest.mark.thorough

@@ -22,11 +22,11 @@ def load_networks() -> Networks:
     Example:
       >>> from jaxface.landmarks.networks import load_networks
       >>> sorted(load_networks().__dataclass_fields__)
-      ['blendshapes', 'detector', 'mesh', 'segmentation']
+      ['blendshapes', 'detector', 'mesh']
     """
     data = assets.load_npz("landmark_networks.npz")
     parts = {}
-    for name in ("detector", "mesh", "blendshapes", "segmentation"):
+    for name in ("detector", "mesh", "blendshapes"):
         weights = {
             key.split("/")[1]: value
             for key, value in data.items()

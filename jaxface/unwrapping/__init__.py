@@ -5,7 +5,6 @@ from jaxface.unwrapping.config import (
     HighlightConfig,
     NoiseConfig,
     ShadowConfig,
-    SkinMaskConfig,
     UnwrapConfig,
 )
 from jaxface.unwrapping.exposure import balance_light, estimate_albedo_coefficients
@@ -17,7 +16,6 @@ __all__ = [
     "HighlightConfig",
     "NoiseConfig",
     "ShadowConfig",
-    "SkinMaskConfig",
     "UnwrapConfig",
     "balance_light",
     "estimate_albedo_coefficients",

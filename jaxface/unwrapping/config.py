@@ -56,37 +56,6 @@ class ExposureConfig:
 
 
 @pytree
-class SkinMaskConfig:
-    """Settings of `skin_mask`. Log ratios are natural logarithms of photo over rendered fit.
-
-    Attributes:
-        threshold: robust standard deviations off the trend beyond which a texel is not skin. Lower
-            rejects more hair, and more moles, wrinkles and make-up.
-        hysteresis: fraction of `threshold` above which a neighbour of a rejected texel is rejected.
-        luminance_floor: least standard deviation of the log ratio's mean over the channels.
-        chroma_floor: least standard deviation of its deviation from that mean.
-        structure_floor: least typical size of fine detail, as a log ratio.
-        certain: probabilities of a class between which a texel's weight rises from 0 to 1.
-        dark: linear luminance up to which a texel's weight rises from 0 to 1.
-        burnt: linear luminances between which a texel saturates: its weight falls from 1 to 0.
-        strand_depth: log ratio by which a strand is darker than the skin on both its sides.
-        strand_neutrality: least ratio of red's to green's depth in a strand: 0.6 to 0.75 in folds
-            of skin, since light that bounces there is red, and 1 before hair.
-    """
-
-    threshold: float = 3.5
-    hysteresis: float = 0.6
-    luminance_floor: float = 0.10
-    chroma_floor: float = 0.05
-    structure_floor: float = 0.03
-    certain: tuple[float, float] = (0.4, 0.8)
-    dark: float = 0.004
-    burnt: tuple[float, float] = (0.965, 0.995)
-    strand_depth: float = 0.28
-    strand_neutrality: float = 0.92
-
-
-@pytree
 class ShadowConfig:
     """Settings of `cast_shadows`, for the shadows that a head casts on itself.
 
@@ -141,13 +110,14 @@ class UnwrapConfig:
             static. The first starts from the fit's albedo, the others from that of visible skin.
         depth_tolerance: metres by which a texel may lie behind the depth buffer.
         facing: cosines of the viewing angle between which visibility rises from 0 to 1.
+        certain: probabilities of the parser between which a texel's weight rises from 0 to 1.
+        burnt: linear luminances between which a texel saturates: its weight falls from 1 to 0.
         tone_reach: mesh edges over which the low-frequency albedo follows the photo.
         mirror_weight: weight of the mirrored side's observations, against 1 for a texel's own.
         albedo_tolerance: log ratio by which skin may be brighter than the albedo model makes it.
         excess_to_light: fraction of the excess above that which is put down to light.
         noise: settings of the denoising.
         exposure: priors on light and skin.
-        mask: settings of the skin mask.
         shadows: settings of cast shadows.
         highlights: settings of specular highlights.
     """
@@ -156,12 +126,13 @@ class UnwrapConfig:
     rounds: int = static(default=2)
     depth_tolerance: float = 2e-3
     facing: tuple[float, float] = (0.2, 0.45)
+    certain: tuple[float, float] = (0.4, 0.8)
+    burnt: tuple[float, float] = (0.965, 0.995)
     tone_reach: float = 2.5
     mirror_weight: float = 0.03
     albedo_tolerance: float = 0.05
     excess_to_light: float = 0.75
     noise: NoiseConfig = struct.field(default_factory=NoiseConfig)
     exposure: ExposureConfig = struct.field(default_factory=ExposureConfig)
-    mask: SkinMaskConfig = struct.field(default_factory=SkinMaskConfig)
     shadows: ShadowConfig = struct.field(default_factory=ShadowConfig)
     highlights: HighlightConfig = struct.field(default_factory=HighlightConfig)

@@ -1,7 +1,4 @@
-"""Which texels show skin that is well lit: the parser's face, less shadows and burnt pixels.
-
-Lengths named here are fractions of the texture's side.
-"""
+"""Which texels show well-lit skin: the parser's face, less shadows and burnt-out pixels."""
 
 from __future__ import annotations
 
@@ -18,15 +15,14 @@ from jaxface.types import FaceModel, FitResult, Lighting, TexelMap
 from jaxface.unwrapping.config import UnwrapConfig
 from jaxface.unwrapping.regions import chart_mask, region_mask
 from jaxface.unwrapping.shadows import cast_shadows, self_shadow_mask
-from jaxface.unwrapping.strands import strand_mask
 from jaxface.unwrapping.visible import VisibleTexels
 
 X = os.environ.get("JAXFACE_X", "")
-SKIN_REGIONS = ("skin", "nose", "lips", "brows", "lids", "ears", "neck")
+REGIONS = ("skin", "nose", "lips", "brows", "lids", "ears", "neck")
+# Lengths are fractions of the texture's side.
 MIN_USABLE = 0.3  # least weight of a texel that is kept
-MIN_KEPT_RADIUS = 1 / 64  # of the opening: narrower kept areas are wisps
-EROSION = 1 / 256  # of the kept area, and
-BORDER_SIGMA = 1.5 / 256  # Gaussian of its soft border
+RADIUS = 1 / 256  # of the erosion of the border
+BORDER_SIGMA = 1.5 / 256  # Gaussian of the soft border
 
 
 @struct.dataclass
@@ -34,13 +30,12 @@ class MaskEvidence:
     """What decides the skin mask besides the log ratio and the light.
 
     Attributes:
-        usable: weight, 0..1: the photo shows a face there, neither in deep shadow nor saturated.
+        usable: weight, 0..1: the photo shows a face there, and does not saturate.
         self_shadowed: 1 where the head occludes the dominant light.
         normals: of the texels, camera space.
     """
 
     usable: Float[Array, "T T"]
-    open_skin: Float[Array, "T T"]
     self_shadowed: Float[Array, "T T"]
     normals: Float[Array, "T T 3"]
 
@@ -55,19 +50,14 @@ def mask_evidence(
         fit: the fitted face, whose lighting gives the dominant light's direction.
         model: the face model of the fit.
         texels: of the model.
-        config: `mask` and `shadows` are used.
+        config: `burnt` and `shadows` are used.
     """
     seen, fit = jax.lax.stop_gradient((seen, fit))
-    level = luminance(seen.radiance)
-    saturated_from, saturated_to = config.mask.burnt
-    unsaturated = smoothstep(level, saturated_to, saturated_from)
-    well_exposed = unsaturated if "d" in X else smoothstep(level, 0.0, config.mask.dark) * unsaturated
-    if "e" in X:
-        well_exposed = 1.0
-    regions = sum(region_mask(model, texels, name) for name in SKIN_REGIONS if name in model.region_names)
+    saturated_from, saturated_to = config.burnt
+    unsaturated = smoothstep(luminance(seen.radiance), saturated_to, saturated_from)
+    skin = sum(region_mask(model, texels, name) for name in REGIONS if name in model.region_names)
     return MaskEvidence(
-        usable=seen.visibility * seen.face * well_exposed * regions * chart_mask(texels),
-        open_skin=erode(region_mask(model, texels, "skin"), max(1, int(len(level) / 50))),
+        usable=seen.visibility * seen.face * unsaturated * skin * chart_mask(texels),
         self_shadowed=self_shadow_mask(fit, model, texels, config.shadows),
         normals=seen.projection.normals,
     )
@@ -88,8 +78,7 @@ def skin_mask(
         config: `shadows` is used.
     """
     log_ratio, lighting, evidence = jax.lax.stop_gradient((log_ratio, lighting, evidence))
-    usable = evidence.usable
-    size = len(usable)
+    usable, size = evidence.usable, len(log_ratio)
     if "s" not in X:
         shadow = cast_shadows(
             jnp.mean(log_ratio, -1),
@@ -100,12 +89,8 @@ def skin_mask(
             config.shadows,
         )
         usable = usable * (1 - shadow)
-    if "t" in X:
-        strands = strand_mask(log_ratio, usable, evidence.open_skin, jnp.ones_like(usable), config.mask)
-        usable = usable * (1 - strands)
     kept = 1.0 * (usable > MIN_USABLE)
-    if "o" not in X:
-        kept = opening(kept, max(1, round(MIN_KEPT_RADIUS * size))) * kept
-    soft = erode(kept, max(1, round(EROSION * size)))
-    soft = blur(soft[..., None], BORDER_SIGMA * size)[..., 0]
+    if "o" in X:
+        kept = opening(kept, 4 * max(1, round(RADIUS * size))) * kept
+    soft = blur(erode(kept, max(1, round(RADIUS * size)))[..., None], BORDER_SIGMA * size)[..., 0]
     return soft * kept * jnp.minimum(2.0 * usable, 1.0)

@@ -55,8 +55,8 @@ class VisibleTexels:
         noise: standard deviation of the photo's noise, sRGB 0..1.
         radiance: mean linear RGB over the texel's area.
         visibility: 0..1: unoccluded, inside the photo, and a ramp of the facing cosine.
-        face: 0..1: 1 where the parser sees skin of the face, beard or brows.
-        head: 0..1: 1 where it sees these or hair.
+        face: 1 where the parser sees the face (skin, brows, beard), 0 where it does not.
+        head: the same of face or hair.
     """
 
     projection: Projection
@@ -86,7 +86,7 @@ def see(
         model: the face model of the fit.
         texels: of the model.
         classes: probabilities of the parser's `CLASSES`; all face if None.
-        config: `window`, `depth_tolerance`, `facing`, `noise` and `mask.certain` are used.
+        config: `window`, `depth_tolerance`, `facing`, `noise` and `certain` are used.
     """
     size = texels.triangle_ids.shape[0]
     height, width = photo_srgb.shape[:2]
@@ -107,11 +107,9 @@ def see(
     face = head = jnp.ones_like(visibility)
     if classes is not None:
         radius = CONTOUR * jnp.mean(view.pixels_per_texel * chart_mask(texels))
-        face_p = classes[..., FACE]
-        head_p = face_p + classes[..., HAIR]
         face, head = (
-            smoothstep(_least_around(p, view.xy, radius), *config.mask.certain)
-            for p in (face_p, head_p)
+            smoothstep(_least_around(probability, view.xy, radius), *config.certain)
+            for probability in (classes[..., FACE], classes[..., FACE] + classes[..., HAIR])
         )
     return VisibleTexels(
         projection=view,
