@@ -38,6 +38,7 @@ from jaxface.morphable.albedo import albedo_texture
 from jaxface.morphable.files import load_model
 from jaxface.morphable.model import landmark_points, shape
 from jaxface.morphable.texels import texel_map
+from jaxface.parsing.files import load_parser
 from jaxface.reconstruct import reconstruct_face
 from jaxface.rendering.camera import look_at, project
 from jaxface.rendering.color import linear_to_srgb
@@ -228,7 +229,7 @@ def fitting(exact: FitConfig = _EXACT) -> Problem:
     def total(landmarks, identity_basis, focal, photo, mask):
         given = model.replace(identity_basis=identity_basis)
         with _to_the_end(window):
-            result = fit(photo, landmarks, given, focal=focal, person_mask=mask, config=exact)
+            result = fit(photo, landmarks, given, focal=focal, face_mask=mask, config=exact)
         parameters = result.parameters
         numbers = jnp.concatenate([x.ravel() for x in jax.tree.leaves(parameters)])
         return jnp.vdot(weight, result.vertices) + numbers @ jnp.cos(jnp.arange(len(numbers)))
@@ -238,7 +239,7 @@ def fitting(exact: FitConfig = _EXACT) -> Problem:
         "identity basis": model.identity_basis,
         "prior's focal length": jnp.asarray(320.0),
         "photo": photo,
-        "person's mask": jnp.broadcast_to(height[:, None], (96, 96)),
+        "face's mask": jnp.broadcast_to(height[:, None], (96, 96)),
     }
     return total, arguments
 
@@ -435,8 +436,7 @@ def chain(size: int = 64) -> Problem:
     photo, landmarks = portrait(with_landmarks68(model))
     model, window = _front(model), crop_around(landmarks)
     rng = np.random.default_rng(0)
-    names = ("conv1_1", "conv1_2", "conv2_1")
-    vgg = doubled({name: load_vgg()[name] for name in names})
+    vgg = doubled(load_vgg())
     textures = jnp.asarray(rng.uniform(90, 200, (3, size, size, 3)))
     texels = doubled(texel_map(model, size))
     assets = Assets(
@@ -447,6 +447,7 @@ def chain(size: int = 64) -> Problem:
         ),
         networks=doubled(load_networks()),
         vgg=vgg,
+        parser=doubled(load_parser()),
         noise=None,
         seams=jnp.asarray(seam_pairs(model)),
         painted=doubled(painted_mask(model, texels)),

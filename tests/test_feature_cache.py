@@ -148,8 +148,8 @@ def test_a_large_database_reads_the_features_of_those_that_look_alike(
     write_features(on_disk.textures, tmp_path, vgg, config.correlation)
     on_disk = on_disk.with_features(open_features(tmp_path, 256, config.correlation))
     assets = Assets(
-        model=None, texels=None, database=on_disk, networks=None, vgg=vgg, noise=None, seams=None,
-        painted=None, bare_skin=None,
+        model=None, texels=None, database=on_disk, networks=None, vgg=vgg, parser=None, noise=None,
+        seams=None, painted=None, bare_skin=None,
     )  # fmt: skip
     near = choose_faces(seen, on_disk, assets, config)
     assert len(near.indices) == SHORTLIST < len(on_disk)

@@ -186,7 +186,7 @@ def fitted_slopes(request):
 
     def total(photo, landmarks, mask, basis):
         given = model.replace(identity_basis=basis)
-        found = fit(photo, landmarks, given, person_mask=mask, config=config)
+        found = fit(photo, landmarks, given, face_mask=mask, config=config)
         return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(found.parameters))
 
     batched = jax.vmap(jax.grad(total, (0, 1, 2, 3)), (0, 0, 0, None))

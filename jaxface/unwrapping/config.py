@@ -111,6 +111,8 @@ class UnwrapConfig:
         depth_tolerance: metres by which a texel may lie behind the depth buffer.
         facing: cosines of the viewing angle between which visibility rises from 0 to 1.
         certain: probabilities of the parser between which a texel's weight rises from 0 to 1.
+        dark: linear luminance up to which a texel's weight rises from 0 to 1: below, JPEG's chroma
+            is noise that the shading would be divided into.
         burnt: linear luminances between which a texel saturates: its weight falls from 1 to 0.
         tone_reach: mesh edges over which the low-frequency albedo follows the photo.
         mirror_weight: weight of the mirrored side's observations, against 1 for a texel's own.
@@ -127,6 +129,7 @@ class UnwrapConfig:
     depth_tolerance: float = 2e-3
     facing: tuple[float, float] = (0.2, 0.45)
     certain: tuple[float, float] = (0.4, 0.8)
+    dark: float = 0.004
     burnt: tuple[float, float] = (0.965, 0.995)
     tone_reach: float = 2.5
     mirror_weight: float = 0.03
