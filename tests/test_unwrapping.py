@@ -135,7 +135,7 @@ def test_numbers_of_the_settings_are_leaves_and_steer_the_result(scene, result):
     assert structure != jax.tree.structure(config.replace(rounds=1))
     model, texels, _, camera, light, photo, *_ = scene
     wrong = Lighting(coefficients=light.coefficients.at[1:].multiply(0.8))
-    strict = CONFIG.replace(facing=(0.5, 0.7), burnt=(0.2, 0.3))
+    strict = CONFIG.replace(facing=(0.5, 0.7), burnt=(0.05, 0.1))
     given = photo, fit_of(model, camera, wrong), model, texels
     other, _ = unwrap(*given, classes=classes_of(scene), known_light=True, config=strict)
     assert float(other.visibility.sum()) < 0.9 * float(result.visibility.sum())
