@@ -86,6 +86,19 @@ def test_roll_of_ninety_degrees(turns, networks):
     assert error < 0.01 * inter_ocular(upright)
 
 
+@pytest.mark.parametrize("degrees", [135, 180])
+def test_roll_beyond_ninety_degrees(degrees, networks):
+    """Of such faces the first proposals are often wrong, with a confidence of 1."""
+    image = photo("astronaut")[:256, 96:352]
+    upright = np.asarray(detect(image, networks).landmarks[0, :, :2])
+    angle = np.deg2rad(degrees)
+    turn = Crop(jnp.array([128.0, 128.0]), jnp.array(256.0), jnp.array(angle), size=256)
+    turned = np.asarray(sample((jnp.asarray(image),), jnp.array([256.0, 256.0]), turn))
+    found = detect(turned, networks)
+    points = np.asarray(turn.points_to_photo(jnp.asarray(found.landmarks[0, :, :2])))
+    assert np.linalg.norm(points - upright, axis=1).mean() < 0.05 * inter_ocular(upright)
+
+
 @pytest.mark.thorough
 def test_faces_are_sorted_by_size_and_small_ones_found(networks):
     canvas = np.full((512, 768, 3), 0.5, np.float32)
