@@ -50,7 +50,7 @@ BATCH, CROP, RATE = 4, 64, 2e-3  # CROP: features of the coarse stage a side, of
 BORDER, BORDER_WEIGHT = 6, 4.0
 """Pixels of the face so near to hair or other things, and those so near to it, weigh more: strands
 and rims are thin, and cheeks are not."""
-CHANGE = 0.05  # weight of the square of what the fine stage adds: nothing where little is gained
+CHANGE = 0.01  # weight of the square of what the fine stage adds: nothing where little is gained
 
 
 def principal_components(

@@ -21,8 +21,8 @@ SIGMA, EPSILON = 4.0, 1e-3
 """Of the guided filter on the coarse stage: pixels of the crop, variance of sRGB 0..1. A larger
 sigma reaches borders that lie farther off, a larger epsilon follows strong ones alone. The best of
 (4, 1e-3), (2, 1e-3) and (4, 1e-2) on held-out pictures of `building.people` for that stage alone.
-With the fine stage besides, 76.4 % of the pixels within 4 pixels of the face's border are right
-with the filter and 75.1 % without it."""
+With the fine stage besides, it still adds 1.3 to the per cent of pixels within 4 pixels of the
+face's border that are right."""
 
 
 @jit
