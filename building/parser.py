@@ -2,11 +2,11 @@
 
 PICTURES is what `python -m building.people.dataset` made. Projections are the principal components
 of VGG-16's features, each layer scaled to unit variance; the convolutions are learnt by Adam on the
-cross-entropy with the share of each class in each 4 x 4 pixels. Pictures held out are never
+cross-entropy with the share of each class in each pixel of a stage. Pictures held out are never
 learnt from; the script prints on them what it prints while it learns.
 
     features    projected features of every picture, kept in PICTURES/features
-    head        the convolutions
+    stages      the convolutions
 """
 
 from __future__ import annotations
@@ -21,78 +21,123 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from scipy import ndimage
 
 from building.people.dataset import is_held_out
 from jaxface import assets
 from jaxface.features.vgg import layer_stride, vgg_features
 from jaxface.features.weights import load_vgg
-from jaxface.parsing.classes import CLASSES
-from jaxface.parsing.files import FILE
+from jaxface.parsing.classes import CLASSES, FACE, HAIR
+from jaxface.parsing.files import FILE, weights_of
 from jaxface.parsing.network import (
     DILATIONS,
+    FINE_DILATIONS,
+    FINE_LAYERS,
+    FINE_STRIDE,
     LAYERS,
     STRIDE,
+    ParserStage,
     ParserWeights,
     class_logits,
-    projected_features,
+    parser_features,
 )
 from jaxface.parsing.parse import parse_square
 
 COMPONENTS, CHANNELS = 96, 48
+FINE_COMPONENTS = 24  # and channels of the fine stage
 _PCA_PICTURES, _PCA_PIXELS = 64, 400
-BATCH, CROP, RATE = 4, 64, 2e-3  # CROP: features a side, of 96
+BATCH, CROP, RATE = 4, 64, 2e-3  # CROP: features of the coarse stage a side, of 96
+BORDER, BORDER_WEIGHT = 6, 4.0
+"""Pixels of the face so near to hair or other things, and those so near to it, weigh more: strands
+and rims are thin, and cheeks are not."""
+CHANGE = 0.01  # weight of the square of what the fine stage adds: nothing where little is gained
 
 
-def principal_components(files: list[Path], vgg: dict) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Returns the projections `{layer: [C, P]}` and the offset `[P]`: whitened components."""
+def principal_components(
+    files: list[Path], vgg: dict, layers: tuple[str, ...], stride: int, count: int
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Returns the projections `{layer: [C, count]}` and the offset `[count]`: whitened."""
     rng = np.random.default_rng(0)
     samples = []
-    forward = jax.jit(partial(vgg_features, layers=LAYERS))
+    forward = jax.jit(partial(vgg_features, layers=layers))
     for file in files[:: max(1, len(files) // _PCA_PICTURES)][:_PCA_PICTURES]:
         image = jnp.asarray(np.load(file)["srgb"] / 255.0, jnp.float32)
         features = forward(vgg, image)
         at = rng.integers(0, image.shape[0] // 16, (_PCA_PIXELS, 2))
         rows = []
-        for layer in LAYERS:
-            # The mean over the 4 x 4 pixels, or the feature that lies there.
-            values, stride = np.asarray(features[layer]), layer_stride(layer)
-            step = 16 // stride
-            block = max(1, STRIDE // stride)
-            row, column = (at * step).T
+        for layer in layers:
+            # The mean over the pixels of one feature, or the feature that lies there.
+            values, own = np.asarray(features[layer]), layer_stride(layer)
+            row, column = (at * (16 // own)).T
+            block = max(1, stride // own)
             cells = [values[row + i, column + j] for i in range(block) for j in range(block)]
             rows.append(np.mean(cells, axis=0))
         samples.append(np.concatenate(rows, 1))
     data = np.concatenate(samples)
     mean = data.mean(0)
-    widths = [len(np.asarray(vgg[f"conv{layer[4:]}"]["bias"])) for layer in LAYERS]
+    widths = [len(np.asarray(vgg[f"conv{layer[4:]}"]["bias"])) for layer in layers]
     ends = np.cumsum([0, *widths])
     scale = np.concatenate(
         [np.full(b - a, 1 / np.sqrt(data[:, a:b].var(0).sum())) for a, b in pairwise(ends)]
     )
     scaled = (data - mean) * scale
     variance, axes = np.linalg.eigh(scaled.T @ scaled / len(scaled))  # ascending
-    deviation = np.sqrt(variance[::-1][:COMPONENTS])
+    deviation = np.sqrt(variance[::-1][:count])
     # Not quite whitened: the last components would be noise of the size of the first.
-    matrix = scale[:, None] * axes[:, ::-1][:, :COMPONENTS] / np.sqrt(deviation * deviation[0])
+    matrix = scale[:, None] * axes[:, ::-1][:, :count] / np.sqrt(deviation * deviation[0])
     offset = -mean @ matrix
     parts = {
         layer: np.asarray(matrix[a:b], np.float32)
-        for layer, (a, b) in zip(LAYERS, pairwise(ends), strict=True)
+        for layer, (a, b) in zip(layers, pairwise(ends), strict=True)
     }
     return parts, offset.astype(np.float32)
 
 
-def features_of(files: list[Path], folder: Path, vgg: dict) -> None:
-    """Writes the projections and the projected features of every picture; resumable."""
+def start(files: list[Path], vgg: dict, key: jax.Array) -> ParserWeights:
+    """Returns random weights (He et al. 2015) on principal components; the fine stage changes
+    nothing yet."""
+    learnt = [file for file in files if not is_held_out(int(file.stem))]
+    keys = jax.random.split(key, 4)
+
+    def stage(
+        key: jax.Array, layers: tuple, stride: int, inner: int, outer: int, count: int, last: float
+    ) -> ParserStage:
+        parts, offset = principal_components(learnt, vgg, layers, stride, inner)
+        widths = [inner, *[outer] * count]
+        kernels = [
+            jax.random.normal(part, (3, 3, a, b)) * jnp.sqrt(2 / (9 * a))
+            for part, (a, b) in zip(jax.random.split(key, count), pairwise(widths), strict=True)
+        ]
+        return ParserStage(
+            projections={layer: jnp.asarray(part) for layer, part in parts.items()},
+            offset=jnp.asarray(offset),
+            kernels=tuple(kernels),
+            biases=tuple(jnp.zeros(outer) for _ in range(count)),
+            classes_kernel=last * jax.random.normal(key, (outer, len(CLASSES))),
+            classes_bias=jnp.zeros(len(CLASSES)),
+        )
+
+    fine = FINE_COMPONENTS
+    return ParserWeights(
+        coarse=stage(keys[0], LAYERS, STRIDE, COMPONENTS, CHANNELS, len(DILATIONS), 0.01),
+        fine=stage(keys[1], FINE_LAYERS, FINE_STRIDE, fine, fine, len(FINE_DILATIONS), 0.0),
+        bridge=jax.random.normal(keys[2], (CHANNELS, fine)) / jnp.sqrt(CHANNELS),
+    )
+
+
+def border_weight(share: np.ndarray) -> np.ndarray:
+    """Returns how much pixels weigh, `[t, t]` from the share of each class in them."""
+    face = share[..., FACE]
+    before = share[..., HAIR] + share[..., CLASSES.index("other")]
+    side = 2 * (BORDER // FINE_STRIDE) + 1
+    near = face * ndimage.maximum_filter(before, side) + before * ndimage.maximum_filter(face, side)
+    return 1 + (BORDER_WEIGHT - 1) * np.clip(near, 0, 1)
+
+
+def features_of(files: list[Path], folder: Path, weights: ParserWeights, vgg: dict) -> None:
+    """Writes the projected features of every picture, and what there is to see; resumable."""
     folder.mkdir(exist_ok=True)
-    kept = folder / "projections.npz"
-    if not kept.exists():
-        learnt = [file for file in files if not is_held_out(int(file.stem))]
-        components, offset = principal_components(learnt, vgg)
-        np.savez(kept, offset=offset, **components)
-    with np.load(kept) as stored:
-        parts = {layer: jnp.asarray(stored[layer]) for layer in LAYERS}
-    project = jax.jit(projected_features)
+    project = jax.jit(parser_features)
     for file in files:
         target = folder / f"{file.stem}.npz"
         if target.exists():
@@ -100,129 +145,156 @@ def features_of(files: list[Path], folder: Path, vgg: dict) -> None:
         with np.load(file) as picture:
             image = jnp.asarray(picture["srgb"] / 255.0, jnp.float32)
             classes, inside = picture["classes"] / np.float32(255), picture["inside"]
-        side = len(image) // STRIDE
-        blocks = (side, STRIDE, side, STRIDE)
-        features = np.asarray(project(image, vgg, parts), np.float16)
-        share = classes.reshape(*blocks, -1).mean((1, 3)).astype(np.float16)
-        weight = inside.reshape(blocks).mean((1, 3)).astype(np.float16)
+        side = len(image) // FINE_STRIDE
+        blocks = (side, FINE_STRIDE, side, FINE_STRIDE)
+        coarse, fine = project(image, vgg, weights)
+        share = classes.reshape(*blocks, -1).mean((1, 3))
+        arrays = {
+            "coarse": coarse,
+            "fine": fine,
+            "share": share,
+            "weight": inside.reshape(blocks).mean((1, 3)) * border_weight(share),
+        }
         half = target.with_suffix(".tmp.npz")
-        np.savez(half, features=features, share=share, weight=weight)
+        np.savez(half, **{name: np.asarray(a, np.float16) for name, a in arrays.items()})
         half.replace(target)
 
 
-def start(key: jax.Array, folder: Path) -> ParserWeights:
-    """Returns random weights (He et al. 2015) on the stored projections."""
-    with np.load(folder / "projections.npz") as stored:
-        parts = {layer: jnp.asarray(stored[layer]) for layer in LAYERS}
-        offset = jnp.asarray(stored["offset"])
-    kernels, inner = [], COMPONENTS
-    for part in jax.random.split(key, len(DILATIONS)):
-        draw = jax.random.normal(part, (3, 3, inner, CHANNELS))
-        kernels.append(draw * jnp.sqrt(2 / (9 * inner)))
-        inner = CHANNELS
-    return ParserWeights(
-        projections=parts,
-        offset=offset,
-        kernels=tuple(kernels),
-        biases=tuple(jnp.zeros(CHANNELS) for _ in DILATIONS),
-        classes_kernel=0.01 * jax.random.normal(key, (CHANNELS, len(CLASSES))),
-        classes_bias=jnp.zeros(len(CLASSES)),
-    )
+def loss(
+    weights: ParserWeights,
+    coarse: jax.Array,
+    fine: jax.Array,
+    share: jax.Array,
+    weight: jax.Array,
+    fine_only: bool,
+) -> jax.Array:
+    """Returns the weighted cross-entropy of the stages, of the arrays of `features_of`, `[B]`.
+
+    The coarse stage learns from its own alone; that of the fine one, and the mean square of what it
+    adds times `CHANGE`, do not reach it. `fine_only`: the coarse stage's is left out.
+    """
+    times = STRIDE // FINE_STRIDE
+
+    def shrunk(a: jax.Array) -> jax.Array:
+        count, side = a.shape[0], a.shape[1] // times
+        return a.reshape(count, side, times, side, times, -1).mean((2, 4))
+
+    def entropy(logits: jax.Array, share: jax.Array, weight: jax.Array) -> jax.Array:
+        return jnp.sum(weight * optax.softmax_cross_entropy(logits, share)) / jnp.sum(weight)
+
+    kept = weights.replace(coarse=jax.lax.stop_gradient(weights.coarse))
+    first, last = jax.vmap(lambda c, f: class_logits(c, f, kept))(coarse, fine)
+    change = last - jax.image.resize(first, last.shape, "linear")
+    change = change - change.mean(-1, keepdims=True)  # a common part changes no probability
+    total = entropy(last, share, weight) + CHANGE * jnp.mean(jnp.sum(change**2, -1))
+    if fine_only:
+        return total
+    first, _ = jax.vmap(lambda c, f: class_logits(c, f, weights))(coarse, fine)
+    return total + entropy(first, shrunk(share), shrunk(weight)[..., 0])
 
 
-def learn(files: list[Path], folder: Path, *, steps: int, seed: int = 0) -> ParserWeights:
-    """Returns weights learnt in some steps of Adam, with a cosine schedule."""
+def learn(
+    files: list[Path],
+    folder: Path,
+    weights: ParserWeights,
+    *,
+    steps: int,
+    fine_only: bool = False,
+    seed: int = 0,
+) -> ParserWeights:
+    """Returns weights learnt in some steps of Adam, with a cosine schedule; projections stay."""
     names = [folder / f"{file.stem}.npz" for file in files]
     learnt = [name for name in names if not is_held_out(int(name.stem))]
     held = [name for name in names if is_held_out(int(name.stem))]
-    weights = start(jax.random.key(seed), folder)
-    fixed = {"projections": weights.projections, "offset": weights.offset}
-
-    def loss(learnt: dict, features: jax.Array, share: jax.Array, weight: jax.Array) -> jax.Array:
-        logits = jax.vmap(lambda f: class_logits(f, ParserWeights(**fixed, **learnt)))(features)
-        return jnp.sum(weight * optax.softmax_cross_entropy(logits, share)) / jnp.sum(weight)
-
-    schedule = optax.cosine_decay_schedule(RATE, steps)
     optimiser = optax.chain(
-        optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=1e-4)
+        optax.clip_by_global_norm(1.0), optax.adam(optax.cosine_decay_schedule(RATE, steps))
     )
-    free = {
-        "kernels": weights.kernels,
-        "biases": weights.biases,
-        "classes_kernel": weights.classes_kernel,
-        "classes_bias": weights.classes_bias,
-    }
 
     @jax.jit
-    def step(free: dict, state: tuple, *batch: jax.Array) -> tuple:
-        value, slope = jax.value_and_grad(loss)(free, *batch)
-        update, state = optimiser.update(slope, state, free)
-        return optax.apply_updates(free, update), state, value
+    def step(weights: ParserWeights, state: tuple, *batch: jax.Array) -> tuple:
+        # The loss depends on features, not on the projections: their slope is zero, and they stay.
+        value, slope = jax.value_and_grad(loss)(weights, *batch, fine_only)
+        update, state = optimiser.update(slope, state, weights)
+        return optax.apply_updates(weights, update), state, value
 
-    def batch(chosen: list[Path], mirrored: bool) -> list[jax.Array]:
+    def batch(chosen: list[Path], mirrored: bool) -> list[np.ndarray]:
         rows = []
         for name in chosen:
             with np.load(name) as stored:
-                rows.append([stored[key] for key in ("features", "share", "weight")])
+                rows.append([stored[key] for key in ("coarse", "fine", "share", "weight")])
         arrays = [np.stack(column).astype(np.float32) for column in zip(*rows, strict=True)]
         # Features of a mirror image are nearly the mirror image of the features.
-        return [jnp.asarray(a[:, :, ::-1] if mirrored else a) for a in arrays]
+        return [a[:, :, ::-1] if mirrored else a for a in arrays]
 
-    measure = jax.jit(loss)
-    state, rng = optimiser.init(free), np.random.default_rng(seed)
+    measure = jax.jit(partial(loss, fine_only=fine_only))
+    state, rng = optimiser.init(weights), np.random.default_rng(seed)
     running, begun = 0.0, time.time()
     for count in range(steps):
         chosen = [learnt[k] for k in rng.choice(len(learnt), BATCH, replace=False)]
         whole = batch(chosen, rng.random() < 0.5)
         row, column = rng.integers(0, whole[0].shape[1] - CROP + 1, 2)
-        part = [a[:, row : row + CROP, column : column + CROP] for a in whole]
-        free, state, value = step(free, state, *part)
+        part = []
+        for a in whole:
+            times = a.shape[1] // whole[0].shape[1]
+            rows, columns = (slice(times * k, times * (k + CROP)) for k in (row, column))
+            part.append(a[:, rows, columns])
+        weights, state, value = step(weights, state, *part)
         running += float(value)
         if (count + 1) % 250 == 0:
-            apart = np.mean([float(measure(free, *batch([name], False))) for name in held[:40]])
+            apart = np.mean([float(measure(weights, *batch([name], False))) for name in held[:40]])
             minutes = (time.time() - begun) / 60
             print(
                 f"{count + 1} {running / 250:.4f} held out {apart:.4f} {minutes:.1f} min",
                 flush=True,
             )
             running = 0.0
-    return ParserWeights(**fixed, **free)
+    return weights
 
 
 def measure(files: list[Path], weights: ParserWeights, vgg: dict) -> dict[str, float]:
-    """Returns how much of each class is judged rightly on the pictures held out, % of pixels.
+    """Returns how much is judged rightly on the pictures held out, % of pixels inside the photo.
 
     `face kept`: of the pixels that show the face, those where it is the most probable; `hair cut`,
     `other cut`, `background cut`: of the pixels of that class, those where it is not. Pixels of
-    which a class has less than nine tenths (borders) and pixels outside the photo do not count.
+    which a class has less than nine tenths (borders) do not count. `thin cut`: likewise of pixels
+    of hair and other things in which no square of 5 x 5 of such pixels lies.
+    `border`: of the pixels within 4 pixels of the face's border, those that are judged to be the
+    face if and only if it has more than half of them.
     """
     judge = jax.jit(lambda image: parse_square(image, vgg, weights))
-    right, total = np.zeros(len(CLASSES)), np.zeros(len(CLASSES))
+    found: dict[str, list[np.ndarray]] = {}
     for file in files:
         if not is_held_out(int(file.stem)):
             continue
         with np.load(file) as picture:
             image = jnp.asarray(picture["srgb"] / 255.0, jnp.float32)
-            classes, inside = picture["classes"] >= 230, picture["inside"]
-        kept = np.asarray(jnp.argmax(judge(image), -1)) == CLASSES.index("face")
+            classes, inside = picture["classes"] / np.float32(255), picture["inside"]
+        kept = np.asarray(jnp.argmax(judge(image), -1)) == FACE
         for k, name in enumerate(CLASSES):
-            where = classes[..., k] & inside
-            total[k] += where.sum()
-            right[k] += (kept[where] if name == "face" else ~kept[where]).sum()
-    words = [f"{name} {'kept' if name == 'face' else 'cut'}" for name in CLASSES]
-    return dict(zip(words, (100 * right / np.maximum(total, 1)).tolist(), strict=True))
+            right = kept if k == FACE else ~kept
+            word = f"{name} {'kept' if k == FACE else 'cut'}"
+            found.setdefault(word, []).append(right[inside & (classes[..., k] > 0.9)])
+        before = classes[..., HAIR] + classes[..., CLASSES.index("other")] > 0.5
+        thin = before & ~ndimage.binary_opening(before, np.ones((5, 5)))
+        found.setdefault("thin cut", []).append(~kept[inside & thin])
+        face = classes[..., FACE] > 0.5
+        away = ndimage.distance_transform_edt(face) + ndimage.distance_transform_edt(~face)
+        found.setdefault("border", []).append((kept == face)[inside & (away <= 4)])
+    return {word: 100 * float(np.concatenate(right).mean()) for word, right in found.items()}
 
 
 def save(weights: ParserWeights, file: Path) -> None:
     """Writes the weights in float16."""
-    arrays = {f"projection_{layer}": weights.projections[layer] for layer in LAYERS}
-    arrays |= {f"kernel_{k}": kernel for k, kernel in enumerate(weights.kernels)}
-    arrays |= {f"bias_{k}": bias for k, bias in enumerate(weights.biases)}
-    arrays |= {
-        "offset": weights.offset,
-        "classes_kernel": weights.classes_kernel,
-        "classes_bias": weights.classes_bias,
-    }
+    arrays = {"bridge": weights.bridge}
+    for name, stage in (("coarse", weights.coarse), ("fine", weights.fine)):
+        arrays |= {f"{name}_projection_{k}": a for k, a in stage.projections.items()}
+        arrays |= {f"{name}_kernel_{k}": a for k, a in enumerate(stage.kernels)}
+        arrays |= {f"{name}_bias_{k}": a for k, a in enumerate(stage.biases)}
+        arrays |= {
+            f"{name}_offset": stage.offset,
+            f"{name}_classes_kernel": stage.classes_kernel,
+            f"{name}_classes_bias": stage.classes_bias,
+        }
     np.savez_compressed(file, **{k: np.asarray(a, np.float16) for k, a in arrays.items()})
 
 
@@ -230,18 +302,24 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pictures", type=Path)
+    parser.add_argument("--start", type=Path, help="weights to learn on from, with projections")
+    parser.add_argument("--fine-only", action="store_true", help="the coarse stage stays")
     parser.add_argument("--out", type=Path, help="another file than the embedded one")
     parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--features-only", action="store_true")
     args = parser.parse_args()
     files = sorted(f for f in args.pictures.glob("?????.npz"))
-    folder = args.pictures / "features"
-    features_of(files, folder, load_vgg())
-    if not args.features_only:
-        weights = learn(files, folder, steps=args.steps)
-        save(weights, args.out or assets.folder() / FILE)
-        for name, percent in measure(files, weights, load_vgg()).items():
-            print(f"{name} {percent:.1f} %")
+    folder, vgg = args.pictures / "features", load_vgg()
+    first = args.start or folder / "start.npz"
+    if not first.exists():
+        folder.mkdir(exist_ok=True)
+        save(start(files, vgg, jax.random.key(0)), first)
+    with np.load(first) as stored:
+        weights = weights_of(stored)
+    features_of(files, folder, weights, vgg)
+    weights = learn(files, folder, weights, steps=args.steps, fine_only=args.fine_only)
+    save(weights, args.out or assets.folder() / FILE)
+    for name, percent in measure(files, weights, vgg).items():
+        print(f"{name} {percent:.1f} %")
 
 
 if __name__ == "__main__":

@@ -55,12 +55,32 @@ def test_a_constant_picture_blurs_and_has_finite_slopes():
 def test_logits_move_with_the_features(weights):
     """All layers are convolutions: away from the border a shift of the input shifts the output."""
     rng = np.random.default_rng(1)
-    features = jnp.asarray(rng.normal(size=(48, 48, len(weights.offset))), jnp.float32)
-    logits = class_logits(features, weights)
-    moved = class_logits(jnp.roll(features, (3, 5), (0, 1)), weights)
-    assert logits.shape == (48, 48, len(CLASSES))
-    inner = slice(22, 27)
-    np.testing.assert_allclose(moved[inner, inner], logits[19:24, 17:22], atol=1e-3)
+    coarse = jnp.asarray(rng.normal(size=(48, 48, len(weights.coarse.offset))), jnp.float32)
+    fine = jnp.asarray(rng.normal(size=(96, 96, len(weights.fine.offset))), jnp.float32)
+    logits = class_logits(coarse, fine, weights)
+    rolled = jnp.roll(coarse, (3, 5), (0, 1)), jnp.roll(fine, (6, 10), (0, 1))
+    for times, here, moved in zip((1, 2), logits, class_logits(*rolled, weights), strict=True):
+        assert here.shape == (48 * times, 48 * times, len(CLASSES))
+        row, column = (slice((24 - k) * times, (26 - k) * times) for k in (3, 5))
+        inner = slice(24 * times, 26 * times)
+        np.testing.assert_allclose(moved[inner, inner], here[row, column], atol=2e-3)
+
+
+def test_the_fine_stage_adds_to_the_coarse_one(weights):
+    """With nothing learnt it is the coarse one, enlarged; its features reach no farther than 7."""
+    rng = np.random.default_rng(2)
+    coarse = jnp.asarray(rng.normal(size=(32, 32, len(weights.coarse.offset))), jnp.float32)
+    fine = jnp.asarray(rng.normal(size=(64, 64, len(weights.fine.offset))), jnp.float32)
+    silent = weights.fine.replace(
+        classes_kernel=jnp.zeros_like(weights.fine.classes_kernel),
+        classes_bias=jnp.zeros_like(weights.fine.classes_bias),
+    )
+    first, last = class_logits(coarse, fine, weights.replace(fine=silent))
+    np.testing.assert_allclose(last, jax.image.resize(first, last.shape, "linear"), atol=1e-5)
+    same, change = class_logits(coarse, fine.at[32, 32].add(1.0), weights)
+    np.testing.assert_array_equal(same, first)
+    row, column = np.nonzero(np.abs(change - class_logits(coarse, fine, weights)[1]).max(-1) > 1e-5)
+    assert len(row) > 1 and max(np.abs(row - 32).max(), np.abs(column - 32).max()) <= 7
 
 
 @pytest.fixture(scope="module")

@@ -90,6 +90,20 @@ def plain(colour: np.ndarray | tuple[float, ...], noise: float = 0.0) -> Pattern
     return pattern
 
 
+def metal(rng: np.random.Generator) -> Pattern:
+    """Returns gold, silver, steel, copper or black metal that mirrors its surroundings in spots."""
+    bases = ((0.6, 0.42, 0.15), (0.6, 0.6, 0.6), (0.2, 0.2, 0.21), (0.45, 0.2, 0.12), (0.015,) * 3)
+    base = np.array(bases[rng.integers(len(bases))]) * np.exp(rng.normal(0, 0.4))
+    waves = rng.standard_normal((3, 4)) * np.exp(rng.uniform(np.log(50), np.log(800), 4))
+    phase, contrast = rng.uniform(0, 6, 4), rng.uniform(0, 1.5)
+
+    def pattern(points: np.ndarray) -> np.ndarray:
+        mirrored = np.exp(contrast * np.sin(points @ waves + phase).sum(1) / 2)
+        return np.clip(base * mirrored[:, None] + 0.02 * (mirrored[:, None] - 1), 0.003, 1)
+
+    return pattern
+
+
 def random_colour(rng: np.random.Generator) -> np.ndarray:
     """Returns a linear colour: greys as often as colours, dark ones as often as light ones."""
     level = np.exp(rng.uniform(np.log(0.01), np.log(0.9)))

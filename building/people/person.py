@@ -106,13 +106,16 @@ def random_person(
         parts.append(replace(_styled(wardrobe, name, vertices, colour, rng), outline=free))
         traits.append(name)
     skin = np.median(albedo[wardrobe.canvas.parts["cheeks"] > 0.5], axis=0)
+    loose = colour * np.exp(rng.normal(0, 0.3))  # single hairs look lighter or darker than many
     things: dict[str, tuple[float, Callable[[], list[Part]]]] = {
         "clothes": (0.92, lambda: props.clothes(rng)),
-        "glasses": (0.3, lambda: props.glasses(rng)),
+        "glasses": (0.4, lambda: props.glasses(rng)),
         "mask": (0.06, lambda: props.medical_mask(vertices, outer, rng)),
         "hand": (0.08, lambda: props.hand(rng, skin * np.exp(rng.normal(0, 0.15)))),
         "microphone": (0.06, lambda: props.microphone(rng)),
-        "strands": (0.3, lambda: props.strands(vertices, rng, plain(colour, 0.3))),
+        "jewellery": (0.25, lambda: props.jewellery(vertices, vertices[region == "ears"], rng)),
+        "strands": (0.25, lambda: props.strands(vertices, rng, plain(loose, 0.3))),
+        "wisps": (0.35, lambda: props.wisps(vertices, rng, plain(loose, 0.3))),
     }
     for name, (share, make) in things.items():
         if rng.random() < share:

@@ -148,7 +148,7 @@ def render(
     rng: np.random.Generator,
     *,
     sun: Sun | None = None,
-    samples: int = 2,
+    samples: int = 4,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns linear radiance `[S, S, 3]` and the share of each class in each pixel `[S, S, K]`.
 
@@ -159,21 +159,23 @@ def render(
         backdrop: `[S, S, 3]` linear radiance behind the person.
         rng: of transparency and soft shadows.
         sun: a light besides, with cast shadows and highlights, camera space.
-        samples: rays through each pixel, on its diagonal.
+        samples: rays through each pixel, an even number.
     """
     world = World(parts)
-    row, column, shift = np.meshgrid(
-        np.arange(view.size), np.arange(view.size), (np.arange(samples) + 0.5) / samples,
-        indexing="ij",
-    )  # fmt: skip
-    x, y = column + shift, row + shift
+    row, column, ray = np.meshgrid(
+        np.arange(view.size), np.arange(view.size), np.arange(samples), indexing="ij"
+    )
+    # No two of a pixel in one row or column, nor all on its diagonal: thin things show evenly.
+    x = column + ((2 * ray + 1) % (samples + 1) + 0.5) / samples
+    y = row + (ray + 0.5) / samples
     cx, cy = view.principal
     rays = np.stack([(x - cx) / view.focal, (y - cy) / view.focal, np.ones_like(x)], -1)
     rays = rays.reshape(-1, 3)
     rays /= np.linalg.norm(rays, axis=1, keepdims=True)
     directions = rays @ view.rotation  # camera to model
     origin = np.broadcast_to(-view.translation @ view.rotation, rays.shape).copy()
-    hits = world.cast(origin, directions, rng.random(len(rays)))
+    chance = (rng.random((view.size, view.size, 1)) + ray / samples) % 1  # even in each pixel
+    hits = world.cast(origin, directions, chance.ravel())
     seen = np.flatnonzero(hits.part >= 0)
     normals = hits.normals[seen] @ view.rotation.T  # camera space
     view_direction = -rays[seen]

@@ -1,4 +1,4 @@
-"""Things on and before a face: hats, scarves, glasses, masks, hands, microphones, clothes.
+"""Things on and before a face: hats, scarves, glasses, masks, hands, jewellery, hair, clothes.
 
 Cloth that follows the head is a shell: the head's own mesh, moved out along its normals and cut by
 an outline in model space. Lengths are metres; the eyes are at y = 0, the mouth at -0.073, the chin
@@ -20,6 +20,7 @@ from building.people.parts import (
     Part,
     Pattern,
     cloth,
+    metal,
     plain,
     random_colour,
 )
@@ -132,11 +133,10 @@ def medical_mask(
 def glasses(rng: np.random.Generator) -> list[Part]:
     """Returns glasses or sunglasses. Skin behind clear lenses is the face's; glare is not."""
     stretch = rng.uniform(0.85, 1.15), rng.uniform(0.65, 1.1)
-    thick = np.exp(rng.uniform(np.log(0.0006), np.log(0.0035)))
+    thick = np.exp(rng.uniform(np.log(0.0003), np.log(0.003)))  # half as wide as 0.6 to 6 pixels
     radius, depth = 0.0225, rng.uniform(0.024, 0.036)
-    metal = np.array([[0.5, 0.4, 0.2], [0.5, 0.5, 0.5], [0.01, 0.01, 0.012], [0.12, 0.05, 0.02]])
-    colour = metal[rng.integers(4)] if rng.random() < 0.8 else random_colour(rng)
-    rimless = rng.random() < 0.12
+    pattern = metal(rng) if rng.random() < 0.6 else plain(random_colour(rng), 0.1)
+    rims = rng.choice(["full", "upper half", "none"], p=[0.7, 0.15, 0.15])
     square = rng.uniform(2.0, 5.0)  # exponent of the superellipse
     angle = np.linspace(0, 2 * np.pi, 41)
     power = 2 / square
@@ -148,8 +148,9 @@ def glasses(rng: np.random.Generator) -> list[Part]:
     for side in (-1, 1):
         bend = -0.15 * (side * x)  # wraps around the face
         rim = np.stack([side * _EYES + x, drop + y, depth + bend], 1)
-        if not rimless:
-            meshes.append(occluders.tube(rim, thick, 6))
+        if rims != "none":
+            shown = rim if rims == "full" else rim[:21]
+            meshes.append(occluders.tube(shown, thick, 6))
         centre = np.array([side * _EYES, drop, depth])
         fan = np.concatenate([centre[None], rim[:-1]])
         k = np.arange(1, 41)
@@ -158,13 +159,13 @@ def glasses(rng: np.random.Generator) -> list[Part]:
         corner = np.array([side * 0.079, 0.004, depth - 0.03])
         ear = np.array([side * 0.083, -0.002, -0.09])
         meshes += [
-            occluders.rod(a, b, max(thick, 0.001), 6) for a, b in ((outer, corner), (corner, ear))
+            occluders.rod(a, b, max(thick, 0.0006), 6) for a, b in ((outer, corner), (corner, ear))
         ]
     inner = _EYES - radius * stretch[0]
     bridge = np.array([-inner, drop + 0.004, depth + 0.002])
     meshes.append(occluders.rod(bridge, bridge * [-1, 1, 1], thick, 6))
-    parts = [mesh_part(meshes, plain(colour, 0.1))]
-    lens = rng.choice(["clear", "glare", "dark"], p=[0.45, 0.25, 0.3])
+    parts = [mesh_part(meshes, pattern)]
+    lens = rng.choice(["clear", "glare", "dark"], p=[0.6, 0.2, 0.2])
     if lens == "dark":
         tint = random_colour(rng) * 0.1 if rng.random() < 0.4 else np.full(3, 0.012)
         opaque = rng.uniform(0.75, 1.0)
@@ -239,6 +240,66 @@ def strands(vertices: np.ndarray, rng: np.random.Generator, pattern: Pattern) ->
     count = int(np.exp(rng.uniform(np.log(2), np.log(120))))
     meshes = occluders.strands(vertices, rng, count=count)
     return [mesh_part(meshes, pattern, HAIR)]
+
+
+def wisps(vertices: np.ndarray, rng: np.random.Generator, pattern: Pattern) -> list[Part]:
+    """Returns locks of 1 to 25 hairs that leave the hairline and lie on forehead and temples."""
+    along = np.linspace(0, 1, 14)[:, None]
+    meshes = []
+    for _ in range(rng.integers(1, 10)):
+        turn = rng.uniform(-1.9, 1.9)  # along the hairline, 0 above the nose
+        root = np.array([0.072 * np.sin(turn), 0.02 + 0.068 * np.cos(turn)])
+        down = rng.normal(-0.4 * np.sin(turn), 0.6)
+        away = np.array([np.sin(down), -np.cos(down)]) * np.exp(rng.uniform(-4.6, -2.1))
+        curl = rng.normal(0, 0.4) * away[::-1] * [1, -1]
+        apart, thin = rng.uniform(0.001, 0.006), rng.uniform(1.2e-4, 4e-4)
+        for _ in range(int(np.exp(rng.uniform(0, np.log(25))))):
+            own = apart * rng.standard_normal((2, 2)) * [[1], [0.4]]  # closer at the tip
+            xy = root + own[0] + along * (away * rng.uniform(0.6, 1) + own[1]) + along**2 * curl
+            meshes.append(occluders.tube(_before(vertices, xy), thin))
+    return [mesh_part(meshes, pattern, HAIR)]
+
+
+def jewellery(vertices: np.ndarray, ears: np.ndarray, rng: np.random.Generator) -> list[Part]:
+    """Returns earrings (studs, hoops or drops), a necklace, or both.
+
+    Args:
+        vertices: `[V, 3]` of the head.
+        ears: `[E, 3]` of its ears.
+        rng: chooses.
+    """
+    kind = rng.choice(["stud", "hoop", "drop", "none"])
+    size = rng.uniform(0.0015, 0.005)
+    meshes = []
+    for side in (-1, 1):
+        lowest = min(ears[side * ears[:, 0] > 0], key=lambda p: p[1])
+        lobe = lowest + np.array([side * 0.002, 0.003, 0.004])
+        if kind == "hoop":
+            angle = np.linspace(0, 2 * np.pi, 30)[:, None]
+            radius = rng.uniform(0.006, 0.025)
+            ring = radius * (np.sin(angle) * [0.5, 0, 1] + (np.cos(angle) - 1) * [0, 1, 0])
+            meshes.append(occluders.tube(lobe + ring, 0.3 * size))
+        elif kind == "drop":
+            end = lobe - [0, rng.uniform(0.01, 0.045), 0]
+            meshes.append(occluders.rod(lobe, end, 0.2 * size, 5))
+            meshes.append(trimesh.creation.icosphere(2, size).apply_translation(end))
+        elif kind == "stud":
+            meshes.append(trimesh.creation.icosphere(2, size).apply_translation(lobe))
+    if kind == "none" or rng.random() < 0.4:
+        x = np.linspace(-0.055, 0.055, 40)
+        y = rng.uniform(-0.17, -0.14) - rng.uniform(0.0, 0.05) * (1 - (x / 0.055) ** 2)
+        path = _before(vertices, np.stack([x, y], 1))
+        meshes.append(occluders.tube(path, np.exp(rng.uniform(-8, -5.5))))
+    pattern = metal(rng) if rng.random() < 0.7 else plain(random_colour(rng), 0.2)
+    return [mesh_part(meshes, pattern)]
+
+
+def _before(vertices: np.ndarray, xy: np.ndarray) -> np.ndarray:
+    """Returns a path `[N, 3]` 2 mm before a head, without falls of more than 15 mm at once."""
+    near = np.hypot(*(vertices[:, :2, None] - xy.T).transpose(1, 0, 2)) < 0.008
+    depth = np.where(near, vertices[:, 2:], -0.2).max(0)
+    depth = np.maximum(depth, np.maximum.accumulate(depth) - 0.015) + 0.002
+    return np.concatenate([xy, depth[:, None]], 1)
 
 
 def clothes(rng: np.random.Generator) -> list[Part]:

@@ -1,8 +1,8 @@
-"""The parser's network: a small convolutional head on frozen features of VGG-16."""
+"""The parser's network: two small convolutional heads on frozen features of VGG-16."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,14 +14,17 @@ from jaxface.parsing.classes import CLASSES
 from jaxface.pytrees import pytree
 
 LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")
-STRIDE = 4  # pixels between neighbouring features of the head
+STRIDE = 4  # pixels between neighbouring features of the coarse stage, which sees what things are
 DILATIONS = (1, 2, 4, 8)
-"""Of the 3 x 3 convolutions: the last one's features see 31 of the head's pixels a side."""
+"""Of the 3 x 3 convolutions: the last one's features see 31 of the stage's pixels a side."""
+FINE_LAYERS = ("relu1_2", "relu2_2")
+FINE_STRIDE = 2  # of the fine stage, which sees rims of glasses and strands of hair
+FINE_DILATIONS = (1, 2, 4)  # 15 of its pixels a side: both borders of what is thin, and beyond
 
 
 @pytree
-class ParserWeights:
-    """What `building.parser` learns.
+class ParserStage:
+    """One stage of the parser.
 
     Attributes:
         projections: of each layer's features, `{layer: [C, P]}` (principal components).
@@ -40,42 +43,88 @@ class ParserWeights:
     classes_bias: Float[Array, "K"]
 
 
-def projected_features(
-    image_srgb: Float[Array, "S S 3"],
-    vgg: Mapping[str, Any],
+@pytree
+class ParserWeights:
+    """What `building.parser` learns.
+
+    Attributes:
+        coarse: the stage at stride 4, on all `LAYERS`.
+        fine: the stage at stride 2, on `FINE_LAYERS`.
+        bridge: from the coarse stage's last features to the fine stage's first, `[O, Q]`.
+    """
+
+    coarse: ParserStage
+    fine: ParserStage
+    bridge: Float[Array, "O Q"]
+
+
+def parser_features(
+    image_srgb: Float[Array, "S S 3"], vgg: Mapping[str, Any], weights: ParserWeights
+) -> tuple[Float[Array, "s s P"], Float[Array, "t t Q"]]:
+    """Returns the projected features of both stages, s = S / `STRIDE`, t = S / `FINE_STRIDE`."""
+    features = vgg_features(vgg, image_srgb, LAYERS)
+    return (
+        _projected(features, weights.coarse.projections, STRIDE),
+        _projected(features, weights.fine.projections, FINE_STRIDE),
+    )
+
+
+def _projected(
+    features: Mapping[str, Float[Array, "h w C"]],
     projections: Mapping[str, Float[Array, "C P"]],
+    stride: int,
 ) -> Float[Array, "s s P"]:
-    """Returns the sum over layers of linear maps of VGG-16's features, at stride 4.
+    """Returns the sum over layers of linear maps of VGG-16's features, at a stride.
 
     Projected before they are resampled: finer layers are averaged, coarser ones interpolated.
     """
-    features = vgg_features(vgg, image_srgb, LAYERS)
-    side = image_srgb.shape[0] // STRIDE
-    total = jnp.zeros((side, side, 1))
-    for layer, values in features.items():
-        maps = jnp.einsum("hwc,cp->hwp", values, projections[layer])
-        finer = STRIDE // layer_stride(layer)
-        if finer > 1:
-            maps = maps.reshape(side, finer, side, finer, -1).mean((1, 3))
-        elif maps.shape[0] < side:
-            maps = jax.image.resize(maps, (side, side, maps.shape[-1]), "linear")
+    total: Any = 0.0
+    for layer, matrix in projections.items():
+        maps = jnp.einsum("hwc,cp->hwp", features[layer], matrix)
+        own, components = layer_stride(layer), matrix.shape[1]
+        side = maps.shape[0] * own // stride
+        if own < stride:
+            maps = maps.reshape(side, stride // own, side, stride // own, components).mean((1, 3))
+        elif own > stride:
+            maps = jax.image.resize(maps, (side, side, components), "linear")
         total = total + maps
     return total
 
 
 def class_logits(
-    features: Float[Array, "s s P"], weights: ParserWeights
-) -> Float[Array, f"s s {len(CLASSES)}"]:
-    """Returns the logits of `CLASSES` from projected features.
+    coarse: Float[Array, "s s P"], fine: Float[Array, "t t Q"], weights: ParserWeights
+) -> tuple[Float[Array, f"s s {len(CLASSES)}"], Float[Array, f"t t {len(CLASSES)}"]]:
+    """Returns the logits of `CLASSES` of the coarse and of the fine stage.
 
-    x_0 = f + offset; x_k = relu(conv_k(x_{k-1})) (+ x_{k-1} from the second on), dilated by
-    `DILATIONS`; logits = x_4 W + b.
+    Of each stage x_0 = f + offset; x_k = relu(conv_k(x_{k-1})) (+ x_{k-1} if the shapes agree),
+    dilated by `DILATIONS` or `FINE_DILATIONS`; logits = x_last W + b. Those of the fine stage are
+    added to the coarse ones, enlarged; its x_0 has x_last of the coarse one times `bridge` besides.
+
+    Args:
+        coarse: of `parser_features`.
+        fine: likewise.
+        weights: `load_parser()`.
     """
-    x = features + weights.offset
-    for kernel, bias, dilation in zip(weights.kernels, weights.biases, DILATIONS, strict=True):
+    seen = _convolved(coarse, weights.coarse, DILATIONS)
+    logits = seen @ weights.coarse.classes_kernel + weights.coarse.classes_bias
+
+    def enlarged(maps: Float[Array, "s s C"]) -> Float[Array, "t t C"]:
+        return jax.image.resize(maps, (*fine.shape[:2], maps.shape[-1]), "linear")
+
+    near = _convolved(fine + enlarged(seen @ weights.bridge), weights.fine, FINE_DILATIONS)
+    change = near @ weights.fine.classes_kernel + weights.fine.classes_bias
+    return logits, enlarged(logits) + change
+
+
+def _convolved(
+    x: Float[Array, "H W P"], stage: ParserStage, dilations: Sequence[int]
+) -> Float[Array, "H W O"]:
+    """Returns a stage's last features, `class_logits`."""
+    x = x + stage.offset
+    for kernel, bias, dilation in zip(stage.kernels, stage.biases, dilations, strict=True):
         y = jax.nn.relu(_dilated_convolution(x, kernel, dilation) + bias)
         x = y if y.shape != x.shape else x + y
-    return x @ weights.classes_kernel + weights.classes_bias
+    return x
 
 
 def _dilated_convolution(

@@ -9,19 +9,20 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxface.parsing.classes import CLASSES
+from jaxface.parsing.classes import CLASSES, FACE
 from jaxface.parsing.crop import SIZE, parsing_crop
-from jaxface.parsing.network import ParserWeights, class_logits, projected_features
+from jaxface.parsing.network import ParserWeights, class_logits, parser_features
 from jaxface.parsing.refine import guided_filter
 from jaxface.precision import jit
 from jaxface.rendering.crop import pyramid, sample
 from jaxface.rendering.texture import sample_image
 
 SIGMA, EPSILON = 4.0, 1e-3
-"""Of the guided filter: pixels of the crop, variance of sRGB 0..1. A larger sigma reaches borders
-that lie farther off, a larger epsilon follows strong ones alone. The best of (4, 1e-3), (2, 1e-3)
-and (4, 1e-2) on the held-out pictures of `building.people`: without the filter 75.0 % of the pixels
-within 4 pixels of the face's border are right, with it 77.6 %, 76.7 % and 76.9 %."""
+"""Of the guided filter on the coarse stage: pixels of the crop, variance of sRGB 0..1. A larger
+sigma reaches borders that lie farther off, a larger epsilon follows strong ones alone. The best of
+(4, 1e-3), (2, 1e-3) and (4, 1e-2) on held-out pictures of `building.people` for that stage alone.
+With the fine stage besides, it still adds 1.3 to the per cent of pixels within 4 pixels of the
+face's border that are right."""
 
 
 @jit
@@ -34,7 +35,8 @@ def parse(
     """Returns the probability of each of `CLASSES` in each pixel of a photo; they sum to 1.
 
     A square around the face (`parsing_crop`) is parsed at 384 x 384 pixels: VGG-16's features,
-    a convolutional head at stride 4, a guided filter along the photo's borders. Outside the square
+    a coarse convolutional head at stride 4, with a guided filter along the photo's borders, and a
+    fine one at stride 2, which sees rims of glasses and strands of hair. Outside the square
     everything is `background`. Pure, unbatched: works under `jit`, `vmap` and `grad`; where the
     square lies has no derivative.
 
@@ -66,10 +68,15 @@ def parse_square(
 ) -> Float[Array, "S S K"]:
     """Returns the probabilities in the pixels of a square of `parsing_crop`.
 
-    Arguments as `parse`.
+    The face has the smaller one of the two stages' probabilities: both must see it. The rest is
+    shared among the other classes as the stages' mean is. Arguments as `parse`.
     """
-    logits = class_logits(projected_features(image_srgb, vgg, weights.projections), weights)
-    side = image_srgb.shape[0]
-    coarse = jax.image.resize(jax.nn.softmax(logits), (side, side, len(CLASSES)), "linear")
-    fine = guided_filter(coarse, image_srgb, sigma=SIGMA, epsilon=EPSILON)
-    return fine / jnp.maximum(jnp.sum(fine, -1, keepdims=True), 1e-6)
+    coarse, fine = class_logits(*parser_features(image_srgb, vgg, weights), weights)
+    size = (*image_srgb.shape[:2], len(CLASSES))
+    seen = jax.image.resize(jax.nn.softmax(coarse), size, "linear")
+    seen = guided_filter(seen, image_srgb, sigma=SIGMA, epsilon=EPSILON)
+    near = jax.image.resize(jax.nn.softmax(fine), size, "linear")
+    face = jnp.minimum(seen, near)[..., FACE : FACE + 1]
+    rest = (seen + near) * (jnp.arange(len(CLASSES)) != FACE)
+    rest = rest * (1 - face) / jnp.maximum(jnp.sum(rest, -1, keepdims=True), 1e-6)
+    return jnp.where(jnp.arange(len(CLASSES)) == FACE, face, rest)
