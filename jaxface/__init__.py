@@ -26,7 +26,7 @@ from jaxface.morphable.model import shape
 from jaxface.morphable.texels import texel_map
 from jaxface.observe import observe
 from jaxface.parsing.files import load_parser
-from jaxface.parsing.network import ParserWeights
+from jaxface.parsing.network import ParserStage, ParserWeights
 from jaxface.parsing.parse import parse
 from jaxface.person import reconstruct_person
 from jaxface.reconstruct import choose_faces, reconstruct, reconstruct_batch, reconstruct_face
@@ -121,6 +121,7 @@ __all__ = [
     "Networks",
     "NoiseConfig",
     "Observation",
+    "ParserStage",
     "ParserWeights",
     "PersonReconstruction",
     "Photo",
