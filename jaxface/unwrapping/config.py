@@ -110,7 +110,8 @@ class UnwrapConfig:
             static. The first starts from the fit's albedo, the others from that of visible skin.
         depth_tolerance: metres by which a texel may lie behind the depth buffer.
         facing: cosines of the viewing angle between which visibility rises from 0 to 1.
-        certain: probabilities of the parser between which a texel's weight rises from 0 to 1.
+        probable: probabilities of the parser between which a texel's weight rises from 0 to 1.
+        sure: the same between which colour loses its say.
         dark: linear luminance up to which a texel's weight rises from 0 to 1: below, JPEG's chroma
             is noise that the shading would be divided into.
         burnt: linear luminances between which a texel saturates: its weight falls from 1 to 0.
@@ -128,7 +129,8 @@ class UnwrapConfig:
     rounds: int = static(default=2)
     depth_tolerance: float = 2e-3
     facing: tuple[float, float] = (0.2, 0.45)
-    certain: tuple[float, float] = (0.4, 0.8)
+    probable: tuple[float, float] = (0.4, 0.6)
+    sure: tuple[float, float] = (0.8, 0.9)
     dark: float = 0.004
     burnt: tuple[float, float] = (0.965, 0.995)
     tone_reach: float = 2.5

@@ -1,4 +1,8 @@
-"""Which texels show well-lit skin: the parser's face, less shadows and burnt-out pixels."""
+"""Which texels show well-lit skin: the parser's face, less shadows and burnt-out pixels.
+
+Where the parser is in doubt, colour decides: skin's log ratio of the photo to the rendered fit is a
+smooth trend (light and tone that the fit missed); hair and cloth are off it.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,11 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
-from jaxface.filters import blur, erode, smoothstep
+from jaxface.filters import blur, erode, masked_blur, opening, smoothstep, weighted_median
 from jaxface.rendering.color import luminance
 from jaxface.types import FaceModel, FitResult, Lighting, TexelMap
 from jaxface.unwrapping.config import UnwrapConfig
+from jaxface.unwrapping.membrane import membrane, texels_to_vertices, vertices_to_texels
 from jaxface.unwrapping.regions import chart_mask, region_mask
 from jaxface.unwrapping.shadows import cast_shadows, self_shadow_mask
 from jaxface.unwrapping.visible import VisibleTexels
@@ -20,8 +25,15 @@ REGIONS = ("skin", "nose", "lips", "brows", "lids", "ears")
 which no light of the fit explains, and would be stained."""
 # Lengths are fractions of the texture's side.
 MIN_USABLE = 0.3  # least weight of a texel that is kept
+MIN_RADIUS = 1 / 64  # of the opening: what is narrower is a gap in a fringe
 RADIUS = 1 / 256  # of the erosion of the border
 BORDER_SIGMA = 1.5 / 256  # Gaussian of the soft border
+FINE_SIGMA = 1 / 340  # blur of the log ratio before it is compared with the trend: pores, noise
+TREND_REACH = 7.0  # mesh edges over which the trend is smooth
+MEDIAN_STRIDE = 3  # rows and columns between samples of a median
+MAD_TO_SIGMA = 1.4826  # of a normal distribution
+MAX_DEVIATIONS = 3.0  # robust standard deviations from the trend within which skin lies
+LEVEL_FLOOR, CHROMA_FLOOR = 0.10, 0.05  # log ratios: least standard deviations of skin
 
 
 @struct.dataclass
@@ -30,11 +42,13 @@ class MaskEvidence:
 
     Attributes:
         usable: weight, 0..1: the photo shows a face there, neither too dark nor saturated.
+        sure: 0..1: whether the parser is sure of that.
         self_shadowed: 1 where the head occludes the dominant light.
         normals: of the texels, camera space.
     """
 
     usable: Float[Array, "T T"]
+    sure: Float[Array, "T T"]
     self_shadowed: Float[Array, "T T"]
     normals: Float[Array, "T T 3"]
 
@@ -59,6 +73,7 @@ def mask_evidence(
     skin = sum(region_mask(model, texels, name) for name in REGIONS if name in model.region_names)
     return MaskEvidence(
         usable=seen.visibility * seen.face * well_exposed * skin * chart_mask(texels),
+        sure=seen.sure,
         self_shadowed=self_shadow_mask(fit, model, texels, config.shadows),
         normals=seen.projection.normals,
     )
@@ -68,6 +83,8 @@ def skin_mask(
     log_ratio: Float[Array, "T T 3"],
     lighting: Lighting,
     evidence: MaskEvidence,
+    model: FaceModel,
+    texels: TexelMap,
     config: UnwrapConfig,
 ) -> Float[Array, "T T"]:
     """Returns 1 on texels that show skin, 0 on others, with a soft border. No gradient passes.
@@ -76,6 +93,8 @@ def skin_mask(
         log_ratio: photo over fitted albedo times shading, natural logarithm.
         lighting: of the fit.
         evidence: from `mask_evidence`.
+        model: the face model of the fit.
+        texels: of the model.
         config: `shadows` is used.
     """
     log_ratio, lighting, evidence = jax.lax.stop_gradient((log_ratio, lighting, evidence))
@@ -89,7 +108,45 @@ def skin_mask(
         config.shadows,
     )
     usable = usable * (1 - shadow)
+    known = usable * evidence.sure
+    alike = has_colour_of_skin(log_ratio, usable, known, model, texels)
+    usable = jnp.maximum(known, usable * alike)
     kept = 1.0 * (usable > MIN_USABLE)
+    kept = opening(kept, max(1, round(MIN_RADIUS * size))) * kept
     soft = erode(kept, max(1, round(RADIUS * size)))
     soft = blur(soft[..., None], BORDER_SIGMA * size)[..., 0]
     return soft * kept * jnp.minimum(2.0 * usable, 1.0)
+
+
+def has_colour_of_skin(
+    log_ratio: Float[Array, "T T 3"],
+    usable: Float[Array, "T T"],
+    known: Float[Array, "T T"],
+    model: FaceModel,
+    texels: TexelMap,
+) -> Float[Array, "T T"]:
+    """Returns 1 where the log ratio is within `MAX_DEVIATIONS` of the trend of known skin, else 0.
+
+    The trend is a membrane through known skin. Deviations are of the mean over RGB and of the
+    length of the rest, each in robust standard deviations (MAD) of known skin, added in squares.
+
+    Args:
+        log_ratio: photo over fitted albedo times shading, natural logarithm.
+        usable: weight of the texels that are asked about, 0..1.
+        known: weight of texels that show skin, 0..1.
+        model: whose mesh carries the trend.
+        texels: of the model.
+    """
+    smooth = masked_blur(log_ratio, usable, FINE_SIGMA * len(usable))
+    values, weights = texels_to_vertices(smooth, known, model, texels)
+    field = membrane(values, weights, model.triangles, reach=TREND_REACH)
+    residual = smooth - vertices_to_texels(field, texels)
+    level = jnp.mean(residual, -1)
+    chroma = jnp.sqrt(jnp.sum((residual - level[..., None]) ** 2, -1) + 1e-10)
+
+    def deviations(values: Float[Array, "T T"], floor: float) -> Float[Array, "T T"]:
+        median = weighted_median(jnp.abs(values), known, MEDIAN_STRIDE)
+        return values / jnp.maximum(MAD_TO_SIGMA * median, floor)
+
+    squared = deviations(level, LEVEL_FLOOR) ** 2 + deviations(chroma, CHROMA_FLOOR) ** 2
+    return 1.0 * (squared < MAX_DEVIATIONS**2)

@@ -93,7 +93,7 @@ def unwrap(
         shading = jnp.maximum(shade(view.normals, lighting), LOG_OFFSET)
         log_ratio = log_encode(seen.radiance) - log_encode(albedo * shading)
         log_ratio = jnp.clip(log_ratio, -MAX_LOG_RATIO, MAX_LOG_RATIO)
-        mask = skin_mask(log_ratio, lighting, evidence, config)
+        mask = skin_mask(log_ratio, lighting, evidence, model, texels, config)
 
         values, weights = texels_to_vertices(log_ratio, mask, model, texels)
         correction = shading_correction(values, weights, model, config)

@@ -56,7 +56,8 @@ class VisibleTexels:
         radiance: mean linear RGB over the texel's area.
         visibility: 0..1: unoccluded, inside the photo, and a ramp of the facing cosine.
         face: 1 where the parser sees the face (skin, brows, beard), 0 where it does not.
-        head: the same of face or hair.
+        sure: 1 where it is sure of that.
+        head: as `face`, of face or hair.
     """
 
     projection: Projection
@@ -65,6 +66,7 @@ class VisibleTexels:
     radiance: Float[Array, "T T 3"]
     visibility: Float[Array, "T T"]
     face: Float[Array, "T T"]
+    sure: Float[Array, "T T"]
     head: Float[Array, "T T"]
 
 
@@ -86,7 +88,7 @@ def see(
         model: the face model of the fit.
         texels: of the model.
         classes: probabilities of the parser's `CLASSES`; all face if None.
-        config: `window`, `depth_tolerance`, `facing`, `noise` and `certain` are used.
+        config: `window`, `depth_tolerance`, `facing`, `noise`, `probable` and `sure` are used.
     """
     size = texels.triangle_ids.shape[0]
     height, width = photo_srgb.shape[:2]
@@ -104,13 +106,15 @@ def see(
     inside = jnp.all((view.xy > 1) & (view.xy < jnp.array([width - 1, height - 1])), axis=-1)
     eroded = erode((view.unoccluded & inside).astype(jnp.float32), max(1, round(EDGE * size)))
     visibility = eroded * smoothstep(view.facing, *config.facing)
-    face = head = jnp.ones_like(visibility)
+    face = sure = head = jnp.ones_like(visibility)
     if classes is not None:
         radius = CONTOUR * jnp.mean(view.pixels_per_texel * chart_mask(texels))
         face, head = (
-            smoothstep(_least_around(probability, view.xy, radius), *config.certain)
+            _least_around(probability, view.xy, radius)
             for probability in (classes[..., FACE], classes[..., FACE] + classes[..., HAIR])
         )
+        sure = smoothstep(face, *config.sure)
+        face, head = (smoothstep(p, *config.probable) for p in (face, head))
     return VisibleTexels(
         projection=view,
         photo_linear=photo_linear,
@@ -120,6 +124,7 @@ def see(
         ),
         visibility=visibility,
         face=face,
+        sure=sure,
         head=head,
     )
 
