@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool
+from jaxtyping import Array
 
 from jaxface.config import ReconstructConfig
 from jaxface.database import DiskDatabase, face_names, open_database, open_features
@@ -18,6 +17,7 @@ from jaxface.parsing.files import load_parser
 from jaxface.precision import jit
 from jaxface.synthesis.seams import seam_pairs
 from jaxface.types import Assets, FaceModel, FeatureCaches, TexelMap
+from jaxface.unwrapping.regions import region_mask
 
 BARE = ("skin", "scalp")
 """Regions of bare skin, on which the person's grain may be continued."""
@@ -77,7 +77,7 @@ def load_assets(
 def painted_mask(model: FaceModel, texels: TexelMap) -> Array:
     """Returns 1 on painted regions, `[T, T]`, and on a margin around their charts, which bilinear
     lookups at the border read."""
-    painted = _in_regions(model, texels, PAINTED).astype(jnp.float32)
+    painted = region_mask(model, texels, *PAINTED)
     margin = dilate(painted, max(2, painted.shape[0] // 128))
     return jnp.where(texels.mask, painted, margin)
 
@@ -85,10 +85,4 @@ def painted_mask(model: FaceModel, texels: TexelMap) -> Array:
 @jit
 def bare_skin_mask(model: FaceModel, texels: TexelMap) -> Array:
     """Returns 1 on bare skin and scalp, `[T, T]`; 0 on nose, lips, lids, brows, ears, neck."""
-    return _in_regions(model, texels, BARE).astype(jnp.float32)
-
-
-def _in_regions(model: FaceModel, texels: TexelMap, names: tuple[str, ...]) -> Bool[Array, "T T"]:
-    """Returns whether a texel lies on a chart, in one of the named regions."""
-    ids = np.array([i for i, name in enumerate(model.region_names) if name in names])
-    return jnp.isin(texels.region_ids, ids) & texels.mask
+    return region_mask(model, texels, *BARE)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -9,6 +12,7 @@ from jaxface.config import ReconstructConfig
 from jaxface.fitting.fit import fit
 from jaxface.fitting.schemes import with_landmarks68
 from jaxface.parsing.classes import FACE
+from jaxface.parsing.network import ParserWeights
 from jaxface.parsing.parse import parse
 from jaxface.precision import jit
 from jaxface.types import Assets, Crop, FaceCrop, FitResult, Observation
@@ -37,7 +41,7 @@ def observe(
     """
     is_68 = len(crop.landmarks) == 68
     model = with_landmarks68(assets.model) if is_68 else assets.model
-    classes = pixel_classes(crop, assets)
+    classes = pixel_classes(crop, assets.vgg, assets.parser)
     fitted = fit(
         crop.srgb,
         crop.landmarks,
@@ -64,7 +68,9 @@ def _fit_to_photo(crop: Crop, fitted: FitResult) -> FitResult:
 
 
 @jit
-def pixel_classes(crop: FaceCrop, assets: Assets) -> Float[Array, "S S K"]:
+def pixel_classes(
+    crop: FaceCrop, vgg: Mapping[str, Any], parser: ParserWeights
+) -> Float[Array, "S S K"]:
     """Returns the probabilities of the parser's `CLASSES` in each pixel of a crop.
 
     All are 0 outside the photo, where the crop repeats its edge. Differentiable in the crop's
@@ -72,9 +78,10 @@ def pixel_classes(crop: FaceCrop, assets: Assets) -> Float[Array, "S S K"]:
 
     Args:
         crop: the square around a face.
-        assets: `vgg` and `parser` are used.
+        vgg: weights of VGG-16, `load_vgg()`.
+        parser: `load_parser()`.
     """
-    classes = parse(crop.srgb, crop.landmarks, assets.vgg, assets.parser)
+    classes = parse(crop.srgb, crop.landmarks, vgg, parser)
     first = crop.crop.points_to_crop(jnp.zeros(2))
     last = 2.0 * crop.principal - first
     y, x = jnp.meshgrid(*(jnp.arange(n) + 0.5 for n in classes.shape[:2]), indexing="ij")

@@ -73,7 +73,7 @@ def reconstruct_person(
             strict=True,
         )
     ]
-    classes = [pixel_classes(crop, assets) for crop in crops]
+    classes = [pixel_classes(crop, assets.vgg, assets.parser) for crop in crops]
     is_68 = len(crops[0].landmarks) == 68
     model = with_landmarks68(assets.model) if is_68 else assets.model
     fits = fit_faces(

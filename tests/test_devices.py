@@ -109,6 +109,7 @@ def test_stages_lower_for_cuda_and_tpu(given: tuple[FaceCrop, Assets], name: str
         "refine": (lambda result: refine(result, assets.database, assets, CONFIG), result),
     }
     stage, argument = stages[name]
+    layers = 2 * len(assets.vgg)  # the parser runs all of VGG's convolutions, here for two devices
     rows = jax.tree.map(lambda x: jax.ShapeDtypeStruct((4, *x.shape), x.dtype), argument)
     for function, values in ((stage, argument), (jax.vmap(stage), rows)):
         exported = jax.export.export(jax.jit(function), platforms=["cuda", "tpu"])(values)
@@ -116,6 +117,7 @@ def test_stages_lower_for_cuda_and_tpu(given: tuple[FaceCrop, Assets], name: str
         rounded = _rounded(exported.mlir_module())
         assert rounded["dot_general"] == 0
         assert rounded["convolution"] > 0  # VGG's
+        assert name != "observe" or rounded["convolution"] == layers  # and of no other network
 
 
 def _rounded(module: str) -> dict[str, int]:

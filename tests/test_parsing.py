@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,9 +11,11 @@ import pytest
 from conftest import PHOTOS
 from fast import FAST
 
+from jaxface.crops import crop_face
 from jaxface.features.weights import load_vgg
 from jaxface.images import read_photo
 from jaxface.landmarks.schemes import IBUG68
+from jaxface.observe import pixel_classes
 from jaxface.parsing.classes import CLASSES
 from jaxface.parsing.crop import SIZE, parsing_crop
 from jaxface.parsing.files import load_parser
@@ -121,6 +125,20 @@ def test_a_portrait_is_parsed(portrait, weights):
     at = np.asarray(crop.points_to_crop(jnp.stack([column, row], -1)))
     outside = ((at < -1) | (at > SIZE + 1)).any(-1)
     assert outside.any() and (found[outside, BACKGROUND] == 1).all()
+
+
+def test_outside_the_photo_nothing_is_seen(monkeypatch, weights):
+    """A face at the photo's left edge: the crop repeats its first column, the classes end there."""
+    everywhere = jnp.full((512, 512, len(CLASSES)), 0.25)
+    monkeypatch.setattr(import_module("jaxface.observe"), "parse", lambda *given: everywhere)
+    points = np.random.default_rng(0).uniform((0, 100), (100, 200), (478, 2))
+    crop = crop_face(np.full((300, 400, 3), 0.5), points)
+    y, x = np.mgrid[:512, :512] + 0.5
+    xy = np.asarray(crop.crop.points_to_photo(jnp.asarray(np.stack([x, y], -1))))
+    inside = ((xy > 0) & (xy < (400, 300))).all(-1)
+    found = np.asarray(pixel_classes.__wrapped__(crop, {}, weights)).sum(-1)
+    assert 0.2 < inside.mean() < 0.8
+    np.testing.assert_array_equal(found > 0, inside)
 
 
 @pytest.mark.thorough

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.spatial
 
 pytest.importorskip("embreex")
 
@@ -76,6 +77,23 @@ def test_props_are_meshes_with_colours(seed: int):
         assert part.pattern is not None
         colours = part.pattern(part.vertices)
         assert np.isfinite(colours).all() and (colours >= 0).all() and (colours <= 1).all()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_wisps_and_jewellery_lie_close_before_the_head(model, seed: int):
+    rng = np.random.default_rng(seed)
+    head = np.asarray(model.mean, float)
+    ears = head[np.asarray(model.vertex_region) == model.region_names.index("ears")]
+    hair = props.wisps(head, rng, plain((0.1, 0.1, 0.1)))
+    worn = props.jewellery(head, ears, rng)
+    assert {part.kind for part in hair} == {HAIR} and {part.kind for part in worn} == {OTHER}
+    tree = scipy.spatial.KDTree(head)
+    for part in (hair[0], worn[0]):  # they may hang down beside the head
+        away = tree.query(part.vertices)[0]
+        assert np.median(away) < 0.03 and away.max() < 0.08
+        assert part.pattern is not None and np.isfinite(part.pattern(part.vertices)).all()
+    assert hair[0].vertices[:, 1].min() > -0.15 and hair[0].vertices[:, 2].min() > -0.1
+    assert worn[0].vertices[:, 1].max() < 0.02  # ears' lobes and below
 
 
 def test_a_hat_covers_the_crown_and_no_hair_is_under_it(model):

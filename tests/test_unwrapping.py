@@ -165,6 +165,27 @@ def test_the_fringe_and_the_background_stay_out(scene, result):
     assert (np.asarray(result.skin_mask)[outside] > 0.1).sum() == 0
 
 
+@pytest.mark.parametrize("face", [0.7, 0.95])
+def test_colour_decides_where_the_parser_is_in_doubt(scene, result, face):
+    """A parser that sees the face in the fringe, and no more in the forehead's lower half: what it
+    doubts is skin by its colour or is not; what it is sure of is not asked."""
+    model, texels, _, camera, light, photo, fringe, alpha = scene
+    row = np.mgrid[:PHOTO, :PHOTO][0]
+    doubted = fringe | (row > PHOTO / 2)
+    seen = np.where(doubted, face, 1.0) * np.maximum(alpha, fringe)
+    classes = jnp.asarray(np.stack([seen, 1 - seen, 0 * seen, 0 * seen], -1), jnp.float32)
+    given = photo, fit_of(model, camera, light), model, texels
+    mask = np.asarray(unwrap(*given, classes=classes, known_light=True, config=CONFIG)[0].skin_mask)
+    visible = np.asarray(result.visibility) > 0.9
+    in_fringe = regions(model, texels, SKIN) & at_texels(scene, fringe) & visible
+    skin = regions(model, texels, ("skin",)) & at_texels(scene, row > PHOTO / 2 + 4) & visible
+    skin &= np.asarray(result.skin_mask) > 0.9
+    assert in_fringe.sum() > 100 and skin.sum() > 1000
+    assert (mask[skin] > 0.5).mean() > 0.95
+    kept = (mask[in_fringe] > 0.5).mean()  # the darkest strands are too dark to be used
+    assert kept > 0.7 if face > 0.9 else kept < 0.01
+
+
 def test_most_of_the_visible_face_is_kept(scene, result):
     model, texels = scene[:2]
     face = regions(model, texels, SKIN) & (np.asarray(result.visibility) > 0.9)

@@ -11,13 +11,14 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
-from jaxface.filters import blur, erode, masked_blur, opening, smoothstep, weighted_median
+from jaxface.filters import blur, erode, masked_blur, opening, smoothstep
 from jaxface.rendering.color import luminance
 from jaxface.types import FaceModel, FitResult, Lighting, TexelMap
 from jaxface.unwrapping.config import UnwrapConfig
 from jaxface.unwrapping.membrane import membrane, texels_to_vertices, vertices_to_texels
-from jaxface.unwrapping.regions import chart_mask, region_mask
+from jaxface.unwrapping.regions import region_mask
 from jaxface.unwrapping.shadows import cast_shadows, self_shadow_mask
+from jaxface.unwrapping.statistics import part_median
 from jaxface.unwrapping.visible import VisibleTexels
 
 REGIONS = ("skin", "nose", "lips", "brows", "lids", "ears")
@@ -30,7 +31,6 @@ RADIUS = 1 / 256  # of the erosion of the border
 BORDER_SIGMA = 1.5 / 256  # Gaussian of the soft border
 FINE_SIGMA = 1 / 340  # blur of the log ratio before it is compared with the trend: pores, noise
 TREND_REACH = 7.0  # mesh edges over which the trend is smooth
-MEDIAN_STRIDE = 3  # rows and columns between samples of a median
 MAD_TO_SIGMA = 1.4826  # of a normal distribution
 MAX_DEVIATIONS = 3.0  # robust standard deviations from the trend within which skin lies
 LEVEL_FLOOR, CHROMA_FLOOR = 0.10, 0.05  # log ratios: least standard deviations of skin
@@ -70,9 +70,9 @@ def mask_evidence(
     level = luminance(seen.radiance)
     well_exposed = smoothstep(level, 0.0, config.dark)
     well_exposed = well_exposed * smoothstep(level, saturated_to, saturated_from)
-    skin = sum(region_mask(model, texels, name) for name in REGIONS if name in model.region_names)
+    skin = region_mask(model, texels, *REGIONS)
     return MaskEvidence(
-        usable=seen.visibility * seen.face * well_exposed * skin * chart_mask(texels),
+        usable=seen.visibility * seen.face * well_exposed * skin,
         sure=seen.sure,
         self_shadowed=self_shadow_mask(fit, model, texels, config.shadows),
         normals=seen.projection.normals,
@@ -145,7 +145,7 @@ def has_colour_of_skin(
     chroma = jnp.sqrt(jnp.sum((residual - level[..., None]) ** 2, -1) + 1e-10)
 
     def deviations(values: Float[Array, "T T"], floor: float) -> Float[Array, "T T"]:
-        median = weighted_median(jnp.abs(values), known, MEDIAN_STRIDE)
+        median = part_median(jnp.abs(values), known)
         return values / jnp.maximum(MAD_TO_SIGMA * median, floor)
 
     squared = deviations(level, LEVEL_FLOOR) ** 2 + deviations(chroma, CHROMA_FLOOR) ** 2

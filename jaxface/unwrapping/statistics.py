@@ -1,4 +1,4 @@
-"""Robust statistics of the colours of a small part: an iris, a row of teeth."""
+"""Robust statistics of the colours of a part: an iris, a row of teeth, the skin."""
 
 from __future__ import annotations
 
