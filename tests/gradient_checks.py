@@ -81,6 +81,7 @@ CHECKS = {
     "landmarks": Check(
         "`detect_padded`", "direct, regions held", problems.landmarks, step=1e-9, slow=True
     ),
+    "parse": Check("`parse`", "direct", problems.parsing, step=1e-9, slow=True),
     "fit": Check("`fit`", "implicit, exact Hessian", problems.fitting, slow=True),
     "unrolled fit": Check(
         "`fit`, unrolled", "through the steps", problems.unrolled_fit, tested=False

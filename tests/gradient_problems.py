@@ -38,7 +38,9 @@ from jaxface.morphable.albedo import albedo_texture
 from jaxface.morphable.files import load_model
 from jaxface.morphable.model import landmark_points, shape
 from jaxface.morphable.texels import texel_map
+from jaxface.observe import pixel_classes
 from jaxface.parsing.files import load_parser
+from jaxface.parsing.parse import parse
 from jaxface.reconstruct import reconstruct_face
 from jaxface.rendering.camera import look_at, project
 from jaxface.rendering.color import linear_to_srgb
@@ -430,8 +432,24 @@ class _HeldUnwrap:
         return result
 
 
+def parsing() -> Problem:
+    """A random mean of the classes' probabilities in a small photo."""
+    photo, landmarks = portrait(with_landmarks68(doubled(load_model())))
+    weight = jnp.asarray(np.random.default_rng(0).normal(size=(*photo.shape[:2], 4)))
+
+    def total(photo, vgg, parser):
+        return jnp.vdot(weight, parse(photo, landmarks, vgg, parser))
+
+    return total, {
+        "photo": photo,
+        "VGG's weights": doubled(load_vgg()),
+        "parser's weights": doubled(load_parser()),
+    }
+
+
 def chain(size: int = 64) -> Problem:
-    """From the photo to the texture, all stages; a step of light is added to what the fit found."""
+    """From the photo to the texture; a step of light is added to what the fit found, and the
+    parser's classes are constant."""
     model = doubled(_few_modes())
     photo, landmarks = portrait(with_landmarks68(model))
     model, window = _front(model), crop_around(landmarks)
@@ -470,6 +488,7 @@ def chain(size: int = 64) -> Problem:
     )
     weight = jnp.asarray(rng.normal(size=(size, size, 3)))
     masks: list[Array] = []
+    classes = pixel_classes(face, vgg, assets.parser)
 
     def total(photo, landmarks, light, basis, textures, gain, vgg):
         changed = assets.replace(
@@ -482,6 +501,7 @@ def chain(size: int = 64) -> Problem:
         certain = partial(solve_simplex, tolerance=1e-15, max_iterations=20000)
         with (
             _to_the_end(window),
+            patch.object(import_module("jaxface.observe"), "pixel_classes", lambda *_: classes),
             patch.object(import_module("jaxface.observe"), "unwrap", _HeldUnwrap(light, masks)),
             patch("jaxface.blending.solve_simplex", certain),
         ):
