@@ -27,6 +27,7 @@ ORIGINS = {
     "landmark_networks": MEDIAPIPE,
     "landmark_embedding": OWN,
     "landmark_noise": OWN,
+    "delighting": RENDERED,
     "parser": RENDERED,
     "demo": PHOTO,
     "three.js": THREE,

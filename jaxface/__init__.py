@@ -82,7 +82,6 @@ from jaxface.unwrapping.config import (
     ExposureConfig,
     HighlightConfig,
     NoiseConfig,
-    ShadowConfig,
     UnwrapConfig,
 )
 from jaxface.video import reconstruct_video
@@ -128,7 +127,6 @@ __all__ = [
     "QuiltConfig",
     "ReconstructConfig",
     "Reconstruction",
-    "ShadowConfig",
     "SolverConfig",
     "SolverState",
     "SynthesisConfig",

@@ -52,6 +52,8 @@ class FaceModel:
         identity_names: of the coefficients.
         albedo_names: of the coefficients.
         name: of the model.
+        pigment_gain: share of the bands of a residual log ratio that is pigment, not light, in
+            canonical UV; `jaxface.unwrapping.delight`. None: what is symmetric.
     """
 
     mean: Float[Array, "V 3"]
@@ -73,6 +75,7 @@ class FaceModel:
     identity_names: tuple[str, ...] = static()
     albedo_names: tuple[str, ...] = static()
     name: str = static(default="default")
+    pigment_gain: Float[Array, "G G 24 3"] | None = None
 
 
 @pytree

@@ -18,7 +18,6 @@ from jaxface.rendering.lighting import directional
 from jaxface.rendering.render import render
 from jaxface.types import FaceParameters, FitResult, Lighting
 from jaxface.unwrapping import (
-    ShadowConfig,
     UnwrapConfig,
     balance_light,
     estimate_albedo_coefficients,
@@ -100,14 +99,12 @@ def result(scene):
 
 @pytest.mark.thorough
 def test_two_rounds_are_one_round_twice(scene):
-    """But for the lamp of the shadows, whose direction is that of the first round's light."""
     model, texels, _, camera, light, photo, *_ = scene
     texels = texel_map(model, 64)
     fit = fit_of(model, camera, light)
-    no_shadows = ShadowConfig(directed=(1e3, 2e3))
 
     def compiled(rounds, known_light):
-        config = CONFIG.replace(rounds=rounds, shadows=no_shadows, window=160)
+        config = CONFIG.replace(rounds=rounds, window=160)
 
         def stage(fit):
             return unwrap(photo, fit, model, texels, known_light=known_light, config=config)

@@ -9,7 +9,10 @@ from jaxface import assets
 from jaxface.morphable import adapters
 from jaxface.types import FaceModel
 
-_FILES = ("face_model.npz", "canonical_uv.npz", "albedo_model.npz", "landmark_embedding.npz")
+_FILES = (
+    *("face_model.npz", "canonical_uv.npz", "landmark_embedding.npz"),
+    *("albedo_model.npz", "delighting.npz"),
+)
 
 
 def load_model(name: str = "default") -> FaceModel:

@@ -4,7 +4,6 @@ from jaxface.unwrapping.config import (
     ExposureConfig,
     HighlightConfig,
     NoiseConfig,
-    ShadowConfig,
     UnwrapConfig,
 )
 from jaxface.unwrapping.exposure import balance_light, estimate_albedo_coefficients
@@ -15,7 +14,6 @@ __all__ = [
     "ExposureConfig",
     "HighlightConfig",
     "NoiseConfig",
-    "ShadowConfig",
     "UnwrapConfig",
     "balance_light",
     "estimate_albedo_coefficients",

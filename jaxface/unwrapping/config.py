@@ -56,27 +56,6 @@ class ExposureConfig:
 
 
 @pytree
-class ShadowConfig:
-    """Settings of `cast_shadows`, for the shadows that a head casts on itself.
-
-    Attributes:
-        lamp_spread: tangent of the angle between the dominant light's direction, from the
-            harmonics, and the four others that are tested.
-        directed: irradiance of the dominant light over all irradiance on the face, between which
-            the shadows' confidence rises from 0 to 1.
-        darker: log ratios below the skin around and below the mirror image, between which it rises
-            from 0 to 1.
-        depth_tolerance: metres by which a texel may lie behind the depth buffer seen from the
-            light.
-    """
-
-    lamp_spread: float = 0.3
-    directed: tuple[float, float] = (0.7, 1.1)
-    darker: tuple[float, float] = (0.03, 0.10)
-    depth_tolerance: float = 3e-3
-
-
-@pytree
 class HighlightConfig:
     """Settings of `remove_highlights`.
 
@@ -115,13 +94,13 @@ class UnwrapConfig:
         dark: linear luminance up to which a texel's weight rises from 0 to 1: below, JPEG's chroma
             is noise that the shading would be divided into.
         burnt: linear luminances between which a texel saturates: its weight falls from 1 to 0.
+        steep: derivatives of the log shading by the normal, per radian, between which a texel's
+            weight falls from 1 to 0: where the light grazes, a normal that is off by a few degrees
+            makes a stain.
         tone_reach: mesh edges over which the low-frequency albedo follows the photo.
         mirror_weight: weight of the mirrored side's observations, against 1 for a texel's own.
-        albedo_tolerance: log ratio by which skin may be brighter than the albedo model makes it.
-        excess_to_light: fraction of the excess above that which is put down to light.
         noise: settings of the denoising.
         exposure: priors on light and skin.
-        shadows: settings of cast shadows.
         highlights: settings of specular highlights.
     """
 
@@ -133,11 +112,9 @@ class UnwrapConfig:
     sure: tuple[float, float] = (0.8, 0.9)
     dark: float = 0.004
     burnt: tuple[float, float] = (0.965, 0.995)
+    steep: tuple[float, float] = (2.0, 3.0)
     tone_reach: float = 2.5
     mirror_weight: float = 0.03
-    albedo_tolerance: float = 0.05
-    excess_to_light: float = 0.75
     noise: NoiseConfig = struct.field(default_factory=NoiseConfig)
     exposure: ExposureConfig = struct.field(default_factory=ExposureConfig)
-    shadows: ShadowConfig = struct.field(default_factory=ShadowConfig)
     highlights: HighlightConfig = struct.field(default_factory=HighlightConfig)

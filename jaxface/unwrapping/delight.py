@@ -1,64 +1,88 @@
-"""The part of a smooth log ratio that is shading: light that the spherical harmonics lack."""
+"""What of a residual log ratio is light that the spherical harmonics lack, and what is pigment.
+
+Shadows, light between cheek and nose, gloss and errors of the fitted shape stay in the ratio of
+photo to rendered fit beside what is the skin's own: beard, blush, make-up, moles. Linear minimum
+mean square error estimate: log pigment = gain x bands of the ratio, the gain of each place in the
+canonical UV learnt on rendered people of whom both are known (`building.delighting`).
+"""
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
+from jaxface.rendering.texture import sample_texture
 from jaxface.types import FaceModel
-from jaxface.unwrapping.config import UnwrapConfig
 from jaxface.unwrapping.membrane import membrane
 
-ODD_REACH = 3.0  # mesh edges over which asymmetric light is smooth; less takes pigment for light
-ODD_TIKHONOV = 3e-3  # weight of zero: the odd part decays where the mirror image is not seen
-MAX_ODD = 0.8  # log ratio; more is the fit's error
+REACHES = (1.0, 3.0, 9.0)  # of the membranes S_1 to S_3 between the bands, mesh edges
+BANDS = len(REACHES) + 1
+STEPS = 160  # of conjugate gradients
+COLOURS = np.array([[1, 1, 1], [1, -1, 0], [0.5, 0.5, -1]]) / np.sqrt([[3], [2], [1.5]])
+"""Rows: grey, red to green, yellow to blue. Orthonormal."""
+FEATURES = BANDS * 2 * 3
 
 
 def shading_correction(
-    log_ratio: Float[Array, "V 3"],
-    weights: Float[Array, " V"],
-    model: FaceModel,
-    config: UnwrapConfig,
+    log_ratio: Float[Array, "V 3"], weights: Float[Array, " V"], model: FaceModel
 ) -> Float[Array, "V 3"]:
-    """Returns shading correction = `odd_part` + `excess_light` of the log ratio less `odd_part`.
+    """Returns the log ratio less its mean and less the pigment in it: what is light.
 
-    Skin is symmetric at low frequency, so what is odd under mirroring is shading; so is part of
-    what makes skin brighter than is probable. Differentiable in log ratio and weights.
+    pigment = bands gain, at each vertex, of `residual_bands`. The mean stays in the albedo: tone is
+    `balance_light`'s affair. Differentiable in log ratio and weights.
 
     Args:
         log_ratio: photo over fitted albedo times shading, natural logarithm, at vertices.
         weights: of visible skin, at vertices.
-        model: mesh and mirror.
-        config: `tone_reach`, `albedo_tolerance` and `excess_to_light` are used.
+        model: mesh, mirror and `pigment_gain`.
     """
-    odd = odd_part(log_ratio, weights, model)
-    even = membrane(log_ratio - odd, weights, model.triangles, reach=config.tone_reach)
-    return odd + excess_light(even, weights, config)
+    bands = residual_bands(log_ratio, weights, model)
+    gain = pigment_gain(model)
+    colours = jnp.asarray(COLOURS, log_ratio.dtype)
+    pigment = jnp.einsum("vf,vfc->vc", bands, gain) @ colours
+    residual = bands.reshape(-1, BANDS, 2, 3).sum((1, 2)) @ colours
+    return residual - pigment
 
 
-def odd_part(
+def residual_bands(
     log_ratio: Float[Array, "V 3"], weights: Float[Array, " V"], model: FaceModel
-) -> Float[Array, "V 3"]:
-    """Returns the smooth odd part of the log ratio r under mirroring M, (r - M r) / 2.
+) -> Float[Array, f"V {FEATURES}"]:
+    """Returns the bands r - S_1, S_1 - S_2, S_2 - S_3, S_3 - mean of a log ratio r, each as its
+    even and odd part under the mirror, in `COLOURS`: `[V, bands x 2 x 3]`.
 
-    Its data are the vertices that are visible on both sides; elsewhere it decays to zero.
+    S_k is the membrane through r of reach `REACHES[k]`; the finest band is that of visible
+    vertices. The odd part is q (b - b mirrored) / 2, the even one the rest, with q from 0 to 1 for
+    how well both sides are seen. Differentiable in log ratio and weights.
+
+    Args:
+        log_ratio: at vertices.
+        weights: of visible skin, at vertices, about 1 where well seen.
+        model: mesh and mirror.
     """
-    both_visible = jnp.minimum(weights, weights[model.mirror])
-    odd = 0.5 * (log_ratio - log_ratio[model.mirror])
-    field = membrane(odd, both_visible, model.triangles, reach=ODD_REACH, tikhonov=ODD_TIKHONOV)
-    return jnp.clip(0.5 * (field - field[model.mirror]), -MAX_ODD, MAX_ODD)
+    smooth = [
+        membrane(log_ratio, weights, model.triangles, reach=reach, steps=STEPS) for reach in REACHES
+    ]
+    mean = jnp.sum(log_ratio * weights[:, None], 0) / jnp.maximum(jnp.sum(weights), 1e-6)
+    visible = jnp.minimum(1.0, 2.0 * weights)[:, None]
+    finest = visible * (log_ratio - smooth[0])
+    coarser = [a - b for a, b in zip(smooth, [*smooth[1:], mean], strict=True)]
+    bands = jnp.stack([finest, *coarser], 1) @ jnp.asarray(COLOURS, log_ratio.dtype).T
+    both_visible = jnp.minimum(visible, visible[model.mirror])[:, :, None]
+    odd = 0.5 * both_visible * (bands - bands[model.mirror])
+    return jnp.stack([bands - odd, odd], 2).reshape(-1, FEATURES)
 
 
-def excess_light(
-    trend: Float[Array, "V 3"], weights: Float[Array, " V"], config: UnwrapConfig
-) -> Float[Array, "V 1"]:
-    """Returns excess_to_light max(0, level - mean level - albedo_tolerance), with level the trend's
-    mean over the channels and mean level its mean over the visible skin.
-
-    Skin that is brighter than the most probable albedo, and than the face's skin on average, is lit
-    by what the harmonics lack: interreflection in the eye sockets, a light behind the head,
-    specular reflection. A face that is brighter everywhere is pale.
-    """
-    level = jnp.mean(trend, -1, keepdims=True)
-    mean = jnp.sum(level[:, 0] * weights) / jnp.maximum(jnp.sum(weights), 1e-6)
-    return config.excess_to_light * jnp.maximum(level - mean - config.albedo_tolerance, 0.0)
+def pigment_gain(model: FaceModel) -> Float[Array, f"V {FEATURES} 3"]:
+    """Returns the gain at vertices. Without `FaceModel.pigment_gain`: 1 for even parts, 0 for odd
+    ones, as skin is symmetric at low frequency."""
+    count = len(model.mean)
+    if model.pigment_gain is None:
+        even = np.tile(np.eye(3), (BANDS, 2, 1, 1)) * np.array([1.0, 0.0])[:, None, None]
+        gain = jnp.asarray(even.reshape(FEATURES, 3), model.mean.dtype)
+        return jnp.broadcast_to(gain, (count, FEATURES, 3))
+    side = model.pigment_gain.shape[0]
+    uv = jnp.zeros((count, 2)).at[model.triangles].set(model.uvs[model.uv_triangles])
+    flat = sample_texture(model.pigment_gain.reshape(side, side, -1), uv)
+    return jax.lax.stop_gradient(flat).reshape(count, FEATURES, 3)

@@ -1,4 +1,4 @@
-"""Which texels show well-lit skin: the parser's face, less shadows and burnt-out pixels.
+"""Which texels show well-lit skin: the parser's face, less grazing light and burnt-out pixels.
 
 Where the parser is in doubt, colour decides: skin's log ratio of the photo to the rendered fit is a
 smooth trend (light and tone that the fit missed); hair and cloth are off it.
@@ -11,13 +11,14 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
-from jaxface.filters import blur, erode, masked_blur, opening, smoothstep
+from jaxface.filters import LOG_OFFSET, blur, erode, masked_blur, opening, smoothstep
 from jaxface.rendering.color import luminance
-from jaxface.types import FaceModel, FitResult, Lighting, TexelMap
+from jaxface.rendering.lighting import shade
+from jaxface.rendering.normals import length
+from jaxface.types import FaceModel, Lighting, TexelMap
 from jaxface.unwrapping.config import UnwrapConfig
 from jaxface.unwrapping.membrane import membrane, texels_to_vertices, vertices_to_texels
 from jaxface.unwrapping.regions import region_mask
-from jaxface.unwrapping.shadows import cast_shadows, self_shadow_mask
 from jaxface.unwrapping.statistics import part_median
 from jaxface.unwrapping.visible import VisibleTexels
 
@@ -43,29 +44,26 @@ class MaskEvidence:
     Attributes:
         usable: weight, 0..1: the photo shows a face there, neither too dark nor saturated.
         sure: 0..1: whether the parser is sure of that.
-        self_shadowed: 1 where the head occludes the dominant light.
         normals: of the texels, camera space.
     """
 
     usable: Float[Array, "T T"]
     sure: Float[Array, "T T"]
-    self_shadowed: Float[Array, "T T"]
     normals: Float[Array, "T T 3"]
 
 
 def mask_evidence(
-    seen: VisibleTexels, fit: FitResult, model: FaceModel, texels: TexelMap, config: UnwrapConfig
+    seen: VisibleTexels, model: FaceModel, texels: TexelMap, config: UnwrapConfig
 ) -> MaskEvidence:
     """Returns what `skin_mask` needs besides the log ratio and the light. No gradient passes.
 
     Args:
         seen: the photo at each texel.
-        fit: the fitted face, whose lighting gives the dominant light's direction.
         model: the face model of the fit.
         texels: of the model.
-        config: `dark`, `burnt` and `shadows` are used.
+        config: `dark` and `burnt` are used.
     """
-    seen, fit = jax.lax.stop_gradient((seen, fit))
+    seen = jax.lax.stop_gradient(seen)
     saturated_from, saturated_to = config.burnt
     level = luminance(seen.radiance)
     well_exposed = smoothstep(level, 0.0, config.dark)
@@ -74,7 +72,6 @@ def mask_evidence(
     return MaskEvidence(
         usable=seen.visibility * seen.face * well_exposed * skin,
         sure=seen.sure,
-        self_shadowed=self_shadow_mask(fit, model, texels, config.shadows),
         normals=seen.projection.normals,
     )
 
@@ -95,19 +92,13 @@ def skin_mask(
         evidence: from `mask_evidence`.
         model: the face model of the fit.
         texels: of the model.
-        config: `shadows` is used.
+        config: `steep` is used.
     """
     log_ratio, lighting, evidence = jax.lax.stop_gradient((log_ratio, lighting, evidence))
     usable, size = evidence.usable, len(log_ratio)
-    shadow = cast_shadows(
-        jnp.mean(log_ratio, -1),
-        usable,
-        evidence.self_shadowed,
-        evidence.normals,
-        lighting,
-        config.shadows,
-    )
-    usable = usable * (1 - shadow)
+    grazing_from, grazing_to = config.steep
+    steepness = shading_steepness(evidence.normals, lighting)
+    usable = usable * smoothstep(steepness, grazing_to, grazing_from)
     known = usable * evidence.sure
     alike = has_colour_of_skin(log_ratio, usable, known, model, texels)
     usable = jnp.maximum(known, usable * alike)
@@ -116,6 +107,26 @@ def skin_mask(
     soft = erode(kept, max(1, round(RADIUS * size)))
     soft = blur(soft[..., None], BORDER_SIGMA * size)[..., 0]
     return soft * kept * jnp.minimum(2.0 * usable, 1.0)
+
+
+def shading_steepness(normals: Float[Array, "*N 3"], lighting: Lighting) -> Float[Array, "*N"]:
+    """Returns the length of the derivative of log shading by the normal, per radian.
+
+    Times a normal's error it is the error of the log albedo: large where the light grazes and where
+    it is weak. Shading is the mean over RGB, the derivative that along the sphere of directions.
+
+    Args:
+        normals: unit normals, camera space.
+        lighting: radiance harmonics, camera space.
+    """
+
+    def shading(normal: Float[Array, "3"]) -> Float[Array, ""]:
+        return jnp.mean(shade(normal, lighting))
+
+    flat = normals.reshape(-1, 3)
+    level, slope = jax.vmap(jax.value_and_grad(shading))(flat)
+    slope = slope - jnp.sum(slope * flat, -1, keepdims=True) * flat
+    return (length(slope) / jnp.maximum(level, LOG_OFFSET)).reshape(normals.shape[:-1])
 
 
 def has_colour_of_skin(

@@ -1,7 +1,7 @@
 """The photo on the face's texture: diffuse albedo of visible texels, a complete smooth albedo.
 
 see              projection of each texel into the photo, radiance and visibility there
-mask_evidence    regions, exposure and depth tests from the dominant light
+mask_evidence    regions and exposure
 rounds of        the light's level and colour, the skin mask, the shading, the albedo
 paint_parts      scalp, eyes and teeth
 """
@@ -84,7 +84,7 @@ def unwrap(
 
     seen = see(photo_srgb, fit, model, texels, classes, config)
     view = seen.projection
-    evidence = mask_evidence(seen, balance(fit), model, texels, config)
+    evidence = mask_evidence(seen, model, texels, config)
 
     def estimate(fit: FitResult, _: None) -> tuple[FitResult, tuple[Array, ...]]:
         fit = balance(fit)
@@ -96,7 +96,7 @@ def unwrap(
         mask = skin_mask(log_ratio, lighting, evidence, model, texels, config)
 
         values, weights = texels_to_vertices(log_ratio, mask, model, texels)
-        correction = shading_correction(values, weights, model, config)
+        correction = shading_correction(values, weights, model)
         shading = shading * jnp.exp(vertices_to_texels(correction, texels))
         low_frequency = low_frequency_albedo(
             albedo, values - correction, weights, model, texels, config
