@@ -43,6 +43,7 @@ from jaxface.evaluation.scene import decode_srgb, encode_srgb
 from jaxface.filters import LOG_OFFSET, smoothstep
 from jaxface.fitting.fit import FitConfig
 from jaxface.fitting.photometric import lighting_prior, start_lighting
+from jaxface.rendering.color import linear_to_srgb
 from jaxface.rendering.lighting import irradiance_basis
 from jaxface.rendering.texture import sample_texture
 from jaxface.types import FaceModel, Lighting
@@ -59,8 +60,8 @@ UNWRAPPED = (*FITTED, "ears")
 MIN_Z = -0.07  # metres, on the mean face: farther back are ears and neck
 DIFFUSION = 12  # steps that pool a vertex with its neighbours: more is smoother and less noisy
 RIDGE = 0.5  # draws a vertex to the gain of all
-MAP_SIDE = 32  # texels a side of the gains in canonical UV
-SMOOTHNESS = 1e-3  # of the gains in canonical UV, against the vertices': fills the texels between
+MAP_SIDE = 64  # texels a side of the gains in canonical UV: 32 keeps a tenth less of dark pigment
+SMOOTHNESS = 0.01  # of the gains in canonical UV; more blurs, less overshoots between vertices
 DARK = -0.5  # grey component of log pigment: beard, moles, make-up
 
 
@@ -203,12 +204,12 @@ def fit_light(
     Args:
         colour: linear RGB at the vertices, `[V, 3]`.
         normals: camera space, `[V, 3]`.
-        weight: not negative, `[V]`.
+        weight: not negative, `[V]`; of `Surface.fitted`.
         surface: of the model.
     """
     config = FitConfig()
     sigma = config.pixel_sigma
-    used = np.flatnonzero(weight > 1e-6)
+    used = surface.fitted
     share = weight[used] / weight[used].sum()
     harmonics = np.asarray(irradiance_basis(jnp.asarray(normals[used])), float)
     mean, basis = surface.albedo_mean[used], surface.albedo_basis[:, used]
@@ -225,11 +226,12 @@ def fit_light(
     for _ in range(IRLS_ROUNDS):
         albedo = np.exp(mean + np.tensordot(x[:modes], basis, 1))
         rendered = albedo * (harmonics @ x[modes:].reshape(9, 3))
-        slope = srgb_slope(rendered)
+        at = jnp.asarray(rendered, jnp.float32)
+        srgb, slope = (np.asarray(a, float) for a in _srgb_and_slope(at))
         by_albedo = (slope * rendered)[..., None] * np.moveaxis(basis, 0, -1)
         by_light = np.einsum("nc,nh,cd->nchd", slope * albedo, harmonics, np.eye(3))
-        jacobian = np.concatenate([by_albedo, by_light.reshape(len(used), 3, -1)], 2)
-        difference = encode_srgb(rendered) - observed
+        jacobian = np.concatenate([by_albedo, by_light.reshape(len(mean), 3, -1)], 2)
+        difference = srgb - observed
         robust = 1 + (difference**2).sum(1) / (2 * sigma) ** 2
         weighted = jacobian * (config.pixel_weight * share / sigma**2 / robust)[:, None, None]
         normal = np.einsum("nci,ncj->ij", weighted, jacobian, optimize=True) + precision
@@ -240,10 +242,9 @@ def fit_light(
     return x[:modes], x[modes:].reshape(9, 3)
 
 
-def srgb_slope(linear: np.ndarray) -> np.ndarray:
-    """Returns the derivative of sRGB by linear light."""
-    bright = 1.055 / 2.4 * np.maximum(linear, 1e-5) ** (1 / 2.4 - 1)
-    return np.where(linear <= 0.0031308, 12.92, bright)
+@jax.jit
+def _srgb_and_slope(linear: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return jax.jvp(linear_to_srgb, (linear,), (jnp.ones_like(linear),))
 
 
 _bands = jax.jit(residual_bands)
@@ -255,7 +256,7 @@ def observe(person: dict[str, np.ndarray], number: int, surface: Surface) -> Sam
     colour = photograph(person, surface, rng)
     normals, facing = fitted_normals(person, surface.model, rng)
     seen = person["visible"] * np.clip((facing - 0.15) / 0.35, 0, 1)  # as in `visibility`
-    coefficients, light = fit_light(colour, normals, surface.area * seen * surface.fitted, surface)
+    coefficients, light = fit_light(colour, normals, surface.area * seen, surface)
     log_albedo = surface.albedo_mean + np.tensordot(coefficients, surface.albedo_basis, 1)
     directions = jnp.asarray(normals, jnp.float32)
     shading = np.maximum(np.asarray(irradiance_basis(directions)) @ light, LOG_OFFSET)
