@@ -215,14 +215,18 @@ def fit_light(
     mean, basis = surface.albedo_mean[used], surface.albedo_basis[:, used]
     observed = encode_srgb(colour[used])
     modes = len(basis)
-    start = [jnp.asarray(a, jnp.float32) for a in (colour[used], np.exp(mean), normals[used])]
-    light = np.asarray(start_lighting(*start, jnp.asarray(share, jnp.float32)), float)
+    light = start_lighting(
+        jnp.asarray(colour[used], jnp.float32),
+        jnp.asarray(np.exp(mean), jnp.float32),
+        jnp.asarray(normals[used], jnp.float32),
+        jnp.asarray(share, jnp.float32),
+    )
     prior_mean, prior_precision = (np.asarray(a, float) for a in lighting_prior())
     centre = np.concatenate([np.zeros(modes), prior_mean])
     precision = np.zeros((len(centre), len(centre)))
     precision[:modes, :modes] = np.eye(modes)
     precision[modes:, modes:] = prior_precision
-    x = np.concatenate([np.zeros(modes), light])
+    x = np.concatenate([np.zeros(modes), np.asarray(light, float)])
     for _ in range(IRLS_ROUNDS):
         albedo = np.exp(mean + np.tensordot(x[:modes], basis, 1))
         rendered = albedo * (harmonics @ x[modes:].reshape(9, 3))
