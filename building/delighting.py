@@ -8,11 +8,12 @@ t = log true albedo - log fitted albedo is known. With f_v the bands of r at ver
 (`residual_bands`, even and odd under the mirror, in colours c), the gain G_v `[24, 3]` is that of
 the linear minimum mean square error estimate t_v = G_v' f_v, up to a common gain:
 
-    (A_v + L) G_v = B_v + L G,   A = diffusion of sum_people w f f',  B = that of sum_people w f t',
-    L = RIDGE diag(mean_v A_v),  G = (sum_v A_v)^-1 sum_v B_v,
+    (A_v + N_v + L) G_v = B_v + L G,   A = D sum_people w f f',  B = D sum_people w f t',
+    N_v = NOISE^2 (D sum_people w)_v I,   L = RIDGE diag(mean_v A_v),
+    G = (sum_v A_v + N_v)^-1 sum_v B_v,
 
-with w area times the weight of visible skin. Diffusion over the mesh pools neighbours; A, B and G
-are symmetric under the mirror. Number and seed determine a person; a second run simulates those
+with w area times the weight of visible skin and D diffusion over the mesh, which pools neighbours;
+all are symmetric under the mirror. Number and seed determine a person; a second run simulates those
 that FOLDER lacks. One person in five, of other skins and maps, is held out to measure errors.
 
     simulate    albedo and light at the vertices of a person's head
@@ -59,6 +60,7 @@ FITTED = ("skin", "lips", "nose", "brows", "lids")  # regions that the fit's pix
 UNWRAPPED = (*FITTED, "ears")
 MIN_Z = -0.07  # metres, on the mean face: farther back are ears and neck
 DIFFUSION = 12  # steps that pool a vertex with its neighbours: more is smoother and less noisy
+NOISE = 0.03  # of bands, log: what photos have and the simulation lacks; bounds faint bands' gains
 RIDGE = 0.5  # draws a vertex to the gain of all
 MAP_SIDE = 48  # texels a side of the gains in canonical UV; 32 keeps less dark pigment, 5 % less
 SMOOTHNESS = 0.01  # of the gains in canonical UV; more blurs, less overshoots between vertices
@@ -292,18 +294,22 @@ def learn(samples: Iterable[Sample], surface: Surface) -> np.ndarray:
     """Returns the gains `[V, 24, 3]` at vertices; the module's docstring has the equation."""
     count = len(surface.area)
     second = np.zeros((count, FEATURES, FEATURES))
-    cross = np.zeros((count, FEATURES, 3))
+    cross, total = np.zeros((count, FEATURES, 3)), np.zeros(count)
     for one in samples:
-        weighted = one.bands * (one.weight * surface.area)[:, None]
+        weight = one.weight * surface.area
+        weighted = one.bands * weight[:, None]
         second += weighted[:, :, None] * one.bands[:, None, :]
         cross += weighted[:, :, None] * one.pigment[:, None, :]
-    whole = second.sum(0)
-    common = np.linalg.solve(whole + 1e-6 * np.diag(np.diag(whole)), cross.sum(0))
+        total += weight
+    noise = NOISE**2 * np.eye(FEATURES)
+    common = np.linalg.solve(second.sum(0) + total.sum() * noise, cross.sum(0))
     mirror = np.asarray(surface.model.mirror)
-    second = diffuse(second + second[mirror], surface.model)
-    cross = diffuse(cross + cross[mirror], surface.model)
+    second, cross, total = (
+        diffuse(sums + sums[mirror], surface.model) for sums in (second, cross, total)
+    )
     ridge = RIDGE * np.diag(np.diag(second.mean(0)))
-    gains = np.linalg.solve(second + ridge, cross + ridge @ common)
+    noisy = second + total[:, None, None] * noise
+    gains = np.linalg.solve(noisy + ridge, cross + ridge @ common)
     return 0.5 * (gains + gains[mirror])
 
 
