@@ -62,7 +62,7 @@ MIN_Z = -0.07  # metres, on the mean face: farther back are ears and neck
 DIFFUSION = 12  # steps that pool a vertex with its neighbours: more is smoother and less noisy
 NOISE = 0.03  # of bands, log: what photos have and the simulation lacks; bounds faint bands' gains
 RIDGE = 0.5  # draws a vertex to the gain of all
-MAP_SIDE = 48  # texels a side of the gains in canonical UV; 32 keeps less dark pigment, 5 % less
+MAP_SIDE = 48  # texels a side of the gains in canonical UV; 32 keep a twentieth less dark pigment
 SMOOTHNESS = 0.01  # of the gains in canonical UV; more blurs, less overshoots between vertices
 DARK = -0.5  # grey component of log pigment: beard, moles, make-up
 
