@@ -17,6 +17,7 @@ all are symmetric under the mirror. Number and seed determine a person; a second
 that FOLDER lacks. One person in five, of other skins and maps, is held out to measure errors.
 
     simulate    albedo and light at the vertices of a person's head
+    made_up     other brows, make-up and blotches
     observe     what a camera shows of them, and what the fit and the unwrapping make of it
     learn       gains at vertices
     gain_map    gains in canonical UV
@@ -33,12 +34,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import trimesh
-from scipy import sparse
 
 from building.environment_maps import load_maps
 from building.people.dataset import wardrobe_of
+from building.people.make_up import made_up
 from building.people.person import Wardrobe
-from building.people.vertices import lit_person, vertex_uv
+from building.people.vertices import lit_person, neighbours, vertex_uv
 from jaxface import assets
 from jaxface.evaluation.scene import decode_srgb, encode_srgb
 from jaxface.filters import LOG_OFFSET, smoothstep
@@ -59,10 +60,12 @@ IRLS_ROUNDS = 12
 FITTED = ("skin", "lips", "nose", "brows", "lids")  # regions that the fit's pixels are taken from
 UNWRAPPED = (*FITTED, "ears")
 MIN_Z = -0.07  # metres, on the mean face: farther back are ears and neck
-DIFFUSION = 12  # steps that pool a vertex with its neighbours: more is smoother and less noisy
+DIFFUSION = (
+    6  # steps that pool a vertex with its neighbours; 12 lose 1 % and a tenth of dark pigment
+)
 NOISE = 0.03  # of bands, log: what photos have and the simulation lacks; bounds faint bands' gains
-RIDGE = 0.5  # draws a vertex to the gain of all
-MAP_SIDE = 48  # texels a side of the gains in canonical UV; 32 keep a twentieth less dark pigment
+RIDGE = 0.2  # draws a vertex to the gain of all; 0.5 keeps an eighth less of dark pigment
+MAP_SIDE = 64  # texels a side of the gains in canonical UV; brows need them
 SMOOTHNESS = 0.01  # of the gains in canonical UV; more blurs, less overshoots between vertices
 DARK = -0.5  # grey component of log pigment: beard, moles, make-up
 
@@ -259,6 +262,8 @@ _bands = jax.jit(residual_bands)
 def observe(person: dict[str, np.ndarray], number: int, surface: Surface) -> Sample | None:
     """Returns what the unwrapping sees of a simulated person; None if that is hardly any skin."""
     rng, config = np.random.default_rng((5, number)), UnwrapConfig()
+    make_up = np.random.default_rng((6, number))
+    person = person | {"albedo": made_up(person["albedo"], surface.model, make_up)}
     colour = photograph(person, surface, rng)
     normals, facing = fitted_normals(person, surface.model, rng)
     seen = person["visible"] * np.clip((facing - 0.15) / 0.35, 0, 1)  # as in `visibility`
@@ -315,16 +320,10 @@ def learn(samples: Iterable[Sample], surface: Surface) -> np.ndarray:
 
 def diffuse(field: np.ndarray, model: FaceModel) -> np.ndarray:
     """Returns a field `[V, ...]` after `DIFFUSION` steps, each half way to the neighbours' mean."""
-    count, corners = len(field), np.asarray(model.triangles)
-    edges = np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]], corners[:, [2, 0]]])
-    ones = np.ones(len(edges))
-    adjacency = sparse.coo_matrix((ones, (edges[:, 0], edges[:, 1])), shape=(count, count))
-    adjacency = ((adjacency + adjacency.T) > 0).astype(float)
-    degree = np.maximum(np.asarray(adjacency.sum(1)).ravel(), 1)
-    neighbours = sparse.diags(1 / degree) @ adjacency
-    flat = field.reshape(count, -1)
+    mean_of = neighbours(model)
+    flat = field.reshape(len(field), -1)
     for _ in range(DIFFUSION):
-        flat = 0.5 * (flat + neighbours @ flat)
+        flat = 0.5 * (flat + mean_of @ flat)
     return flat.reshape(field.shape)
 
 

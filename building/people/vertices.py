@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, sparse
 
 from building.environment_maps import directions
 from building.people.parts import FACE, Part
@@ -206,3 +206,14 @@ def vertex_uv(model: FaceModel) -> np.ndarray:
     uv = np.zeros((len(model.mean), 2))
     uv[np.asarray(model.triangles)] = np.asarray(model.uvs)[np.asarray(model.uv_triangles)]
     return uv
+
+
+def neighbours(model: FaceModel) -> sparse.csr_matrix:
+    """Returns the matrix `[V, V]` that takes a field at the vertices to its neighbours' means."""
+    count, corners = len(model.mean), np.asarray(model.triangles)
+    edges = np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]], corners[:, [2, 0]]])
+    ones = np.ones(len(edges))
+    adjacency = sparse.coo_matrix((ones, (edges[:, 0], edges[:, 1])), shape=(count, count))
+    adjacency = ((adjacency + adjacency.T) > 0).astype(float)
+    degree = np.maximum(np.asarray(adjacency.sum(1)).ravel(), 1)
+    return sparse.diags(1 / degree).tocsr() @ adjacency

@@ -20,7 +20,9 @@ from jaxface.unwrapping.membrane import membrane
 REACHES = (1.0, 3.0, 9.0)  # of the membranes S_1 to S_3 between the bands, mesh edges
 BANDS = len(REACHES) + 1
 STEPS = 160  # of conjugate gradients
-COLOURS = np.array([[1, 1, 1], [1, -1, 0], [0.5, 0.5, -1]]) / np.sqrt([[3], [2], [1.5]])
+COLOURS = np.array([[1.0, 1.0, 1.0], [1.0, -1.0, 0.0], [0.5, 0.5, -1.0]]) / np.sqrt(
+    [[3.0], [2.0], [1.5]]
+)
 """Rows: grey, red to green, yellow to blue. Orthonormal."""
 FEATURES = BANDS * 2 * 3
 
