@@ -122,7 +122,7 @@ def ribbons(
     v = np.linspace(1, 0, steps)[None, :, None]
     uvs = np.stack(np.broadcast_arrays(u, v), -1).reshape(-1, 2)
     at = 2 * (np.arange(count)[:, None] * steps + np.arange(steps - 1)).reshape(-1, 1)
-    triangles = np.concatenate([at + [0, 1, 2], at + [1, 3, 2]])
+    triangles = np.concatenate([at + np.array([0, 1, 2]), at + np.array([1, 3, 2])])
     return Part(
         kind, vertices, triangles, rgba=texture, uvs=uvs, uv_triangles=triangles,
         round_normals=_MIDDLE if kind == HAIR else None,

@@ -173,7 +173,7 @@ def glasses(rng: np.random.Generator) -> list[Part]:
     bridge = np.array([-inner, drop + 0.004, depth + 0.002])
     meshes.append(occluders.rod(bridge, bridge * [-1, 1, 1], thick, 6))
     if rng.random() < 0.2:  # a bar above the bridge
-        bar = bridge + [0, 0.008, 0]
+        bar = bridge + np.array([0, 0.008, 0])
         meshes.append(occluders.rod(bar, bar * [-1, 1, 1], thick, 6))
     parts = [mesh_part(meshes, pattern), *edges]
     lens = rng.choice(["clear", "glare", "dark"], p=[0.7, 0.17, 0.13])
