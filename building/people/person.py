@@ -126,7 +126,7 @@ def random_person(
         "mask": (0.06, lambda: props.medical_mask(vertices, outer, rng)),
         "hand": (0.08, lambda: props.hand(rng, skin * np.exp(rng.normal(0, 0.15)))),
         "microphone": (0.06, lambda: props.microphone(rng)),
-        "jewellery": (0.25, lambda: props.jewellery(vertices, vertices[region == "ears"], rng)),
+        "jewellery": (0.4, lambda: props.jewellery(vertices, vertices[region == "ears"], rng)),
         "strands": (0.12, lambda: props.strands(vertices, rng, plain(loose, 0.3))),
         "wisps": (0.3, lambda: props.wisps(vertices, rng, plain(loose, 0.3))),
     }

@@ -288,7 +288,7 @@ def jewellery(vertices: np.ndarray, ears: np.ndarray, rng: np.random.Generator) 
         rng: chooses.
     """
     kind = rng.choice(["stud", "hoop", "drop", "none"])
-    size = np.exp(rng.uniform(np.log(0.0015), np.log(0.011)))
+    size, high = np.exp(rng.uniform(np.log(0.0015), np.log(0.011))), rng.uniform(0.8, 1.8)
     meshes = []
     for side in (-1, 1):
         lowest = min(ears[side * ears[:, 0] > 0], key=lambda p: p[1])
@@ -301,9 +301,11 @@ def jewellery(vertices: np.ndarray, ears: np.ndarray, rng: np.random.Generator) 
         elif kind == "drop":
             end = lobe - [0, rng.uniform(0.01, 0.045), 0]
             meshes.append(occluders.rod(lobe, end, 0.2 * size, 5))
-            meshes.append(trimesh.creation.icosphere(2, size).apply_translation(end))
+            pendant = trimesh.creation.icosphere(2, size).apply_scale([1, high, 0.6])
+            meshes.append(pendant.apply_translation(end))
         elif kind == "stud":
-            meshes.append(trimesh.creation.icosphere(2, size).apply_translation(lobe))
+            stud = trimesh.creation.icosphere(2, size).apply_scale([1, high, 0.6])
+            meshes.append(stud.apply_translation(lobe))
     if kind == "none" or rng.random() < 0.4:
         x = np.linspace(-0.055, 0.055, 40)
         y = rng.uniform(-0.17, -0.14) - rng.uniform(0.0, 0.05) * (1 - (x / 0.055) ** 2)
