@@ -117,8 +117,8 @@ def ribbons(
     across /= np.maximum(np.linalg.norm(across, axis=-1, keepdims=True), 1e-9)
     half = 0.5 * width[..., None] * across
     vertices = np.stack([paths - half, paths + half], 2).reshape(-1, 3)
-    first = rng.integers(0, _HAIRS - hairs, count)
-    u = (first[:, None, None] + np.array([0, hairs])) / _HAIRS
+    first = rng.integers(0, _HAIRS - hairs, (count, 1, 1))
+    u = (first + np.array([0, hairs])) / _HAIRS
     v = np.linspace(1, 0, steps)[None, :, None]
     uvs = np.stack(np.broadcast_arrays(u, v), -1).reshape(-1, 2)
     at = 2 * (np.arange(count)[:, None] * steps + np.arange(steps - 1)).reshape(-1, 1)

@@ -157,8 +157,7 @@ def glasses(rng: np.random.Generator) -> list[Part]:
             meshes.append(occluders.tube(shown, thick, 6))
         if rims != "full":  # the edges of glass catch light, or hardly show
             edge = mesh_part([occluders.tube(rim, 0.0004, 5)], metal(rng))
-            faint = rng.uniform(0, 0.6)
-            edges.append(replace(edge, outline=lambda p, faint=faint: np.full(len(p), faint)))
+            edges.append(replace(edge, outline=_evenly(rng.uniform(0, 0.6))))
         centre = np.array([side * _EYES, drop, depth])
         fan = np.concatenate([centre[None], rim[:-1]])
         k = np.arange(1, 41)
@@ -179,9 +178,8 @@ def glasses(rng: np.random.Generator) -> list[Part]:
     lens = rng.choice(["clear", "glare", "dark"], p=[0.7, 0.17, 0.13])
     if lens == "dark":
         tint = random_colour(rng) * 0.1 if rng.random() < 0.4 else np.full(3, 0.012)
-        opaque = rng.uniform(0.75, 1.0)
         part = mesh_part(lenses, plain(tint, 0.1))
-        parts.append(replace(part, outline=lambda p: np.full(len(p), opaque)))
+        parts.append(replace(part, outline=_evenly(rng.uniform(0.75, 1.0))))
     elif lens == "glare":
         start, width = rng.uniform(-0.01, 0.01), rng.uniform(0.002, 0.012)
         lean, strength = rng.uniform(-1, 1), rng.uniform(0.3, 0.9)
@@ -193,6 +191,11 @@ def glasses(rng: np.random.Generator) -> list[Part]:
         part = mesh_part(lenses, plain((0.9, 0.93, 1.0)))
         parts.append(replace(part, outline=streak))
     return parts
+
+
+def _evenly(opacity: float) -> Outline:
+    """Returns the outline of what is as opaque everywhere."""
+    return lambda points: np.full(len(points), opacity)
 
 
 def _plastic(rng: np.random.Generator) -> Pattern:
