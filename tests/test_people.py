@@ -161,3 +161,29 @@ def test_one_picture_in_ten_is_held_out():
     from building.people.dataset import is_held_out
 
     assert [number for number in range(30) if is_held_out(number)] == [9, 19, 29]
+
+
+def test_more_of_what_is_before_a_face_is_learnt_than_is_there():
+    from building.parser import cautious
+
+    share = np.array([[[0.7, 0.2, 0.1, 0.0], [0.1, 0.6, 0.3, 0.0], [0.0, 0.0, 0.2, 0.8]]])
+    learnt = cautious(share)
+    np.testing.assert_allclose(learnt.sum(-1), 1, atol=1e-6)
+    np.testing.assert_allclose(learnt[0, 0], (0.4, 0.4, 0.2, 0.0), atol=1e-6)
+    np.testing.assert_allclose(learnt[0, 1], (0.0, 0.6 / 0.9, 0.3 / 0.9, 0.0), atol=1e-6)
+    np.testing.assert_allclose(learnt[0, 2], share[0, 2])
+
+
+def test_weights_are_mixed_and_the_face_is_judged_with_caution():
+    import jax
+    import jax.numpy as jnp
+
+    from building.parser import mixed
+    from jaxface.parsing.files import load_parser
+
+    begun = load_parser()
+    learnt = jax.tree.map(jnp.zeros_like, begun)
+    mean = mixed(learnt, begun, keep=0.25, caution=0.5)
+    np.testing.assert_allclose(mean.bridge, 0.25 * begun.bridge, rtol=1e-6)
+    lower = 0.25 * begun.coarse.classes_bias - mean.coarse.classes_bias
+    np.testing.assert_allclose(lower, (0.5, 0, 0, 0), atol=1e-5)
