@@ -18,6 +18,7 @@ from jaxface.unwrapping.delight import (
     residual_bands,
     shading_correction,
 )
+from jaxface.unwrapping.regions import near_brows
 from jaxface.unwrapping.skin_mask import shading_steepness
 
 correction = jax.jit(shading_correction)
@@ -71,6 +72,7 @@ def test_without_gains_what_is_odd_is_light_and_what_is_even_pigment(model, rati
     plain, w = model.replace(pigment_gain=None), weights(model)
     odd = 0.5 * (ratio - ratio[model.mirror])
     seen = (np.asarray(w) > 0) & (np.asarray(w)[model.mirror] > 0)
+    seen &= np.asarray(near_brows(model)) < 1e-3
     mean = np.asarray(odd)[np.asarray(w) > 0].mean(0)
     np.testing.assert_allclose(
         np.asarray(correction(ratio, w, plain))[seen], np.asarray(odd)[seen] - mean, atol=3e-3
@@ -88,6 +90,20 @@ def test_the_embedded_gains_are_those_of_an_estimate(model, ratio):
     w = weights(model)
     double = correction(2 * ratio, w, model)
     np.testing.assert_allclose(double, 2 * correction(ratio, w, model), atol=1e-4)
+
+
+def test_brows_keep_their_darkness(model):
+    """Dark hair where the model has its brows is no light."""
+    brows = np.asarray(near_brows(model))
+    own = np.asarray(model.vertex_region) == model.region_names.index("brows")
+    assert (brows[own] == 1).all() and brows.mean() < 0.1
+    dark = -0.8 * own[:, None] * np.ones(3)
+    light = np.asarray(correction(jnp.asarray(dark, jnp.float32), weights(model), model))
+    mean = (dark * np.asarray(weights(model))[:, None]).sum(0) / float(weights(model).sum())
+    assert np.abs(light[own] + mean).max() < 0.1
+    seen = np.asarray(weights(model)) > 0
+    uniform_ratio = correction(jnp.full_like(model.mean, 0.3), weights(model), model)
+    np.testing.assert_allclose(np.asarray(uniform_ratio)[seen], 0.0, atol=5e-3)
 
 
 def test_a_blush_loses_less_than_a_shadow(model):

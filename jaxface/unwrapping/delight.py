@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from jaxface.rendering.texture import sample_texture
 from jaxface.types import FaceModel
 from jaxface.unwrapping.membrane import membrane
+from jaxface.unwrapping.regions import near_brows
 
 REACHES = (1.0, 3.0, 9.0)  # of the membranes S_1 to S_3 between the bands, mesh edges
 BANDS = len(REACHES) + 1
@@ -32,7 +33,8 @@ def shading_correction(
 ) -> Float[Array, "V 3"]:
     """Returns the log ratio less its mean and less the pigment in it: what is light.
 
-    pigment = bands gain, at each vertex, of `residual_bands`. The mean stays in the albedo: tone is
+    pigment = bands gain, at each vertex, of `residual_bands`; at the brows, whose darkness is hair,
+    light is the membrane through that around them. The mean stays in the albedo: tone is
     `balance_light`'s affair. Differentiable in log ratio and weights.
 
     Args:
@@ -45,7 +47,9 @@ def shading_correction(
     colours = jnp.asarray(COLOURS, log_ratio.dtype)
     pigment = jnp.einsum("vf,vfc->vc", bands, gain) @ colours
     residual = bands.reshape(-1, BANDS, 2, 3).sum((1, 2)) @ colours
-    return residual - pigment
+    light, brows = residual - pigment, near_brows(model)
+    around = membrane(light, weights * (1 - brows), model.triangles, reach=REACHES[0], steps=STEPS)
+    return light + brows[:, None] * (around - light)
 
 
 def residual_bands(
