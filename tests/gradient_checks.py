@@ -81,7 +81,8 @@ CHECKS = {
     "landmarks": Check(
         "`detect_padded`", "direct, regions held", problems.landmarks, step=1e-9, slow=True
     ),
-    "parse": Check("`parse`", "direct", problems.parsing, step=1e-9, slow=True),
+    # Plain backgrounds put max pooling on its kinks, where differences say little of the photo.
+    "parse": Check("`parse`", "direct", problems.parsing, step=1e-9, tested=False),
     "fit": Check("`fit`", "implicit, exact Hessian", problems.fitting, slow=True),
     "unrolled fit": Check(
         "`fit`, unrolled", "through the steps", problems.unrolled_fit, tested=False
