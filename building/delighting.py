@@ -39,30 +39,28 @@ from building.environment_maps import load_maps
 from building.people.dataset import wardrobe_of
 from building.people.make_up import made_up
 from building.people.person import Wardrobe
-from building.people.vertices import lit_person, neighbours, vertex_uv
+from building.people.vertices import lit_person, neighbours
 from jaxface import assets
 from jaxface.evaluation.scene import decode_srgb, encode_srgb
 from jaxface.filters import LOG_OFFSET, smoothstep
 from jaxface.fitting.fit import FitConfig
-from jaxface.fitting.photometric import lighting_prior, start_lighting
+from jaxface.fitting.photometric import MIN_Z, lighting_prior, start_lighting
+from jaxface.fitting.photometric import REGIONS as FITTED
+from jaxface.morphable.model import vertex_uvs
 from jaxface.rendering.color import linear_to_srgb
 from jaxface.rendering.lighting import irradiance_basis
 from jaxface.rendering.texture import sample_texture
 from jaxface.types import FaceModel, Lighting
 from jaxface.unwrapping.config import UnwrapConfig
-from jaxface.unwrapping.delight import BANDS, COLOURS, FEATURES, residual_bands
+from jaxface.unwrapping.delight import COLOURS, FEATURES, pigment_gain, residual_bands
+from jaxface.unwrapping.skin_mask import REGIONS as UNWRAPPED
 from jaxface.unwrapping.skin_mask import shading_steepness
 
 FILE = "delighting.npz"
 HELD_OUT = 5  # one person in so many, and one in five skins, one in six maps
 SHAPE_ERROR = 0.22  # of the fitted shape, standard deviations of each identity coefficient
 IRLS_ROUNDS = 12
-FITTED = ("skin", "lips", "nose", "brows", "lids")  # regions that the fit's pixels are taken from
-UNWRAPPED = (*FITTED, "ears")
-MIN_Z = -0.07  # metres, on the mean face: farther back are ears and neck
-DIFFUSION = (
-    6  # steps that pool a vertex with its neighbours; 12 lose 1 % and a tenth of dark pigment
-)
+DIFFUSION = 6  # steps that pool a vertex with its neighbours; 12 keep a tenth less dark pigment
 NOISE = 0.03  # of bands, log: what photos have and the simulation lacks; bounds faint bands' gains
 RIDGE = 0.2  # draws a vertex to the gain of all; 0.5 keeps an eighth less of dark pigment
 MAP_SIDE = 64  # texels a side of the gains in canonical UV; brows need them
@@ -135,7 +133,7 @@ class Surface:
 
 def surface_of(model: FaceModel) -> Surface:
     """Returns the model at its vertices."""
-    uv = jnp.asarray(vertex_uv(model), jnp.float32)
+    uv = vertex_uvs(model)
     triangles, mean = np.asarray(model.triangles), np.asarray(model.mean)
     region = np.array(model.region_names)[np.asarray(model.vertex_region)]
     areas = trimesh.Trimesh(mean, triangles, process=False).area_faces
@@ -354,18 +352,11 @@ def gain_map(gains: np.ndarray, surface: Surface, side: int) -> np.ndarray:
     return solved.reshape(side, side, *gains.shape[1:])
 
 
-def looked_up(texture: np.ndarray, model: FaceModel) -> np.ndarray:
-    """Returns the gains `[V, 24, 3]` that a map `[G, G, 24, 3]` has at the vertices."""
-    flat = jnp.asarray(texture, jnp.float32).reshape(*texture.shape[:2], -1)
-    found = sample_texture(flat, jnp.asarray(vertex_uv(model), jnp.float32))
-    return np.asarray(found, float).reshape(-1, *texture.shape[2:])
-
-
-def symmetric_gains(count: int) -> np.ndarray:
-    """Returns the gains `[V, 24, 3]` that take even parts for pigment and odd ones for light."""
-    gains = np.zeros((count, BANDS, 2, 3, 3))
-    gains[:, :, 0] = np.eye(3)
-    return gains.reshape(count, FEATURES, 3)
+def gains_of(texture: np.ndarray | None, model: FaceModel) -> np.ndarray:
+    """Returns the gains `[V, 24, 3]` that the unwrapping takes from a map `[G, G, 24, 3]`; without
+    one, those of a symmetric albedo."""
+    stored = None if texture is None else jnp.asarray(texture, jnp.float32)
+    return np.asarray(pigment_gain(model.replace(pigment_gain=stored)), float)
 
 
 def errors(samples: list[Sample], gains: np.ndarray, surface: Surface) -> dict[str, float]:
@@ -416,9 +407,9 @@ def main() -> None:
     np.savez_compressed(args.out / FILE, pigment_gain=texture)
     tried = {
         "albedo model alone": np.zeros_like(gains),
-        "symmetric part": symmetric_gains(len(gains)),
+        "symmetric part": gains_of(None, surface.model),
         "learnt, at vertices": gains,
-        "learnt, in UV": looked_up(texture, surface.model),
+        "learnt, in UV": gains_of(texture, surface.model),
     }
     print(f"{len(held)} people held out")
     for name, tried_gains in tried.items():

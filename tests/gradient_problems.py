@@ -25,7 +25,7 @@ from jaxface.config import ReconstructConfig
 from jaxface.features.correlations import CorrelationConfig
 from jaxface.features.weights import load_vgg
 from jaxface.fitting import FitConfig, fit, fit_faces
-from jaxface.fitting.photometric import _REGIONS
+from jaxface.fitting.photometric import REGIONS
 from jaxface.fitting.schemes import with_landmarks68
 from jaxface.fitting.solver import SolverConfig
 from jaxface.fitting.target import crop_around
@@ -207,7 +207,7 @@ def _to_the_end(window: Any) -> Iterator[None]:
 
 def _front(model: FaceModel) -> FaceModel:
     """The model without the quads after those of the face's front that are sampled."""
-    front = np.isin(model.vertex_region, [model.region_names.index(name) for name in _REGIONS])
+    front = np.isin(model.vertex_region, [model.region_names.index(name) for name in REGIONS])
     quads = np.asarray(model.quads)
     inside = front[quads].all(1) & (np.asarray(model.mean)[quads].mean(1)[:, 2] > -0.07)
     last = np.flatnonzero(inside)[_SAMPLES - 1] + 1

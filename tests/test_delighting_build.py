@@ -31,7 +31,7 @@ def people(surface, rng: np.random.Generator, gains: np.ndarray, count: int) -> 
 
 
 def test_gains_are_those_that_made_the_data(surface, rng):
-    half = 0.5 * delighting.symmetric_gains(len(surface.area))
+    half = 0.5 * delighting.gains_of(None, surface.model)
     samples = people(surface, rng, half, 3)
     gains = delighting.learn(samples, surface)
     np.testing.assert_allclose(gains, half, atol=4 * delighting.NOISE**2)
@@ -44,7 +44,7 @@ def test_gains_are_those_that_made_the_data(surface, rng):
 def test_gains_are_symmetric_and_differ_between_places(surface, rng):
     y = np.asarray(surface.model.mean, float)[:, 1]
     place = np.where(y > -0.03, 0.8, 0.2)[:, None, None]
-    gains = place * delighting.symmetric_gains(len(y))
+    gains = place * delighting.gains_of(None, surface.model)
     learnt = delighting.learn(people(surface, rng, gains, 6), surface)
     mirror = np.asarray(surface.model.mirror)
     np.testing.assert_allclose(learnt, learnt[mirror], atol=1e-9)
@@ -56,10 +56,10 @@ def test_gains_are_symmetric_and_differ_between_places(surface, rng):
 
 def test_a_map_has_the_vertices_gains_and_goes_on_beside_them(surface):
     y = np.asarray(surface.model.mean, float)[:, 1]
-    gains = (1 + 5 * y)[:, None, None] * np.ones((1, 2, 3))
+    gains = (1 + 5 * y)[:, None, None] * np.ones((1, FEATURES, 3))
     texture = delighting.gain_map(gains, surface, 24)
-    assert texture.shape == (24, 24, 2, 3)
-    found = delighting.looked_up(texture, surface.model)
+    assert texture.shape == (24, 24, FEATURES, 3)
+    found = delighting.gains_of(texture, surface.model)
     error = np.abs(found - gains)[surface.unwrapped]
     assert np.sqrt((error**2).mean()) < 0.02
     flat = delighting.gain_map(np.ones_like(gains), surface, 24)

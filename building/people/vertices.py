@@ -19,7 +19,9 @@ from building.environment_maps import directions
 from building.people.parts import FACE, Part
 from building.people.person import Wardrobe, random_person
 from building.people.picture import World
+from jaxface.evaluation.light import fresnel
 from jaxface.evaluation.scene import head_rotation, sample
+from jaxface.morphable.model import vertex_uvs
 from jaxface.types import FaceModel
 
 MAP_HEIGHT, MAP_WIDTH = 64, 128  # texels of an environment map
@@ -28,7 +30,6 @@ BOUNCE_RAYS = 96  # from a vertex to what surrounds it
 OFFSET = 1e-3  # metres: rays start off the surface they left
 LAMP, FILL = 0.4, 0.2  # shares of people in the light of a lamp, in added uniform light
 OTHERS_LIT = 0.7  # share of the environment that hair and clothes see of what faces them
-NORMAL_REFLECTANCE = 0.028  # of skin, index of refraction 1.4
 
 
 def lit_person(
@@ -54,7 +55,7 @@ def lit_person(
     person = random_person(wardrobe, rng, skins=skins, styles=list(wardrobe.hair))
     world, head = World(person.parts), person.parts[0]
     vertices, normals = head.vertices, world.normals[: len(head.vertices)]
-    albedo, kind = paint(head, vertex_uv(wardrobe.model))
+    albedo, kind = paint(head, np.asarray(vertex_uvs(wardrobe.model)))
     yaw = np.clip(rng.normal(0, 25), -70, 70)
     rotation = head_rotation(yaw, rng.normal(0, 9), rng.normal(0, 6))
     distance = np.exp(rng.uniform(np.log(0.6), np.log(3)))
@@ -73,7 +74,7 @@ def lit_person(
     mirrored = 2 * facing[:, None] * normals - to_camera
     sharpness = rng.uniform(6, 25)
     lobe = np.exp(sharpness * (mirrored @ towards.T - 1)) * lit * sharpness / (2 * np.pi)
-    gloss = lobe @ flux * schlick(facing)[:, None] * rng.uniform(0.2, 1.0)
+    gloss = lobe @ flux * fresnel(facing)[:, None] * rng.uniform(0.2, 1.0)
     hit = world.rays.intersects_first(origins + OFFSET * to_camera, to_camera)
     return {
         "albedo": albedo,
@@ -194,18 +195,6 @@ def mean_colour(part: Part) -> np.ndarray:
         return part.pattern(part.vertices).mean(0)
     opacity = part.rgba[..., 3:]
     return (part.rgba[..., :3] * opacity).sum((0, 1)) / max(opacity.sum(), 1)
-
-
-def schlick(cosine: np.ndarray) -> np.ndarray:
-    """Returns skin's Fresnel reflectance at a cosine of incidence (Schlick 1994)."""
-    return NORMAL_REFLECTANCE + (1 - NORMAL_REFLECTANCE) * (1 - np.clip(cosine, 0, 1)) ** 5
-
-
-def vertex_uv(model: FaceModel) -> np.ndarray:
-    """Returns the canonical UV `[V, 2]` of the vertices; one side of a seam."""
-    uv = np.zeros((len(model.mean), 2))
-    uv[np.asarray(model.triangles)] = np.asarray(model.uvs)[np.asarray(model.uv_triangles)]
-    return uv
 
 
 def neighbours(model: FaceModel) -> sparse.csr_matrix:

@@ -69,11 +69,13 @@ def highlight(
     spread = alpha2 / (np.pi * (nh**2 * (alpha2 - 1) + 1) ** 2)
     masked = nl * np.sqrt(nv**2 * (1 - alpha2) + alpha2)
     masked += nv * np.sqrt(nl**2 * (1 - alpha2) + alpha2)
-    fresnel = (
-        _NORMAL_REFLECTANCE
-        + (1 - _NORMAL_REFLECTANCE) * (1 - np.clip((view * half).sum(1), 0, 1)) ** 5
-    )
-    return np.pi * nl * spread * 0.5 / np.maximum(masked, 1e-9) * fresnel
+    reflectance = fresnel((view * half).sum(1))
+    return np.pi * nl * spread * 0.5 / np.maximum(masked, 1e-9) * reflectance
+
+
+def fresnel(cosine: np.ndarray) -> np.ndarray:
+    """Returns skin's reflectance at a cosine of the angle of incidence (Schlick 1994)."""
+    return _NORMAL_REFLECTANCE + (1 - _NORMAL_REFLECTANCE) * (1 - np.clip(cosine, 0, 1)) ** 5
 
 
 def project_sun(sun: Sun) -> np.ndarray:

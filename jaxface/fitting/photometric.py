@@ -38,8 +38,8 @@ from jaxface.types import FaceModel, Lighting
 SAMPLES = 2048
 BLURS = (4.0, 2.0, 1.0)
 """Standard deviations of the Gaussian scale space, pixels of the crop, coarse to fine."""
-_REGIONS = ("skin", "lips", "nose", "brows", "lids")
-_MIN_Z = -0.07  # metres, of a sample on the mean face: farther back are ears and neck
+REGIONS = ("skin", "lips", "nose", "brows", "lids")
+MIN_Z = -0.07  # metres, of a sample on the mean face: farther back are ears and neck
 _DEPTH_TOLERANCE = 0.006  # metres, of the depth test
 _MIN_FACING, _FACING_RAMP = 0.15, 0.35  # cosine from which a sample counts; width of the ramp to 1
 _CAUCHY_SIGMAS = 2.0  # scale of Cauchy's loss, standard deviations of a colour
@@ -71,10 +71,10 @@ def make_samples(model: FaceModel, basis: Float[Array, "S V 3"]) -> Samples:
 
     If the mesh has more than `SAMPLES` front-facing quads, they are subsampled evenly.
     """
-    regions = [model.region_names.index(name) for name in _REGIONS if name in model.region_names]
+    regions = [model.region_names.index(name) for name in REGIONS if name in model.region_names]
     inside = jnp.all(jnp.isin(model.vertex_region[model.quads], jnp.array(regions)), axis=1)
     centre = model.mean[model.quads].mean(1)
-    inside &= centre[:, 2] > _MIN_Z
+    inside &= centre[:, 2] > MIN_Z
     order = jnp.arange(SAMPLES)
     rank_of_quad, count = jnp.cumsum(inside), inside.sum()
     rank = jnp.where(count > SAMPLES, order * count // SAMPLES, order)

@@ -37,6 +37,12 @@ def shape(
     return model.mean + offset.reshape(-1, 3)
 
 
+def vertex_uvs(model: FaceModel) -> Float[Array, "V 2"]:
+    """Returns the canonical UV of each vertex, 0..1; of one side where a seam gives it several."""
+    uvs = jnp.zeros((model.mean.shape[0], 2))
+    return uvs.at[model.triangles].set(model.uvs[model.uv_triangles])
+
+
 def landmark_points(model: FaceModel, vertices: Float[Array, "V 3"]) -> Float[Array, "L 3"]:
     """Returns the landmarks on the surface, model space, metres. Linear in the vertices.
 

@@ -8,11 +8,11 @@ canonical UV learnt on rendered people of whom both are known (`building.delight
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxface.morphable.model import vertex_uvs
 from jaxface.rendering.texture import sample_texture
 from jaxface.types import FaceModel
 from jaxface.unwrapping.membrane import membrane
@@ -89,6 +89,5 @@ def pigment_gain(model: FaceModel) -> Float[Array, f"V {FEATURES} 3"]:
         gain = jnp.asarray(even.reshape(FEATURES, 3), model.mean.dtype)
         return jnp.broadcast_to(gain, (count, FEATURES, 3))
     side = model.pigment_gain.shape[0]
-    uv = jnp.zeros((count, 2)).at[model.triangles].set(model.uvs[model.uv_triangles])
-    flat = sample_texture(model.pigment_gain.reshape(side, side, -1), uv)
-    return jax.lax.stop_gradient(flat).reshape(count, FEATURES, 3)
+    flat = sample_texture(model.pigment_gain.reshape(side, side, -1), vertex_uvs(model))
+    return flat.reshape(count, FEATURES, 3)

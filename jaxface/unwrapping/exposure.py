@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from jaxface.filters import LOG_OFFSET
 from jaxface.morphable.albedo import albedo_at
+from jaxface.morphable.model import vertex_uvs
 from jaxface.precision import jit
 from jaxface.rendering.camera import rotation_matrix
 from jaxface.rendering.lighting import shade
@@ -43,10 +44,7 @@ def balance_light(
     normals = normals @ rotation_matrix(parameters.camera.rotation).T
     skin = model.vertex_region == model.region_names.index("skin")
     weight = (skin * jnp.clip(-normals[:, 2], 0.0, 1.0))[:, None]
-    corner_uv = (
-        jnp.zeros((model.mean.shape[0], 2)).at[model.triangles].set(model.uvs[model.uv_triangles])
-    )
-    albedo = albedo_at(model, parameters.albedo, corner_uv)
+    albedo = albedo_at(model, parameters.albedo, vertex_uvs(model))
     shading = jnp.maximum(shade(normals, parameters.lighting), 1e-3)
 
     def mean(logarithm):

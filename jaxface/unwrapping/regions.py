@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from jaxface.types import FaceModel, TexelMap
-
-BROW_REACH = 0.006  # metres: brows are seldom where the model has them to the millimetre
 
 
 def chart_mask(texels: TexelMap) -> Float[Array, "T T"]:
@@ -38,9 +35,8 @@ def _isin(ids: Array, model: FaceModel, names: tuple[str, ...]) -> Bool[Array, "
 
 
 def near_brows(model: FaceModel) -> Float[Array, " V"]:
-    """Returns 1 at vertices of the brows and a few millimetres around, 0 elsewhere."""
-    brow = model.vertex_region == model.region_names.index("brows")
-    norm = jnp.sum(model.mean**2, -1)
-    squared = norm[:, None] + norm - 2.0 * model.mean @ model.mean.T
-    squared = jnp.maximum(jnp.where(brow, squared, jnp.inf).min(1), 0.0)
-    return jax.lax.stop_gradient(jnp.minimum(1.0, 2.0 * jnp.exp(-squared / BROW_REACH**2)))
+    """Returns 1 at the vertices of the brows and of the triangles at them, 0 elsewhere: brows are
+    seldom where the model has them to the millimetre. A model without that region has none."""
+    brows = 1.0 * _isin(model.vertex_region, model, ("brows",))
+    around = jnp.max(brows[model.triangles], axis=1, keepdims=True)
+    return brows.at[model.triangles].max(around)
