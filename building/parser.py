@@ -3,9 +3,7 @@
 PICTURES is what `python -m building.people.dataset` made. Projections are the principal components
 of VGG-16's features, each layer scaled to unit variance; the convolutions are learnt by Adam on the
 cross-entropy with the share of each class in each pixel of a stage. Pictures held out are never
-learnt from; the script prints on them what it prints while it learns. The mean of the weights
-before and after learning on more pictures (`--start`, `--keep`) does better on photos than either
-alone (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022).
+learnt from; the script prints on them what it prints while it learns.
 
     features    projected features of every picture, kept in PICTURES/features
     stages      the convolutions
@@ -52,9 +50,6 @@ BATCH, CROP, RATE = 4, 64, 2e-3  # CROP: features of the coarse stage a side, of
 BORDER, BORDER_WEIGHT = 6, 4.0
 """Pixels of the face so near to hair or other things, and those so near to it, weigh more: strands
 and rims are thin, and cheeks are not."""
-THIN = 2.0
-"""Factor of the share of hair and other things in a pixel that is learnt: what covers half of it is
-to be cut, though most rims and strands are no wider than that."""
 CHANGE = 0.01  # weight of the square of what the fine stage adds: nothing where little is gained
 
 
@@ -139,17 +134,6 @@ def border_weight(share: np.ndarray) -> np.ndarray:
     return 1 + (BORDER_WEIGHT - 1) * np.clip(near, 0, 1)
 
 
-def cautious(share: np.ndarray) -> np.ndarray:
-    """Returns the shares `[t, t, K]` with more of hair and other things and less of the face."""
-    before = [HAIR, CLASSES.index("other")]
-    total, face = share[..., before].sum(-1), share[..., FACE]
-    more = np.minimum((THIN - 1) * total, face)
-    share = share.copy()
-    share[..., FACE] -= more
-    share[..., before] *= (1 + more / np.maximum(total, 1e-6))[..., None]
-    return share
-
-
 def features_of(files: list[Path], folder: Path, weights: ParserWeights, vgg: dict) -> None:
     """Writes the projected features of every picture, and what there is to see; resumable."""
     folder.mkdir(exist_ok=True)
@@ -164,7 +148,7 @@ def features_of(files: list[Path], folder: Path, weights: ParserWeights, vgg: di
         side = len(image) // FINE_STRIDE
         blocks = (side, FINE_STRIDE, side, FINE_STRIDE)
         coarse, fine = project(image, vgg, weights)
-        share = cautious(classes.reshape(*blocks, -1).mean((1, 3)))
+        share = classes.reshape(*blocks, -1).mean((1, 3))
         arrays = {
             "coarse": coarse,
             "fine": fine,
@@ -215,7 +199,6 @@ def learn(
     weights: ParserWeights,
     *,
     steps: int,
-    rate: float = RATE,
     fine_only: bool = False,
     seed: int = 0,
 ) -> ParserWeights:
@@ -224,7 +207,7 @@ def learn(
     learnt = [name for name in names if not is_held_out(int(name.stem))]
     held = [name for name in names if is_held_out(int(name.stem))]
     optimiser = optax.chain(
-        optax.clip_by_global_norm(1.0), optax.adam(optax.cosine_decay_schedule(rate, steps))
+        optax.clip_by_global_norm(1.0), optax.adam(optax.cosine_decay_schedule(RATE, steps))
     )
 
     @jax.jit
@@ -266,19 +249,6 @@ def learn(
             )
             running = 0.0
     return weights
-
-
-def mixed(
-    learnt: ParserWeights, begun: ParserWeights, *, keep: float, caution: float
-) -> ParserWeights:
-    """Returns the mean of two weights, the face's logit in both stages lower by `caution`.
-
-    Skin that is left out is filled in from its surroundings; hair that is taken for skin stays.
-    `keep` is the share of `begun`.
-    """
-    mean = jax.tree.map(lambda a, b: a + keep * (b - a), learnt, begun)
-    bias = mean.coarse.classes_bias.at[FACE].add(-caution)  # the fine stage adds to this
-    return mean.replace(coarse=mean.coarse.replace(classes_bias=bias))
 
 
 def measure(files: list[Path], weights: ParserWeights, vgg: dict) -> dict[str, float]:
@@ -336,13 +306,6 @@ def main() -> None:
     parser.add_argument("--fine-only", action="store_true", help="the coarse stage stays")
     parser.add_argument("--out", type=Path, help="another file than the embedded one")
     parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--rate", type=float, default=RATE, help="the first step's, of Adam")
-    parser.add_argument(
-        "--keep", type=float, default=0.0, help="share of START in the mean with what was learnt"
-    )
-    parser.add_argument(
-        "--caution", type=float, default=0.0, help="taken off the face's logit after learning"
-    )
     args = parser.parse_args()
     files = sorted(f for f in args.pictures.glob("?????.npz"))
     folder, vgg = args.pictures / "features", load_vgg()
@@ -351,12 +314,9 @@ def main() -> None:
         folder.mkdir(exist_ok=True)
         save(start(files, vgg, jax.random.key(0)), first)
     with np.load(first) as stored:
-        begun = weights_of(stored)
-    features_of(files, folder, begun, vgg)
-    weights = learn(
-        files, folder, begun, steps=args.steps, rate=args.rate, fine_only=args.fine_only
-    )
-    weights = mixed(weights, begun, keep=args.keep, caution=args.caution)
+        weights = weights_of(stored)
+    features_of(files, folder, weights, vgg)
+    weights = learn(files, folder, weights, steps=args.steps, fine_only=args.fine_only)
     save(weights, args.out or assets.folder() / FILE)
     for name, percent in measure(files, weights, vgg).items():
         print(f"{name} {percent:.1f} %")

@@ -50,7 +50,7 @@ def make_picture(number: int, wardrobe: Wardrobe, maps: dict[str, np.ndarray]) -
     skins = chosen(list(range(len(wardrobe.textures))), 6)
     styles = [name for name in wardrobe.hair if (name in _EVALUATED_STYLES) == held_out]
     person = random_person(wardrobe, rng, skins=skins, styles=styles)
-    yaw = np.clip(rng.normal(0, 25), -85, 85)
+    yaw = np.clip(rng.normal(0, 28), -85, 85)
     rotation = head_rotation(yaw, rng.normal(0, 10), rng.normal(0, 8))
     distance = np.exp(rng.uniform(np.log(0.5), np.log(3.0)))
     focal = distance * PICTURE / 0.36
@@ -65,10 +65,10 @@ def make_picture(number: int, wardrobe: Wardrobe, maps: dict[str, np.ndarray]) -
     level = max(lighting[0].mean() / np.sqrt(4 * np.pi), 1e-4)
     if spot is not None:
         lamp = Sun(turn @ spot.direction, spot.flux / np.pi, spot.radius)
-    elif rng.random() < 0.4:
+    elif rng.random() < 0.35:
         direction = rng.standard_normal(3) * [1, 0.7, 0.4] + [0, -0.6, -1.0]
         direction /= np.linalg.norm(direction)
-        colour = level * rng.uniform(0.3, 2.5) * np.exp(rng.normal(0, 0.1, 3))
+        colour = level * rng.uniform(0.3, 2.0) * np.exp(rng.normal(0, 0.1, 3))
         lamp = Sun(direction, colour, radius=np.exp(rng.uniform(-4, -1)))
     if lamp is not None:
         lamp = Sun(
@@ -112,7 +112,7 @@ def _behind(
 ) -> np.ndarray:
     """Returns what is behind the person: the environment, a studio's wall, or coloured patches."""
     size = view.size
-    kind = rng.choice(["map", "wall", "patches"], p=[0.5, 0.3, 0.2])
+    kind = rng.choice(["map", "wall", "patches"], p=[0.5, 0.2, 0.3])
     if kind == "map":
         focal = view.focal * rng.uniform(0.3, 1.0)
         blur = rng.uniform(0, 8)
