@@ -2,9 +2,11 @@
 
 python benchmarks/parsing.py PORTRAITS
 
-PORTRAITS is the folder of the photos named in `benchmarks/portraits/polygons.json`. Each polygon's
-interior is judged in the parser's own square; a photo counts once for each kind. Lenses are clear
-glass before eyes: they count as the face, as the parser was taught.
+PORTRAITS is the folder of the photos named in `benchmarks/portraits/`. Each interior of a polygon
+of `polygons.json` is judged in the parser's own square; a photo counts once for each kind. Lenses
+are clear glass before eyes: they count as the face, as the parser was taught. Brows are what lies
+inside the detector's outlines of them, of all photos but those whose `attributes.json` says `brows
+covered`.
 """
 
 import argparse
@@ -28,7 +30,12 @@ from jaxface.parsing.files import load_parser
 from jaxface.parsing.parse import parse_square
 from jaxface.rendering.crop import pyramid, sample
 
-POLYGONS = Path(__file__).parent / "portraits" / "polygons.json"
+LABELS = Path(__file__).parent / "portraits"
+BROWS = (
+    (70, 63, 105, 66, 107, 55, 65, 52, 53, 46),
+    (300, 293, 334, 296, 336, 285, 295, 282, 283, 276),
+)
+"""Outlines of the right and the left brow among the 478 landmarks."""
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("portraits", type=Path)
 args = parser.parse_args()
@@ -44,11 +51,17 @@ def group(polygon: dict) -> str:
     return what if what == "background" else polygon["kind"]
 
 
+def labels(name: str) -> dict:
+    """Returns what a file of labels says of each photo."""
+    return json.loads((LABELS / name).read_text())["photos"]
+
+
 networks, vgg, weights = load_networks(), load_vgg(), load_parser()
 judge = jax.jit(lambda square: parse_square(square, vgg, weights))
 rows: dict[str, list[float]] = {}
 seconds = []
-for name, polygons in json.loads(POLYGONS.read_text())["photos"].items():
+drawn = labels("polygons.json")
+for name, attributes in labels("attributes.json").items():
     photo = read_photo(args.portraits / name).srgb
     try:
         points = detect(photo, networks).landmarks[0]
@@ -60,15 +73,18 @@ for name, polygons in json.loads(POLYGONS.read_text())["photos"].items():
     begun = time.perf_counter()
     face = np.asarray(judge(square))[..., CLASSES.index("face")] > 0.5
     seconds.append(time.perf_counter() - begun)
+    outlines = [(group(polygon), polygon["points"]) for polygon in drawn.get(name, [])]
+    if "brows covered" not in attributes:
+        outlines += [("brow", np.asarray(points)[list(brow), :2]) for brow in BROWS]
     found: dict[str, list[float]] = {}
-    for polygon in polygons:
-        corners = crop.points_to_crop(jnp.asarray(polygon["points"], jnp.float32))
+    for kind, outline in outlines:
+        corners = crop.points_to_crop(jnp.asarray(outline, jnp.float32))
         inside = fill(np.asarray(corners), face.shape)
         if inside.any():
-            found.setdefault(group(polygon), []).append(100 * float(face[inside].mean()))
+            found.setdefault(kind, []).append(100 * float(face[inside].mean()))
     for kind, shares in found.items():
         rows.setdefault(kind, []).append(float(np.mean(shares)))
-print("| polygons | photos | judged to be the face, % |\n| --- | --- | --- |")
+print("| inside of | photos | judged to be the face, % |\n| --- | --- | --- |")
 for kind, shares in rows.items():
     print(f"| {kind} | {len(shares)} | {np.mean(shares):.1f} |")
 print(f"\n{np.median(seconds):.2f} s a photo after compilation")

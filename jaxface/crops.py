@@ -16,7 +16,7 @@ from jaxface.precision import jit
 from jaxface.rendering.color import linear_to_srgb, luminance, srgb_to_linear
 from jaxface.rendering.crop import repeat_edge, resample
 from jaxface.types import Crop, FaceCrop
-from jaxface.unwrapping.exposure import SKIN
+from jaxface.unwrapping.exposure import MEAN_SKIN
 
 HEAD = 1.7  # side of the square over that of the landmark network's crop: the head and some margin
 WORKING_SIZES = (512, 1024)  # pixels a side
@@ -115,7 +115,7 @@ def _cut(
 def _tinted(square: Float[Array, "S S 3"]) -> Float[Array, "S S 3"]:
     """Returns a greyscale square in the hue of skin at the same luminance, any other unchanged."""
     spread = jnp.mean(jnp.max(square, -1) - jnp.min(square, -1))
-    skin = jnp.exp(jnp.asarray(SKIN))
+    skin = jnp.asarray(MEAN_SKIN, jnp.float32)
     level = luminance(srgb_to_linear(square))[..., None]
     tinted = linear_to_srgb(jnp.clip(level * skin / luminance(skin), 0.0, 1.0))
     return jnp.where(spread > _GREY, square, tinted)

@@ -55,7 +55,7 @@ def make_picture(number: int, wardrobe: Wardrobe, maps: dict[str, np.ndarray]) -
     distance = np.exp(rng.uniform(np.log(0.5), np.log(3.0)))
     focal = distance * PICTURE / 0.36
     view = View(rotation, np.array([0, 0, distance]), focal, (PICTURE / 2, PICTURE / 2), PICTURE)
-    view = _framed(view, person.vertices, wardrobe, rng)
+    view = framed(view, person.vertices, wardrobe, rng)
 
     name = str(rng.choice(chosen(sorted(maps), 6)))
     turn = head_rotation(rng.uniform(-180, 180), rng.normal(0, 10))
@@ -88,7 +88,7 @@ def make_picture(number: int, wardrobe: Wardrobe, maps: dict[str, np.ndarray]) -
     }
 
 
-def _framed(view: View, vertices: np.ndarray, wardrobe: Wardrobe, rng: np.random.Generator) -> View:
+def framed(view: View, vertices: np.ndarray, wardrobe: Wardrobe, rng: np.random.Generator) -> View:
     """Returns the view whose picture is the parser's crop around the landmarks, roughly."""
     points = np.asarray(landmark_points(wardrobe.model, vertices.astype(np.float32)))
     camera = points @ view.rotation.T + view.translation

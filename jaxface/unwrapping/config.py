@@ -10,6 +10,9 @@ from flax import struct
 
 from jaxface.pytrees import pytree, static
 
+SKIN = (-1.42, 1.2, -0.13)
+"""Mean log albedo of skin: level, warmth and green, as in `ExposureConfig`."""
+
 
 @pytree
 class NoiseConfig:
@@ -32,25 +35,26 @@ class NoiseConfig:
 class ExposureConfig:
     """Priors of `balance_light` and `estimate_albedo_coefficients`, on logs of linear RGB.
 
-    A camera exposes a face so that white in its place would be nearly white, and balances the
-    light to neutral; skin differs far more between people.
+    Colours are given as level (R + G + B) / 3, warmth R - B and green G - (R + B) / 2, whose errors
+    are independent. A camera exposes a face so that white in its place would be nearly white, and
+    balances the light to neutral. Skin's level differs more between people than the light's, but
+    its hue hardly does: what is off that is the light's or the camera's. `notes/evaluation.md`
+    tells where the numbers are from.
 
     Attributes:
-        light_level: prior mean of the log light, averaged over RGB.
-        light_level_sigma: its standard deviation; larger explains a dark photo by dim light.
-        light_colour_sigma: standard deviation of the light's colour around neutral.
-        skin_level_sigma: standard deviation of skin's level around `SKIN`.
-        skin_colour_sigma: standard deviation of skin's colour around that of `SKIN`.
+        light: prior mean of the log light: level, warmth, green.
+        light_sigma: its standard deviations; a larger first one explains a dark photo by dim light.
+        skin: prior mean of skin's log albedo.
+        skin_sigma: its standard deviations.
         albedo_sigma: standard deviation of a texel around the albedo model.
         texels_per_observation: texels of the albedo model per effective independent observation,
             as neighbours correlate; more draws the coefficients to their prior.
     """
 
-    light_level: float = -0.1
-    light_level_sigma: float = 0.3
-    light_colour_sigma: float = 0.1
-    skin_level_sigma: float = 0.6
-    skin_colour_sigma: float = 0.25
+    light: tuple[float, float, float] = (-0.1, 0.0, 0.0)
+    light_sigma: tuple[float, float, float] = (0.3, 0.25, 0.1)
+    skin: tuple[float, float, float] = SKIN
+    skin_sigma: tuple[float, float, float] = (0.6, 0.2, 0.05)
     albedo_sigma: float = 0.1
     texels_per_observation: float = 3000.0
 

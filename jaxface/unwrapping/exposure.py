@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from jaxface.filters import LOG_OFFSET
@@ -14,10 +15,12 @@ from jaxface.rendering.camera import rotation_matrix
 from jaxface.rendering.lighting import shade
 from jaxface.rendering.normals import vertex_normals
 from jaxface.types import FaceModel, FitResult, Lighting, UnwrapResult
-from jaxface.unwrapping.config import ExposureConfig
+from jaxface.unwrapping.config import SKIN, ExposureConfig
 
-SKIN = (-0.85, -1.50, -1.90)
-"""Mean natural logarithm of skin's linear RGB albedo."""
+AXES = ((1 / 3, 1 / 3, 1 / 3), (1.0, 0.0, -1.0), (-0.5, 1.0, -0.5))
+"""Level, warmth and green of a log colour, as rows: its coordinates in the priors."""
+MEAN_SKIN = np.exp(np.linalg.solve(AXES, SKIN))
+"""Linear RGB of `SKIN`."""
 
 
 @jit
@@ -26,8 +29,8 @@ def balance_light(
 ) -> FitResult:
     """Returns the fit with its lighting scaled per channel to the most probable level.
 
-    The mean log radiance of the skin, r = light + skin, stays fixed. With Gaussian priors on both,
-    apart for level (mean over RGB) and colour (the rest), the posterior mean of the log light is
+    The mean log radiance of the skin, r = light + skin, stays fixed. With independent Gaussian
+    priors on level, warmth and green of both, the posterior mean of the log light is, of each,
 
         (light_0 / sigma_light^2 + (r - skin_0) / sigma_skin^2) / (sigma_light^-2 + sigma_skin^-2).
 
@@ -51,14 +54,11 @@ def balance_light(
         return jnp.sum(weight * logarithm, 0) / jnp.maximum(jnp.sum(weight), 1e-6)
 
     light, radiance = mean(jnp.log(shading)), mean(jnp.log(shading * albedo))
-    residual = radiance - jnp.asarray(SKIN)
-    level = _posterior(
-        config.light_level, config.light_level_sigma, residual.mean(), config.skin_level_sigma
-    )
-    colour = _posterior(
-        0.0, config.light_colour_sigma, residual - residual.mean(), config.skin_colour_sigma
-    )
-    gain = jnp.exp(level + colour - light)
+    axes, skin = jnp.asarray(AXES), jnp.asarray(config.skin)
+    of_light, of_skin = jnp.asarray(config.light_sigma) ** -2, jnp.asarray(config.skin_sigma) ** -2
+    likely = of_light * jnp.asarray(config.light) + of_skin * (axes @ radiance - skin)
+    likely = likely / (of_light + of_skin)
+    gain = jnp.exp(jnp.linalg.solve(axes, likely) - light)
     lighting = Lighting(coefficients=parameters.lighting.coefficients * gain)
     return fit.replace(parameters=parameters.replace(lighting=lighting))
 
@@ -116,9 +116,3 @@ def albedo_coefficients(
     normal_matrix = jnp.einsum("mtuc,ntuc->mn", model.albedo_basis * weight, model.albedo_basis)
     rhs = jnp.einsum("mtuc,tuc->m", model.albedo_basis, weight * residual)
     return jnp.linalg.solve(normal_matrix + jnp.eye(len(rhs)), rhs)
-
-
-def _posterior(first, first_sigma, second, second_sigma):
-    """Returns the precision-weighted mean of two estimates."""
-    a, b = first_sigma**-2, second_sigma**-2
-    return (a * first + b * second) / (a + b)
