@@ -20,7 +20,7 @@ import numpy as np
 
 from building.environment_maps import backdrop, load_maps, sun, to_sh
 from building.people.dataset import framed, wardrobe_of
-from building.people.parts import FACE
+from building.people.parts import BROW, FACE
 from building.people.person import Wardrobe, random_person
 from building.people.picture import View, render
 from jaxface.config import ReconstructConfig
@@ -84,7 +84,7 @@ def portrait(
     person = random_person(dressed, rng, skins=[0], styles=list(wardrobe.hair))
     head = person.parts[0]
     assert head.rgba is not None and head.kinds is not None
-    albedo = head.rgba[skin & (head.kinds == FACE), :3].mean(0)
+    albedo = head.rgba[skin & (np.isin(head.kinds, (FACE, BROW))), :3].mean(0)
 
     distance = np.exp(rng.uniform(np.log(0.7), np.log(2.5)))
     rotation = head_rotation(rng.normal(0, 12), rng.normal(0, 6), rng.normal(0, 4))

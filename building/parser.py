@@ -50,6 +50,11 @@ BATCH, CROP, RATE = 4, 64, 2e-3  # CROP: features of the coarse stage a side, of
 BORDER, BORDER_WEIGHT = 6, 4.0
 """Pixels of the face so near to hair or other things, and those so near to it, weigh more: strands
 and rims are thin, and cheeks are not."""
+THIN = 2.0
+"""Factor of the share of hair and other things in a pixel that is learnt: what covers half of it is
+to be cut, though most rims and strands are no wider than that."""
+BROW_WEIGHT = 4.0
+"""Brows look like the tips of a fringe, and are few."""
 CHANGE = 0.01  # weight of the square of what the fine stage adds: nothing where little is gained
 
 
@@ -125,13 +130,25 @@ def start(files: list[Path], vgg: dict, key: jax.Array) -> ParserWeights:
     )
 
 
-def border_weight(share: np.ndarray) -> np.ndarray:
-    """Returns how much pixels weigh, `[t, t]` from the share of each class in them."""
+def pixel_weight(share: np.ndarray, brows: np.ndarray) -> np.ndarray:
+    """Returns how much pixels weigh, `[t, t]` from the share of each class and of brows in them."""
     face = share[..., FACE]
     before = share[..., HAIR] + share[..., CLASSES.index("other")]
     side = 2 * (BORDER // FINE_STRIDE) + 1
     near = face * ndimage.maximum_filter(before, side) + before * ndimage.maximum_filter(face, side)
-    return 1 + (BORDER_WEIGHT - 1) * np.clip(near, 0, 1)
+    border = 1 + (BORDER_WEIGHT - 1) * np.clip(near, 0, 1)
+    return np.maximum(border, 1 + (BROW_WEIGHT - 1) * brows)
+
+
+def cautious(share: np.ndarray) -> np.ndarray:
+    """Returns the shares `[t, t, K]` with more of hair and other things and less of the face."""
+    before = [HAIR, CLASSES.index("other")]
+    total, face = share[..., before].sum(-1), share[..., FACE]
+    more = np.minimum((THIN - 1) * total, face)
+    share = share.copy()
+    share[..., FACE] -= more
+    share[..., before] *= (1 + more / np.maximum(total, 1e-6))[..., None]
+    return share
 
 
 def features_of(files: list[Path], folder: Path, weights: ParserWeights, vgg: dict) -> None:
@@ -145,15 +162,17 @@ def features_of(files: list[Path], folder: Path, weights: ParserWeights, vgg: di
         with np.load(file) as picture:
             image = jnp.asarray(picture["srgb"] / 255.0, jnp.float32)
             classes, inside = picture["classes"] / np.float32(255), picture["inside"]
+            brows = picture["brows"] / np.float32(255)
         side = len(image) // FINE_STRIDE
         blocks = (side, FINE_STRIDE, side, FINE_STRIDE)
         coarse, fine = project(image, vgg, weights)
-        share = classes.reshape(*blocks, -1).mean((1, 3))
+        share = cautious(classes.reshape(*blocks, -1).mean((1, 3)))
+        own_brows = brows.reshape(blocks).mean((1, 3))
         arrays = {
             "coarse": coarse,
             "fine": fine,
             "share": share,
-            "weight": inside.reshape(blocks).mean((1, 3)) * border_weight(share),
+            "weight": inside.reshape(blocks).mean((1, 3)) * pixel_weight(share, own_brows),
         }
         half = target.with_suffix(".tmp.npz")
         np.savez(half, **{name: np.asarray(a, np.float16) for name, a in arrays.items()})
@@ -199,6 +218,7 @@ def learn(
     weights: ParserWeights,
     *,
     steps: int,
+    rate: float = RATE,
     fine_only: bool = False,
     seed: int = 0,
 ) -> ParserWeights:
@@ -207,7 +227,7 @@ def learn(
     learnt = [name for name in names if not is_held_out(int(name.stem))]
     held = [name for name in names if is_held_out(int(name.stem))]
     optimiser = optax.chain(
-        optax.clip_by_global_norm(1.0), optax.adam(optax.cosine_decay_schedule(RATE, steps))
+        optax.clip_by_global_norm(1.0), optax.adam(optax.cosine_decay_schedule(rate, steps))
     )
 
     @jax.jit
@@ -269,11 +289,13 @@ def measure(files: list[Path], weights: ParserWeights, vgg: dict) -> dict[str, f
         with np.load(file) as picture:
             image = jnp.asarray(picture["srgb"] / 255.0, jnp.float32)
             classes, inside = picture["classes"] / np.float32(255), picture["inside"]
+            brows = picture["brows"] > 0.9 * 255
         kept = np.asarray(jnp.argmax(judge(image), -1)) == FACE
         for k, name in enumerate(CLASSES):
             right = kept if k == FACE else ~kept
             word = f"{name} {'kept' if k == FACE else 'cut'}"
             found.setdefault(word, []).append(right[inside & (classes[..., k] > 0.9)])
+        found.setdefault("brows kept", []).append(kept[inside & brows])
         before = classes[..., HAIR] + classes[..., CLASSES.index("other")] > 0.5
         thin = before & ~ndimage.binary_opening(before, np.ones((5, 5)))
         found.setdefault("thin cut", []).append(~kept[inside & thin])
@@ -306,6 +328,7 @@ def main() -> None:
     parser.add_argument("--fine-only", action="store_true", help="the coarse stage stays")
     parser.add_argument("--out", type=Path, help="another file than the embedded one")
     parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--rate", type=float, default=RATE, help="the first step's, of Adam")
     args = parser.parse_args()
     files = sorted(f for f in args.pictures.glob("?????.npz"))
     folder, vgg = args.pictures / "features", load_vgg()
@@ -316,7 +339,9 @@ def main() -> None:
     with np.load(first) as stored:
         weights = weights_of(stored)
     features_of(files, folder, weights, vgg)
-    weights = learn(files, folder, weights, steps=args.steps, fine_only=args.fine_only)
+    weights = learn(
+        files, folder, weights, steps=args.steps, rate=args.rate, fine_only=args.fine_only
+    )
     save(weights, args.out or assets.folder() / FILE)
     for name, percent in measure(files, weights, vgg).items():
         print(f"{name} {percent:.1f} %")

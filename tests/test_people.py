@@ -8,9 +8,22 @@ import scipy.spatial
 
 pytest.importorskip("embreex")
 
-from building.people import props
-from building.people.parts import BACKGROUND, FACE, HAIR, OTHER, Part, cloth, hair_colour, plain
+from building.people import locks, props
+from building.people.brows import with_brows
+from building.people.parts import (
+    BACKGROUND,
+    BROW,
+    FACE,
+    HAIR,
+    OTHER,
+    Part,
+    cloth,
+    hair_colour,
+    plain,
+)
 from building.people.picture import View, World, developed, render
+from building.synthetic.canvas import make_canvas
+from jaxface.skins.makehuman import layout
 
 SIZE = 32
 
@@ -59,6 +72,28 @@ def test_texels_may_have_classes_of_their_own():
     assert classes[9, 16, HAIR] == 1 and classes[23, 16, FACE] == 1
 
 
+def test_brows_are_the_face_as_well():
+    skin = wall(0.0, BROW, (0.1, 0.1, 0.1))
+    _, classes = shown(skin)
+    assert classes[16, 16, FACE] == classes[16, 16, BROW] == 1
+    assert classes[1, 1, FACE] == classes[1, 1, BROW] == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_brows_are_drawn_above_the_eyes_in_the_colour_of_hair(model, seed: int):
+    canvas = make_canvas(layout(model, 256))
+    skin = np.full((256, 256, 3), 0.5)
+    hair = np.array([0.03, 0.02, 0.01])
+    albedo, brow = with_brows(canvas, skin, hair, np.random.default_rng(seed))
+    assert 50 < brow.sum() < 0.03 * brow.size
+    assert (np.abs(canvas.x[brow]) < 65).all()
+    assert (canvas.y[brow] > 0).all() and (canvas.y[brow] < 45).all()
+    assert albedo[brow].mean() < 0.42 and albedo.max() <= 0.5 + 1e-6
+    np.testing.assert_allclose(albedo[canvas.y < -20], 0.5)
+    both = brow & brow[:, ::-1]
+    assert both.sum() > 0.5 * brow.sum()
+
+
 def test_rays_meet_surfaces_where_they_are():
     world = World([wall(0.03, FACE, (1, 1, 1))])
     origin = np.array([[0.01, 0.02, 1.0]])
@@ -70,8 +105,11 @@ def test_rays_meet_surfaces_where_they_are():
 @pytest.mark.parametrize("seed", range(4))
 def test_props_are_meshes_with_colours(seed: int):
     rng = np.random.default_rng(seed)
-    parts = [*props.glasses(rng), *props.clothes(rng), *props.microphone(rng)]
-    parts += props.hand(rng, np.array([0.4, 0.3, 0.2]))
+    skin = np.array([0.4, 0.3, 0.2])
+    chest = [part for part in props.clothes(rng, skin) if part.kind == FACE]
+    assert len(chest) <= 1
+    parts = [*props.glasses(rng), *props.microphone(rng), *props.hand(rng, skin)]
+    parts += [part for part in props.clothes(rng, skin) if part.kind == OTHER]
     for part in parts:
         assert part.kind == OTHER and part.triangles.max() < len(part.vertices)
         assert part.pattern is not None
@@ -94,6 +132,35 @@ def test_wisps_and_jewellery_lie_close_before_the_head(model, seed: int):
         assert part.pattern is not None and np.isfinite(part.pattern(part.vertices)).all()
     assert hair[0].vertices[:, 1].min() > -0.15 and hair[0].vertices[:, 2].min() > -0.1
     assert worn[0].vertices[:, 1].max() < 0.02  # ears' lobes and below
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_locks_lie_on_the_head_and_beards_below_the_nose(model, seed: int):
+    rng = np.random.default_rng(seed)
+    head, triangles = np.asarray(model.mean, float), np.asarray(model.triangles)
+    colour = np.array([0.2, 0.1, 0.05])
+    mane, fringe = locks.head_of_hair(head, colour, rng), locks.fringe(head, colour, rng)
+    chin = (head[:, 1] < -0.09) & (head[:, 2] > 0)
+    texture = locks.strand_texture(colour, rng, grey=1.0)
+    outwards = head / np.linalg.norm(head, axis=1, keepdims=True)
+    beard = locks.beard_hair(head, outwards, triangles, chin * 1.0, 0.01, texture, rng)
+    assert (mane.kind, fringe.kind, beard.kind) == (HAIR, HAIR, FACE)
+    tree = scipy.spatial.KDTree(head)
+    for part in (mane, fringe, beard):
+        assert part.rgba is not None and part.uvs is not None and part.uv_triangles is not None
+        assert part.triangles.max() < len(part.vertices) == len(part.uvs)
+        assert (part.rgba >= 0).all() and (part.rgba <= 1).all()
+        assert (part.uvs >= 0).all() and (part.uvs <= 1).all()
+        assert np.median(tree.query(part.vertices)[0]) < 0.06
+    assert beard.vertices[:, 1].max() < -0.05 and mane.vertices[:, 1].max() > 0.08
+
+
+def test_white_hairs_make_a_lock_lighter():
+    dark = np.array([0.03, 0.02, 0.01])
+    young, old = (
+        locks.strand_texture(dark, np.random.default_rng(1), grey=grey) for grey in (0.0, 0.9)
+    )
+    assert np.median(old[..., :3]) > 3 * np.median(young[..., :3])
 
 
 def test_a_hat_covers_the_crown_and_no_hair_is_under_it(model):
@@ -129,3 +196,14 @@ def test_one_picture_in_ten_is_held_out():
     from building.people.dataset import is_held_out
 
     assert [number for number in range(30) if is_held_out(number)] == [9, 19, 29]
+
+
+def test_more_of_what_is_before_a_face_is_learnt_than_is_there():
+    from building.parser import cautious
+
+    share = np.array([[[0.7, 0.2, 0.1, 0.0], [0.1, 0.6, 0.3, 0.0], [0.0, 0.0, 0.2, 0.8]]])
+    learnt = cautious(share)
+    np.testing.assert_allclose(learnt.sum(-1), 1, atol=1e-6)
+    np.testing.assert_allclose(learnt[0, 0], (0.4, 0.4, 0.2, 0.0), atol=1e-6)
+    np.testing.assert_allclose(learnt[0, 1], (0.0, 0.6 / 0.9, 0.3 / 0.9, 0.0), atol=1e-6)
+    np.testing.assert_allclose(learnt[0, 2], share[0, 2])

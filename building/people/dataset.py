@@ -1,9 +1,10 @@
 """Makes pictures of rendered people: `python -m building.people.dataset FOLDER --count 1000 ...`.
 
 Each picture is a file `NUMBER.npz`: `srgb` `[S, S, 3]` uint8, `classes` `[S, S, K]` uint8 (share
-times 255) in the order of `jaxface.parsing.CLASSES`, `inside` `[S, S]` bool (within the photo),
-`traits`. Number and seed determine it; a second run makes what is missing. Numbers that end in 9
-are for evaluation: they use skins, hair and light that the others do not.
+times 255) in the order of `jaxface.parsing.CLASSES`, `brows` `[S, S]` uint8 (likewise, of the
+brows, which are the face's), `inside` `[S, S]` bool (within the photo), `traits`. Number and seed
+determine it; a second run makes what is missing. Numbers that end in 9 are for evaluation: they use
+skins, hair and light that the others do not.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from scipy import ndimage
 
 from building.environment_maps import backdrop, load_maps, sun, to_sh
 from building.hair import load_hair
-from building.people.parts import FACE
+from building.people.parts import BROW, FACE
 from building.people.person import Wardrobe, random_person
 from building.people.picture import View, developed, render
 from building.synthetic.canvas import make_canvas
@@ -50,7 +51,7 @@ def make_picture(number: int, wardrobe: Wardrobe, maps: dict[str, np.ndarray]) -
     skins = chosen(list(range(len(wardrobe.textures))), 6)
     styles = [name for name in wardrobe.hair if (name in _EVALUATED_STYLES) == held_out]
     person = random_person(wardrobe, rng, skins=skins, styles=styles)
-    yaw = np.clip(rng.normal(0, 28), -85, 85)
+    yaw = np.clip(rng.normal(0, 25), -85, 85)
     rotation = head_rotation(yaw, rng.normal(0, 10), rng.normal(0, 8))
     distance = np.exp(rng.uniform(np.log(0.5), np.log(3.0)))
     focal = distance * PICTURE / 0.36
@@ -65,10 +66,10 @@ def make_picture(number: int, wardrobe: Wardrobe, maps: dict[str, np.ndarray]) -
     level = max(lighting[0].mean() / np.sqrt(4 * np.pi), 1e-4)
     if spot is not None:
         lamp = Sun(turn @ spot.direction, spot.flux / np.pi, spot.radius)
-    elif rng.random() < 0.35:
+    elif rng.random() < 0.4:
         direction = rng.standard_normal(3) * [1, 0.7, 0.4] + [0, -0.6, -1.0]
         direction /= np.linalg.norm(direction)
-        colour = level * rng.uniform(0.3, 2.0) * np.exp(rng.normal(0, 0.1, 3))
+        colour = level * rng.uniform(0.3, 2.5) * np.exp(rng.normal(0, 0.1, 3))
         lamp = Sun(direction, colour, radius=np.exp(rng.uniform(-4, -1)))
     if lamp is not None:
         lamp = Sun(
@@ -76,13 +77,15 @@ def make_picture(number: int, wardrobe: Wardrobe, maps: dict[str, np.ndarray]) -
         )
     behind = _behind(radiance, turn, view, level, rng)
     linear, classes = render(person.parts, view, lighting, behind, rng, sun=lamp)
+    shares = np.round(classes * 255).astype(np.uint8)
     picture = developed(linear, classes[..., FACE] > 0.5, rng)
     inside = np.ones(picture.shape[:2], bool)
     if rng.random() < 0.1:
         picture, inside = _cut(picture, rng)
     return {
         "srgb": picture,
-        "classes": np.round(classes * 255).astype(np.uint8),
+        "classes": shares[..., :BROW],
+        "brows": shares[..., BROW],
         "inside": inside,
         "traits": np.array([*person.traits, name]),
     }
@@ -112,7 +115,7 @@ def _behind(
 ) -> np.ndarray:
     """Returns what is behind the person: the environment, a studio's wall, or coloured patches."""
     size = view.size
-    kind = rng.choice(["map", "wall", "patches"], p=[0.5, 0.2, 0.3])
+    kind = rng.choice(["map", "wall", "patches"], p=[0.5, 0.3, 0.2])
     if kind == "map":
         focal = view.focal * rng.uniform(0.3, 1.0)
         blur = rng.uniform(0, 8)

@@ -8,11 +8,13 @@ from typing import Any
 
 import jax
 import numpy as np
+import trimesh
 from scipy import ndimage
 
 from building.hair import Hair, follow
-from building.people import props
-from building.people.parts import FACE, HAIR, Outline, Part, hair_colour, plain
+from building.people import locks, props
+from building.people.brows import with_brows
+from building.people.parts import BROW, FACE, HAIR, Outline, Part, hair_colour, plain
 from building.synthetic.canvas import Canvas, smooth_noise
 from building.synthetic.hairs import strokes
 from jaxface.evaluation.scene import decode_srgb
@@ -72,13 +74,22 @@ def random_person(
     tone = rng.normal(0, 0.25) + rng.normal(0, 0.04, 3)
     albedo = albedo * np.exp(tone)
     kinds = np.full(albedo.shape[:2], FACE)
-    bearded = rng.random() < 0.5
-    if bearded:
+    if rng.random() < 0.7:
+        albedo, brow = with_brows(wardrobe.canvas, albedo, colour, rng)
+    else:  # those of the skin
+        brow = wardrobe.canvas.parts["brows"] > 0.5
+    kinds[brow] = BROW
+    beard: list[Part] = []
+    if rng.random() < 0.5:
         name, albedo, cover, length = _beard(wardrobe.canvas, albedo, colour, rng)
         traits.append(name)
+        share = _on_vertices(cover, model, wardrobe.canvas.size)
         if length > 0.003:
-            vertices = _grown(vertices, model, cover, length, wardrobe.canvas, rng)
-    style = rng.choice(["bald", "cropped", "mesh"], p=[0.08, 0.14, 0.78])
+            vertices = _grown(vertices, model, share, length, rng)
+        if rng.random() < 0.6:
+            beard.append(_strands_of_beard(vertices, model, outer, share, length, colour, rng))
+            traits.append("beard's hairs")
+    style = rng.choice(["bald", "cropped", "mesh", "locks"], p=[0.08, 0.14, 0.46, 0.32])
     if style != "bald":
         albedo, kinds = _cropped(wardrobe.canvas, albedo, kinds, colour, rng)
     traits.append(str(style))
@@ -92,33 +103,41 @@ def random_person(
             uvs=np.asarray(model.uvs),
             uv_triangles=np.asarray(model.uv_triangles),
             kinds=kinds,
-        )
+        ),
+        *beard,
     ]
     covers = {"hat": (0.12, props.hat), "headscarf": (0.05, props.headscarf)}
     free: Outline | None = None
-    for name, (share, put_on) in covers.items():
-        if free is None and rng.random() < share:
-            made, free = put_on(vertices, outer, rng)
-            parts += made
+    for name, (chance, put_on) in covers.items():
+        if free is None and rng.random() < chance:
+            worn, free = put_on(vertices, outer, rng)
+            parts += worn
             traits.append(name)
     if style == "mesh":
         name = str(rng.choice(list(styles)))
         parts.append(replace(_styled(wardrobe, name, vertices, colour, rng), outline=free))
         traits.append(name)
+    elif style == "locks":
+        made = locks.head_of_hair(vertices[np.unique(outer)], colour, rng)
+        parts.append(replace(made, outline=free))
+    if style != "bald" and rng.random() < 0.35:
+        made = locks.fringe(vertices[np.unique(outer)], colour * np.exp(rng.normal(0, 0.25)), rng)
+        parts.append(replace(made, outline=free))
+        traits.append("fringe")
     skin = np.median(albedo[wardrobe.canvas.parts["cheeks"] > 0.5], axis=0)
     loose = colour * np.exp(rng.normal(0, 0.3))  # single hairs look lighter or darker than many
     things: dict[str, tuple[float, Callable[[], list[Part]]]] = {
-        "clothes": (0.92, lambda: props.clothes(rng)),
+        "clothes": (0.95, lambda: props.clothes(rng, skin)),
         "glasses": (0.4, lambda: props.glasses(rng)),
         "mask": (0.06, lambda: props.medical_mask(vertices, outer, rng)),
         "hand": (0.08, lambda: props.hand(rng, skin * np.exp(rng.normal(0, 0.15)))),
         "microphone": (0.06, lambda: props.microphone(rng)),
-        "jewellery": (0.25, lambda: props.jewellery(vertices, vertices[region == "ears"], rng)),
-        "strands": (0.25, lambda: props.strands(vertices, rng, plain(loose, 0.3))),
-        "wisps": (0.35, lambda: props.wisps(vertices, rng, plain(loose, 0.3))),
+        "jewellery": (0.4, lambda: props.jewellery(vertices, vertices[region == "ears"], rng)),
+        "strands": (0.12, lambda: props.strands(vertices, rng, plain(loose, 0.3))),
+        "wisps": (0.3, lambda: props.wisps(vertices, rng, plain(loose, 0.3))),
     }
-    for name, (share, make) in things.items():
-        if rng.random() < share:
+    for name, (chance, make) in things.items():
+        if rng.random() < chance:
             parts += make()
             traits.append(name)
     return Person(tuple(parts), tuple(traits), vertices)
@@ -177,31 +196,56 @@ def _beard(
     if rng.random() < 0.3:
         hair = hair * np.exp(rng.normal(0, 0.6))
     speckled = hair[None, None] * np.exp(0.45 * rng.standard_normal(cover.shape))[..., None]
-    if rng.random() < 0.35:  # salt and pepper
+    if rng.random() < 0.45:  # salt and pepper
         white = rng.random(cover.shape) < rng.uniform(0.1, 0.8)
         speckled = np.where(white[..., None], rng.uniform(0.4, 0.8), speckled)
     soft = ndimage.gaussian_filter(speckled, (0.7, 0.7, 0))
     return kind, albedo + (soft - albedo) * cover[..., None], cover, 0.02 * max(fullness - 0.6, 0)
 
 
-def _grown(
-    vertices: np.ndarray,
-    model: FaceModel,
-    cover: np.ndarray,
-    length: float,
-    canvas: Canvas,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """Returns the vertices moved out by a beard that stands off the skin."""
-    import trimesh
-
-    size = canvas.size
+def _on_vertices(cover: np.ndarray, model: FaceModel, size: int) -> np.ndarray:
+    """Returns the mean of a texture `[T, T]` of size T around each vertex, `[V]`."""
     corner_uv = np.asarray(model.uvs)[np.asarray(model.uv_triangles)].reshape(-1, 2)
     at = np.clip(np.stack([1 - corner_uv[:, 1], corner_uv[:, 0]]) * size, 0, size - 1).astype(int)
     corners = np.asarray(model.triangles).ravel()
-    total = np.bincount(corners, cover[at[0], at[1]], len(vertices))
-    share = total / np.maximum(np.bincount(corners, minlength=len(vertices)), 1)
-    normals = trimesh.Trimesh(vertices, np.asarray(model.triangles), process=False).vertex_normals
+    count = len(model.mean)
+    total = np.bincount(corners, cover[at[0], at[1]], count)
+    return total / np.maximum(np.bincount(corners, minlength=count), 1)
+
+
+def _strands_of_beard(
+    vertices: np.ndarray,
+    model: FaceModel,
+    outer: np.ndarray,
+    share: np.ndarray,
+    length: float,
+    colour: np.ndarray,
+    rng: np.random.Generator,
+) -> Part:
+    """Returns the hairs of a beard that stands off the skin by a length (metres)."""
+    grey = rng.uniform(0.1, 1.0) if rng.random() < 0.45 else 0.0
+    texture = locks.strand_texture(colour, rng, grey=grey, gaps=rng.uniform(0.05, 0.5))
+    longest = np.exp(rng.uniform(np.log(0.002), np.log(0.012))) + length
+    front = (np.asarray(model.mean)[:, 1] < -0.05) * 1.0
+    normals = _normals(vertices, model)
+    return locks.beard_hair(vertices, normals, outer, share * front, longest, texture, rng)
+
+
+def _normals(vertices: np.ndarray, model: FaceModel) -> np.ndarray:
+    """Returns the normals of the head's vertices, `[V, 3]`."""
+    mesh = trimesh.Trimesh(vertices, np.asarray(model.triangles), process=False)
+    return np.asarray(mesh.vertex_normals)
+
+
+def _grown(
+    vertices: np.ndarray,
+    model: FaceModel,
+    share: np.ndarray,
+    length: float,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Returns the vertices moved out by a beard that stands off the skin."""
+    normals = _normals(vertices, model)
     low = normals * [1, 0.4, 1] - np.array([0, 0.5, 0])
     away = share * length * np.exp(0.2 * rng.standard_normal(len(vertices)))
     front = np.asarray(model.mean)[:, 1] < -0.05
@@ -240,7 +284,7 @@ def _styled(
     hair = wardrobe.hair[name]
     mean = np.asarray(wardrobe.model.mean, float)
     moved = follow(hair, mean, vertices)
-    grown = rng.normal(1.0, 0.03) if rng.random() < 0.5 else 1.0
+    grown = rng.normal(1.01, 0.05) if rng.random() < 0.6 else 1.0
     middle = np.array([0.0, 0.0, -0.08])
     moved = middle + (moved - middle) * grown
     if rng.random() < 0.4:  # messy
@@ -252,7 +296,7 @@ def _styled(
     log = log - log[solid].mean()
     spread = rng.uniform(0.2, 0.55) / max(log[solid].std(), 0.05)
     rgb = colour * np.exp(np.clip(spread * log, -2, 1.5))[..., None]
-    if rng.random() < 0.2:  # highlights, or grey strands
+    if rng.random() < 0.35:  # highlights, or grey strands
         other = hair_colour(rng)
         share = np.clip(ndimage.gaussian_filter(rng.standard_normal(level.shape), (6, 1)) * 4, 0, 1)
         rgb = rgb + (other - rgb) * share[..., None]

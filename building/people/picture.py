@@ -11,11 +11,11 @@ import numpy as np
 import trimesh
 from scipy import ndimage
 
-from building.people.parts import BACKGROUND, FACE, Part
+from building.people.parts import BACKGROUND, BROW, FACE, Part
 from jaxface.evaluation.light import Sun, highlight, irradiance
 from jaxface.evaluation.scene import encode_srgb, sample
 
-_LAYERS = 6  # transparent surfaces that a ray passes
+_LAYERS = 12  # transparent surfaces that a ray passes
 _OFFSET = 2e-4  # metres: rays start off the surface they left
 _OPAQUE = 0.02
 
@@ -150,7 +150,8 @@ def render(
     sun: Sun | None = None,
     samples: int = 4,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns linear radiance `[S, S, 3]` and the share of each class in each pixel `[S, S, K]`.
+    """Returns linear radiance `[S, S, 3]` and the share of each class in each pixel
+    `[S, S, K + 1]`, that of brows (which are the face's as well) last.
 
     Args:
         parts: in model space.
@@ -190,13 +191,15 @@ def render(
         reached = ~world.rays.intersects_any(start, back)
         lit = reached[:, None] * np.asarray(sun.colour)
         light = light + lit * np.maximum((normals * sun.direction).sum(1, keepdims=True), 0)
-        skin = (hits.kind[seen] == FACE) | (hits.part[seen] == 0)
+        skin = np.isin(hits.kind[seen], (FACE, BROW)) | (hits.part[seen] == 0)
         lobe = highlight(normals, view_direction, sun.direction[None], sun.roughness)
         shine = sun.specular * lit * (lobe * skin)[:, None]
     image = np.repeat(backdrop.reshape(-1, 3), samples, 0)
     image[seen] = hits.albedo[seen] * light + shine
     block = (view.size, view.size, samples)
-    classes = (hits.kind[:, None] == np.arange(BACKGROUND + 1)).reshape(*block, -1).mean(2)
+    kinds = hits.kind[:, None] == np.arange(BROW + 1)
+    kinds[:, FACE] |= kinds[:, BROW]
+    classes = kinds.reshape(*block, -1).mean(2)
     return image.reshape(*block, 3).mean(2), classes.astype(np.float32)
 
 
@@ -212,7 +215,7 @@ def developed(linear: np.ndarray, face: np.ndarray, rng: np.random.Generator) ->
     target = np.exp(rng.normal(np.log(0.25), 0.4))
     image = linear * min(target / max(level, 1e-6), 1e3) * np.exp(rng.normal(0, 0.07, 3))
     if rng.random() < 0.8:
-        image = ndimage.gaussian_filter(image, (sigma := rng.uniform(0.2, 1.0), sigma, 0))
+        image = ndimage.gaussian_filter(image, (sigma := 1.6 * rng.beta(1.2, 2.5), sigma, 0))
     if rng.random() < 0.15:
         image = image + rng.uniform(0, 0.15)  # haze
     srgb = encode_srgb(image)
@@ -220,24 +223,24 @@ def developed(linear: np.ndarray, face: np.ndarray, rng: np.random.Generator) ->
     contrast = rng.normal(1.0, 0.12)
     srgb = 0.5 + contrast * (srgb - 0.5)
     grey = srgb.mean(-1, keepdims=True)
-    share = 0.0 if rng.random() < 0.06 else np.clip(rng.normal(1.0, 0.15), 0.2, 1.4)
+    share = 0.0 if rng.random() < 0.08 else np.clip(rng.normal(1.0, 0.15), 0.2, 1.4)
     srgb = grey + share * (srgb - grey)
     size = srgb.shape[0]
     if rng.random() < 0.3:  # a small face, enlarged
-        small = rng.uniform(0.25, 0.8)
+        small = rng.uniform(0.2, 0.8)
         small_picture = ndimage.zoom(
             ndimage.gaussian_filter(srgb, (0.4 / small, 0.4 / small, 0)), (small, small, 1), order=1
         )
         factor = size / small_picture.shape[0], size / small_picture.shape[1], 1
         srgb = ndimage.zoom(small_picture, factor, order=1)
-    noise = 10 ** rng.uniform(-3, -1.3)
+    noise = 10 ** rng.uniform(-3.5, -1.4)
     srgb = srgb + noise * rng.standard_normal(srgb.shape) * rng.choice([0.3, 1.0])
     if rng.random() < 0.2:
         ink = np.array([1.0, 0.93, 0.8]) * rng.uniform(0.8, 1)  # an old print
         srgb = srgb * ink + rng.uniform(0, 0.08)
     picture = (np.clip(srgb, 0, 1) * 255 + 0.5).astype(np.uint8)
     if rng.random() < 0.7:
-        quality = int(rng.uniform(35, 96))
+        quality = int(rng.uniform(25, 97))
         data = iio.imwrite("<bytes>", picture, extension=".jpg", quality=quality)
         picture = iio.imread(io.BytesIO(data))[..., :3]
     return picture

@@ -14,6 +14,7 @@ import numpy as np
 import trimesh
 
 from building.people.parts import (
+    FACE,
     HAIR,
     OTHER,
     Outline,
@@ -133,10 +134,12 @@ def medical_mask(
 def glasses(rng: np.random.Generator) -> list[Part]:
     """Returns glasses or sunglasses. Skin behind clear lenses is the face's; glare is not."""
     stretch = rng.uniform(0.85, 1.15), rng.uniform(0.65, 1.1)
-    thick = np.exp(rng.uniform(np.log(0.0003), np.log(0.003)))  # half as wide as 0.6 to 6 pixels
+    thin = rng.random() < 0.55  # metal rims of 0.4 to 1.5 mm
+    low, high = (0.0002, 0.00075) if thin else (0.0005, 0.003)
+    thick = np.exp(rng.uniform(np.log(low), np.log(high)))  # half the width
     radius, depth = 0.0225, rng.uniform(0.024, 0.036)
-    pattern = metal(rng) if rng.random() < 0.6 else plain(random_colour(rng), 0.1)
-    rims = rng.choice(["full", "upper half", "none"], p=[0.7, 0.15, 0.15])
+    pattern = metal(rng) if thin or rng.random() < 0.3 else _plastic(rng)
+    rims = rng.choice(["full", "upper half", "lower half", "none"], p=[0.68, 0.16, 0.04, 0.12])
     square = rng.uniform(2.0, 5.0)  # exponent of the superellipse
     angle = np.linspace(0, 2 * np.pi, 41)
     power = 2 / square
@@ -145,12 +148,16 @@ def glasses(rng: np.random.Generator) -> list[Part]:
     drop = rng.uniform(-0.009, 0.002)
     meshes: list[trimesh.Trimesh] = []
     lenses: list[trimesh.Trimesh] = []
+    edges: list[Part] = []
     for side in (-1, 1):
         bend = -0.15 * (side * x)  # wraps around the face
         rim = np.stack([side * _EYES + x, drop + y, depth + bend], 1)
         if rims != "none":
-            shown = rim if rims == "full" else rim[:21]
+            shown = {"full": rim, "upper half": rim[:21], "lower half": rim[20:]}[str(rims)]
             meshes.append(occluders.tube(shown, thick, 6))
+        if rims != "full":  # the edges of glass catch light, or hardly show
+            edge = mesh_part([occluders.tube(rim, 0.0004, 5)], metal(rng))
+            edges.append(replace(edge, outline=_evenly(rng.uniform(0, 0.6))))
         centre = np.array([side * _EYES, drop, depth])
         fan = np.concatenate([centre[None], rim[:-1]])
         k = np.arange(1, 41)
@@ -164,13 +171,15 @@ def glasses(rng: np.random.Generator) -> list[Part]:
     inner = _EYES - radius * stretch[0]
     bridge = np.array([-inner, drop + 0.004, depth + 0.002])
     meshes.append(occluders.rod(bridge, bridge * [-1, 1, 1], thick, 6))
-    parts = [mesh_part(meshes, pattern)]
-    lens = rng.choice(["clear", "glare", "dark"], p=[0.6, 0.2, 0.2])
+    if rng.random() < 0.2:  # a bar above the bridge
+        bar = bridge + np.array([0, 0.008, 0])
+        meshes.append(occluders.rod(bar, bar * [-1, 1, 1], thick, 6))
+    parts = [mesh_part(meshes, pattern), *edges]
+    lens = rng.choice(["clear", "glare", "dark"], p=[0.7, 0.17, 0.13])
     if lens == "dark":
         tint = random_colour(rng) * 0.1 if rng.random() < 0.4 else np.full(3, 0.012)
-        opaque = rng.uniform(0.75, 1.0)
         part = mesh_part(lenses, plain(tint, 0.1))
-        parts.append(replace(part, outline=lambda p: np.full(len(p), opaque)))
+        parts.append(replace(part, outline=_evenly(rng.uniform(0.75, 1.0))))
     elif lens == "glare":
         start, width = rng.uniform(-0.01, 0.01), rng.uniform(0.002, 0.012)
         lean, strength = rng.uniform(-1, 1), rng.uniform(0.3, 0.9)
@@ -182,6 +191,19 @@ def glasses(rng: np.random.Generator) -> list[Part]:
         part = mesh_part(lenses, plain((0.9, 0.93, 1.0)))
         parts.append(replace(part, outline=streak))
     return parts
+
+
+def _evenly(opacity: float) -> Outline:
+    """Returns the outline of what is as opaque everywhere."""
+    return lambda points: np.full(len(points), opacity)
+
+
+def _plastic(rng: np.random.Generator) -> Pattern:
+    """Returns the pattern of a plastic frame: mostly dark or brown, sometimes mottled."""
+    kind = rng.choice(["dark", "any", "mottled"], p=[0.45, 0.3, 0.25])
+    if kind == "mottled":
+        return cloth(rng, np.array([0.12, 0.05, 0.02]) * np.exp(rng.normal(0, 0.6)))
+    return plain(np.full(3, 0.015) if kind == "dark" else random_colour(rng), 0.1)
 
 
 def hand(rng: np.random.Generator, skin: np.ndarray) -> list[Part]:
@@ -269,7 +291,7 @@ def jewellery(vertices: np.ndarray, ears: np.ndarray, rng: np.random.Generator) 
         rng: chooses.
     """
     kind = rng.choice(["stud", "hoop", "drop", "none"])
-    size = rng.uniform(0.0015, 0.005)
+    size, high = np.exp(rng.uniform(np.log(0.0015), np.log(0.011))), rng.uniform(0.8, 1.8)
     meshes = []
     for side in (-1, 1):
         lowest = min(ears[side * ears[:, 0] > 0], key=lambda p: p[1])
@@ -282,13 +304,18 @@ def jewellery(vertices: np.ndarray, ears: np.ndarray, rng: np.random.Generator) 
         elif kind == "drop":
             end = lobe - [0, rng.uniform(0.01, 0.045), 0]
             meshes.append(occluders.rod(lobe, end, 0.2 * size, 5))
-            meshes.append(trimesh.creation.icosphere(2, size).apply_translation(end))
+            pendant = trimesh.creation.icosphere(2, size).apply_scale([1, high, 0.6])
+            meshes.append(pendant.apply_translation(end))
         elif kind == "stud":
-            meshes.append(trimesh.creation.icosphere(2, size).apply_translation(lobe))
+            stud = trimesh.creation.icosphere(2, size).apply_scale([1, high, 0.6])
+            meshes.append(stud.apply_translation(lobe))
     if kind == "none" or rng.random() < 0.4:
         x = np.linspace(-0.055, 0.055, 40)
         y = rng.uniform(-0.17, -0.14) - rng.uniform(0.0, 0.05) * (1 - (x / 0.055) ** 2)
         path = _before(vertices, np.stack([x, y], 1))
+        if rng.random() < 0.5:  # beads
+            bead = trimesh.creation.icosphere(1, rng.uniform(0.002, 0.007))
+            meshes += [bead.copy().apply_translation(at) for at in path]
         meshes.append(occluders.tube(path, np.exp(rng.uniform(-8, -5.5))))
     pattern = metal(rng) if rng.random() < 0.7 else plain(random_colour(rng), 0.2)
     return [mesh_part(meshes, pattern)]
@@ -302,12 +329,18 @@ def _before(vertices: np.ndarray, xy: np.ndarray) -> np.ndarray:
     return np.concatenate([xy, depth[:, None]], 1)
 
 
-def clothes(rng: np.random.Generator) -> list[Part]:
-    """Returns shoulders in a shirt, a suit with a tie, a dress, a high collar or a scarf."""
+def clothes(rng: np.random.Generator, skin: np.ndarray) -> list[Part]:
+    """Returns shoulders in a shirt, a suit with a tie, a dress, a high collar or a scarf, and the
+    chest that a neckline shows, which counts as the face's skin.
+
+    Args:
+        rng: chooses.
+        skin: linear RGB of the person's skin.
+    """
     shirt, jacket, tie = cloth(rng), cloth(rng), cloth(rng)
     formal = rng.random() < 0.5
     if formal:
-        shirt = cloth(rng, np.array([0.75, 0.75, 0.78]) * rng.uniform(0.5, 1))
+        shirt = cloth(rng, np.array([0.85, 0.85, 0.88]) * rng.uniform(0.5, 1.1))
         jacket = cloth(rng, random_colour(rng) * rng.uniform(0.05, 0.5))
     opening, tie_width = rng.uniform(0.02, 0.06), rng.uniform(0.015, 0.03)
 
@@ -319,12 +352,25 @@ def clothes(rng: np.random.Generator) -> list[Part]:
         own = np.where((x < lapel)[:, None], shirt(points), jacket(points))
         return np.where((x < tie_width)[:, None], tie(points), own)
 
-    high = rng.uniform(-0.21, -0.165)
+    collar = rng.choice(["none", "low", "high", "scarf"], p=[0.35, 0.4, 0.15, 0.1])
+    high = rng.uniform(-0.19, -0.13) - (0.02 if collar != "none" else 0.0)
     body = trimesh.creation.icosphere(4, 1.0)
     body.apply_scale([rng.uniform(0.19, 0.25), 0.17, 0.13])
     body.apply_translation([0, high - 0.165, -0.075])
+    if collar == "none" and not formal:  # a neckline
+        wide, deep = rng.uniform(0.06, 0.13), rng.uniform(0.02, 0.12)
+        power = rng.uniform(1, 3)
+
+        def covered(points: np.ndarray) -> np.ndarray:
+            x, y, z = points.T
+            shown = (high - 0.04 - y) / deep + (np.abs(x) / wide) ** power - 1
+            return _positive(np.where(z > -0.12, shown, 1.0))
+
+        chest = body.copy().apply_scale(0.985)
+        chest.apply_translation(body.centroid - chest.centroid)
+        worn = replace(mesh_part([body], colour), outline=covered)
+        return [worn, mesh_part([chest], plain(skin, 0.02), FACE)]
     meshes = [body]
-    collar = rng.choice(["none", "low", "high", "scarf"], p=[0.3, 0.4, 0.2, 0.1])
     if collar != "none":
         top = {"low": 0.025, "high": 0.06, "scarf": 0.045}[str(collar)] + rng.uniform(-0.01, 0.01)
         angle = np.linspace(-np.pi, np.pi, 49)

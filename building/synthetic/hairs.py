@@ -27,15 +27,25 @@ def scalp(canvas: Canvas, face: SkinParameters, rng: np.random.Generator) -> np.
 
 
 def strokes(
-    canvas: Canvas, rng: np.random.Generator, density: np.ndarray, length: float, width: float
+    canvas: Canvas,
+    rng: np.random.Generator,
+    density: np.ndarray,
+    length: float,
+    width: float,
+    heading: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Returns the coverage of short hairs that point down and away from the middle; millimetres."""
+    """Returns the coverage of short hairs; millimetres.
+
+    `heading`: `[T, T]` radians from the u axis; without it they point down and away from the
+    middle.
+    """
     rows, columns = scatter(canvas, rng, density)
     row = np.minimum(rows.astype(int), canvas.size - 1)
     column = np.minimum(columns.astype(int), canvas.size - 1)
     texel = canvas.texel[row, column]
-    down = -np.pi / 2 + 0.5 * np.clip(canvas.x[row, column] / 50, -1, 1)
-    heading = down + rng.normal(0, 0.45, len(rows))
+    if heading is None:
+        heading = -np.pi / 2 + 0.5 * np.clip(canvas.x / 50, -1, 1)
+    heading = heading[row, column] + rng.normal(0, 0.45, len(rows))
     reach = length * rng.lognormal(0, 0.35, len(rows)) / texel
     mass = reach * width / texel / _STEPS
     total = np.zeros(canvas.x.shape)
