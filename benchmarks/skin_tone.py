@@ -45,7 +45,7 @@ GROUPS = {
 }
 """ITA in degrees (Chardon et al. 1991; Del Bino and Bernerd 2013); the outer ends are ours."""
 EXPOSURE, BALANCE = 0.25, 0.06  # standard deviations, log
-FACE_LEVEL, PICTURE_LEVEL = 0.25, 0.18  # linear, of the face's median and the picture's log mean
+FACE_LEVEL, PICTURE_LEVEL = 0.35, 0.18  # linear: of faces as portraits have it; of log means
 SIZE = 512  # of textures
 
 

@@ -33,6 +33,7 @@ SIZE, PHOTO = 256, 320
 CONFIG = UnwrapConfig(window=400)
 SKIN = ("skin", "nose", "lids")
 PAINT = jax.jit(paint_iris)
+FAIR_SKIN = jnp.asarray(-0.8)  # mean log albedo
 
 
 def fit_of(model, camera, lighting) -> FitResult:
@@ -238,21 +239,38 @@ def test_irises_have_the_colour_of_the_photos(scene, window, shade):
     ring = np.asarray((angle_of_texels(*scene[:2]) > 11) & (angle_of_texels(*scene[:2]) < 15))
     for colour in ((0.03, 0.014, 0.009), (0.09, 0.045, 0.022), (0.17, 0.24, 0.33)):
         shown, seen, angle = eyes_of(scene, colour, window, shade)
-        painted = PAINT(own, shown, seen, jnp.ones(()), angle)
+        painted = PAINT(own, shown, seen, jnp.ones(()), angle, FAIR_SKIN)
         found = np.median(np.asarray(painted)[ring], 0)
         assert np.abs(np.log(found / colour)).max() < 0.45, (colour, found)
         assert (found[0] > found[2]) == (colour[0] > colour[2])
 
 
+def test_doubtful_irises_are_brown_in_dark_skin(scene):
+    own = albedo_texture(scene[0], jnp.zeros(len(scene[0].albedo_names)), SIZE)
+    ring = np.asarray((angle_of_texels(*scene[:2]) > 11) & (angle_of_texels(*scene[:2]) < 15))
+    shown, seen, angle = eyes_of(scene, (0.12, 0.10, 0.08))
+    few, many = jnp.asarray(0.05), jnp.asarray(1.0)  # pixels a texel
+
+    def warmth(width: jnp.ndarray, skin: float) -> float:
+        red, _, blue = np.asarray(PAINT(own, shown, seen, width, angle, jnp.asarray(skin)))[ring].T
+        return float(np.median(np.log(red / blue)))
+
+    for width in (few, many):
+        assert warmth(width, -1.5) > warmth(width, -0.8) + 0.05
+        assert warmth(width, -0.8) == pytest.approx(warmth(width, -0.5))
+    shown, seen, angle = eyes_of(scene, (0.17, 0.24, 0.33))
+    assert warmth(many, -1.1) < 0  # what is clearly blue stays so
+
+
 def test_irises_that_are_not_seen_are_probable_and_differentiable(scene):
     own = albedo_texture(scene[0], jnp.zeros(len(scene[0].albedo_names)), SIZE)
     shown, seen, angle = eyes_of(scene, (0.17, 0.24, 0.33))
-    painted = np.asarray(PAINT(own, shown, 0 * seen, jnp.ones(()), angle))
+    painted = np.asarray(PAINT(own, shown, 0 * seen, jnp.ones(()), angle, FAIR_SKIN))
     ring = np.asarray((angle > 11) & (angle < 15))
     assert (painted[ring][:, 0] > painted[ring][:, 2]).all()  # most eyes are brown
 
     def total(shown, weight):
-        return paint_iris(own, shown, weight * seen, jnp.ones(()), angle).sum()
+        return paint_iris(own, shown, weight * seen, jnp.ones(()), angle, FAIR_SKIN).sum()
 
     slope = jax.jit(jax.grad(total))
     for weight in (0.0, 1.0):

@@ -27,7 +27,11 @@ IRIS_COLOURS = (
 """Albedo of irises, linear RGB, chosen by eye: dark brown, brown, hazel, green, grey, blue. Eyes
 lie on this line: the less melanin, the lighter and the bluer."""
 IRIS_PRIOR = (0.35, 0.30, 0.12, 0.06, 0.08, 0.09)
-"""Prior probability of each: roughly its fraction of people."""
+"""Prior probability of each: roughly its fraction of people of fair skin and darker."""
+FAIR, LIGHT_ODDS = -0.9, 8.0
+"""Log level of the skin from which on irises may well be lighter than brown, and how fast the log
+odds of that fall below: from a half of people with fair skin to one in fifty whose skin is as that
+of the portraits of brown and dark people (level -1.4)."""
 SCLERA = (0.55, 0.48, 0.44)
 """Albedo of the white of the eye, linear RGB."""
 HUE_SIGMA, LEVEL_SIGMA = 0.25, 0.6  # standard deviations of the log colour that a photo shows
@@ -77,6 +81,7 @@ def paint_iris(
     visibility: Float[Array, "T T"],
     pixels_per_texel: Float[Array, ""],
     angle: Float[Array, "T T"],
+    skin_level: Float[Array, ""],
 ) -> Float[Array, "T T 3"]:
     """Returns the albedo with irises of the most probable colour.
 
@@ -90,9 +95,11 @@ def paint_iris(
         visibility: 0..1.
         pixels_per_texel: mean width of a seen texel, pixels of the photo.
         angle: around the eyeball's axis, degrees; 180 outside the eyes.
+        skin_level: mean log albedo of the skin.
     """
     iris = _between(angle, PUPIL + 3, IRIS - 2)
-    colour = jnp.exp(iris_log_colour(seen_albedo, visibility, pixels_per_texel, angle))
+    seen = seen_albedo, visibility, pixels_per_texel, angle
+    colour = jnp.exp(iris_log_colour(*seen, skin_level))
     level = jnp.log(jnp.maximum(luminance(albedo), 5e-3))
     pattern = iris * jnp.clip(level - part_median(level, iris), -MAX_PATTERN, MAX_PATTERN)
     limb = 1.0 - LIMBAL_DARKENING * smoothstep(angle, IRIS - 5, IRIS)
@@ -109,8 +116,10 @@ def iris_log_colour(
     visibility: Float[Array, "T T"],
     pixels_per_texel: Float[Array, ""],
     angle: Float[Array, "T T"],
+    skin_level: Float[Array, ""],
 ) -> Float[Array, "3"]:
-    """Returns the posterior mean of the irises' log albedo, over `IRIS_COLOURS` with `IRIS_PRIOR`.
+    """Returns the posterior mean of the irises' log albedo, over `IRIS_COLOURS` with `IRIS_PRIOR`
+    times exp(LIGHT_ODDS min(skin_level - FAIR, 0)) for those lighter than brown.
 
     The observation is the log of the median colour of the ring's darker half (reflections are
     bright), less the log ratio of the seen sclera to `SCLERA`, which lies in the same light: all of
@@ -124,6 +133,7 @@ def iris_log_colour(
         visibility: 0..1.
         pixels_per_texel: mean width of a seen texel, pixels of the photo.
         angle: around the eyeball's axis, degrees; 180 outside the eyes.
+        skin_level: mean log albedo of the skin.
     """
     ring = _between(angle, PUPIL + 3, IRIS - 2) * visibility
     level = luminance(seen_albedo)
@@ -143,7 +153,10 @@ def iris_log_colour(
     level_difference = jnp.mean(difference, -1)
     hue = jnp.sum((difference - level_difference[:, None]) ** 2, -1)
     cost = 0.5 * (hue / HUE_SIGMA**2 + level_difference**2 / (2 * LEVEL_SIGMA**2))
-    posterior = jax.nn.softmax(jnp.log(jnp.asarray(IRIS_PRIOR)) - confidence * cost)
+    light = jnp.arange(len(IRIS_COLOURS)) > 1
+    prior = jnp.log(jnp.asarray(IRIS_PRIOR))
+    prior = prior + light * LIGHT_ODDS * jnp.minimum(skin_level - FAIR, 0.0)
+    posterior = jax.nn.softmax(prior - confidence * cost)
     level_change = IRIS_FRACTION * confidence * jnp.clip(level_difference, -MAX_LEVEL, MAX_LEVEL)
     return posterior @ (known + level_change[:, None])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from jaxface.filters import log_encode
 from jaxface.rendering.color import luminance
 from jaxface.rendering.texture import sample_image
 from jaxface.types import FaceModel, TexelMap
@@ -46,7 +47,9 @@ def paint_parts(
     at_centres = sample_image(seen.photo_linear, view.xy) / shading
     angle = angle_of_texels(model, texels)
     eyes = angle < 180.0
-    painted = paint_iris(albedo, at_centres, *_weight(view, eyes, EYE_FACING), angle)
+    skin = region_mask(model, texels, "skin")[..., None]
+    skin_level = jnp.sum(skin * log_encode(low_frequency)) / jnp.maximum(3.0 * jnp.sum(skin), 1.0)
+    painted = paint_iris(albedo, at_centres, *_weight(view, eyes, EYE_FACING), angle, skin_level)
     texture = jnp.where(eyes[..., None], painted, texture)
     teeth = region_mask(model, texels, "teeth")
     return whiten_teeth(texture, at_centres, *_weight(view, teeth > 0, TEETH_FACING), teeth)
