@@ -64,11 +64,6 @@ def erode(mask: Float[Array, "T S"], radius: int) -> Float[Array, "T S"]:
     return -dilate(-mask, radius)
 
 
-def opening(mask: Float[Array, "T S"], radius: int) -> Float[Array, "T S"]:
-    """Returns the dilation of the erosion: removes what is narrower than the square."""
-    return dilate(erode(mask, radius), radius)
-
-
 def weighted_median(
     values: Float[Array, "T S"], weights: Float[Array, "T S"], stride: int = 1
 ) -> Float[Array, ""]:

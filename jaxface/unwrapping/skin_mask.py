@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
-from jaxface.filters import LOG_OFFSET, blur, erode, masked_blur, opening, smoothstep
+from jaxface.filters import LOG_OFFSET, blur, erode, masked_blur, smoothstep
 from jaxface.rendering.color import luminance
 from jaxface.rendering.lighting import shade
 from jaxface.rendering.normals import length
@@ -27,7 +27,6 @@ REGIONS = ("skin", "nose", "lips", "brows", "lids", "ears")
 which no light of the fit explains, and would be stained."""
 # Lengths are fractions of the texture's side.
 MIN_USABLE = 0.3  # least weight of a texel that is kept
-MIN_RADIUS = 1 / 64  # of the opening: what is narrower is a gap in a fringe
 RADIUS = 1 / 256  # of the erosion of the border
 BORDER_SIGMA = 1.5 / 256  # Gaussian of the soft border
 FINE_SIGMA = 1 / 340  # blur of the log ratio before it is compared with the trend: pores, noise
@@ -103,7 +102,6 @@ def skin_mask(
     alike = has_colour_of_skin(log_ratio, usable, known, model, texels)
     usable = jnp.maximum(known, usable * alike)
     kept = 1.0 * (usable > MIN_USABLE)
-    kept = opening(kept, max(1, round(MIN_RADIUS * size))) * kept
     soft = erode(kept, max(1, round(RADIUS * size)))
     soft = blur(soft[..., None], BORDER_SIGMA * size)[..., 0]
     return soft * kept * jnp.minimum(2.0 * usable, 1.0)
