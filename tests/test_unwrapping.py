@@ -24,6 +24,7 @@ from jaxface.unwrapping import (
     unwrap,
 )
 from jaxface.unwrapping.eyes import angle_of_texels, paint_iris
+from jaxface.unwrapping.hue import hue_excess
 from jaxface.unwrapping.membrane import membrane, vertices_to_texels
 from jaxface.unwrapping.scalp import colour_scalp
 from jaxface.unwrapping.teeth import whiten_teeth
@@ -445,3 +446,24 @@ def test_gradients_are_finite(scene):
         if leaf.dtype == jnp.float32:
             assert np.isfinite(leaf).all(), path
     assert float(jnp.abs(gradients[0]).sum()) > 0
+
+
+def test_hue_that_skin_can_have_stays_and_what_it_cannot_is_lights(scene):
+    model, texels = scene[:2]
+    mask = jnp.ones((SIZE, SIZE))
+    rows = jnp.arange(SIZE)[:, None, None]
+    stripe = jnp.exp(-0.5 * ((rows - SIZE / 2) / (SIZE / 160)) ** 2) * jnp.array([1.0, -1.0, 0.0])
+    stripe = jnp.broadcast_to(stripe, (SIZE, SIZE, 3))
+    face = regions(model, texels, ("skin", "nose"))
+    faint, strong = (np.asarray(hue_excess(s * stripe, mask, model, texels)) for s in (0.005, 0.3))
+    assert np.abs(faint).max() < 0.05 * 0.005
+    left = np.abs(0.3 * np.asarray(stripe) - strong)[face]
+    assert left.max() < 0.15
+    np.testing.assert_allclose(strong.mean(-1), 0, atol=1e-6)
+    assert np.abs(strong[~face]).max() == 0
+
+    def total(size):
+        return jnp.sum(hue_excess(size * stripe, mask, model, texels) ** 2)
+
+    for size in (0.0, 0.3):
+        assert np.isfinite(jax.grad(total)(size))

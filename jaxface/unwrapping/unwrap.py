@@ -23,6 +23,7 @@ from jaxface.unwrapping.config import UnwrapConfig
 from jaxface.unwrapping.delight import shading_correction
 from jaxface.unwrapping.exposure import albedo_coefficients, balance_light
 from jaxface.unwrapping.highlights import remove_highlights
+from jaxface.unwrapping.hue import hue_excess
 from jaxface.unwrapping.membrane import texels_to_vertices, vertices_to_texels
 from jaxface.unwrapping.paint import paint_parts
 from jaxface.unwrapping.skin_mask import mask_evidence, skin_mask
@@ -51,9 +52,10 @@ def unwrap(
     Alternating estimation (block coordinate descent), `rounds` iterations, as the mask depends on
     the albedo and the albedo on the mask. With radiance p, the fit's albedo a and its shading s_0
     by spherical harmonics, the log ratio is r = log(p + o) - log(a s_0 + o), o = `LOG_OFFSET`,
-    clipped to +-4. `skin_mask` finds skin by r; `shading_correction` d of r gives the shading
-    s = s_0 exp(d); `partial` is p / s without specular reflection; the low-frequency albedo is
-    a exp(m), m the screened-Laplacian interpolation (`membrane`) of r - d. Last, a is fitted to
+    clipped to +-4. `skin_mask` finds skin by r; `shading_correction` d of r and `hue_excess` h of
+    r - d give the shading s = s_0 exp(d + h); `partial` is p / s without specular reflection; the
+    low-frequency albedo is a exp(m), m the screened-Laplacian interpolation (`membrane`) of
+    r - d - h. Last, a is fitted to
     `partial`: the last round's a is in the returned fit, but not used in the returned maps.
     `pixels_per_texel` is the sampling rate over 1 + noise / `NoiseConfig.masking` (noise: standard
     deviation, sRGB 0..1), the resolution that is left of a noisy photo.
@@ -97,9 +99,12 @@ def unwrap(
 
         values, weights = texels_to_vertices(log_ratio, mask, model, texels)
         correction = shading_correction(values, weights, model)
-        shading = shading * jnp.exp(vertices_to_texels(correction, texels))
+        correction_texels = vertices_to_texels(correction, texels)
+        excess = hue_excess(log_ratio - correction_texels, mask, model, texels)
+        shading = shading * jnp.exp(correction_texels + excess)
+        excess, _ = texels_to_vertices(excess, mask, model, texels)
         low_frequency = low_frequency_albedo(
-            albedo, values - correction, weights, model, texels, config
+            albedo, values - correction - excess, weights, model, texels, config
         )
         partial, mask = remove_highlights(
             seen.radiance / shading, low_frequency, mask, config.highlights
