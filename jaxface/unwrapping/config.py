@@ -51,8 +51,8 @@ class ExposureConfig:
             as neighbours correlate; more draws the coefficients to their prior.
     """
 
-    light: tuple[float, float, float] = (-0.1, 0.0, 0.0)
-    light_sigma: tuple[float, float, float] = (0.3, 0.25, 0.1)
+    light: tuple[float, float, float] = (0.05, 0.0, 0.0)
+    light_sigma: tuple[float, float, float] = (0.25, 0.25, 0.1)
     skin: tuple[float, float, float] = SKIN
     skin_sigma: tuple[float, float, float] = (0.6, 0.2, 0.05)
     albedo_sigma: float = 0.1

@@ -27,11 +27,11 @@ IRIS_COLOURS = (
 """Albedo of irises, linear RGB, chosen by eye: dark brown, brown, hazel, green, grey, blue. Eyes
 lie on this line: the less melanin, the lighter and the bluer."""
 IRIS_PRIOR = (0.35, 0.30, 0.12, 0.06, 0.08, 0.09)
-"""Prior probability of each: roughly its fraction of people of fair skin and darker."""
-FAIR, LIGHT_ODDS = -0.9, 8.0
-"""Log level of the skin from which on irises may well be lighter than brown, and how fast the log
-odds of that fall below: from a half of people with fair skin to one in fifty whose skin is as that
-of the portraits of brown and dark people (level -1.4)."""
+"""Prior probability of each: roughly its fraction of people."""
+DARK_SKIN, LIGHT_ODDS = -1.5, 8.0
+"""Log level of the skin's albedo below which irises lighter than brown grow rare, and how fast
+their log odds fall. Of 72 portraits all 13 with labelled irises and a level below -1.65 have brown
+ones; above -1.55 light ones are as frequent as brown ones."""
 SCLERA = (0.55, 0.48, 0.44)
 """Albedo of the white of the eye, linear RGB."""
 HUE_SIGMA, LEVEL_SIGMA = 0.25, 0.6  # standard deviations of the log colour that a photo shows
@@ -119,7 +119,7 @@ def iris_log_colour(
     skin_level: Float[Array, ""],
 ) -> Float[Array, "3"]:
     """Returns the posterior mean of the irises' log albedo, over `IRIS_COLOURS` with `IRIS_PRIOR`
-    times exp(LIGHT_ODDS min(skin_level - FAIR, 0)) for those lighter than brown.
+    times exp(LIGHT_ODDS min(skin_level - DARK_SKIN, 0)) for those lighter than brown.
 
     The observation is the log of the median colour of the ring's darker half (reflections are
     bright), less the log ratio of the seen sclera to `SCLERA`, which lies in the same light: all of
@@ -155,7 +155,7 @@ def iris_log_colour(
     cost = 0.5 * (hue / HUE_SIGMA**2 + level_difference**2 / (2 * LEVEL_SIGMA**2))
     light = jnp.arange(len(IRIS_COLOURS)) > 1
     prior = jnp.log(jnp.asarray(IRIS_PRIOR))
-    prior = prior + light * LIGHT_ODDS * jnp.minimum(skin_level - FAIR, 0.0)
+    prior = prior + light * LIGHT_ODDS * jnp.minimum(skin_level - DARK_SKIN, 0.0)
     posterior = jax.nn.softmax(prior - confidence * cost)
     level_change = IRIS_FRACTION * confidence * jnp.clip(level_difference, -MAX_LEVEL, MAX_LEVEL)
     return posterior @ (known + level_change[:, None])
