@@ -93,6 +93,8 @@ class UnwrapConfig:
             static. The first starts from the fit's albedo, the others from that of visible skin.
         depth_tolerance: metres by which a texel may lie behind the depth buffer.
         facing: cosines of the viewing angle between which visibility rises from 0 to 1.
+        oblique: the same between which the weight of skin rises: at the rim the light changes
+            within the distance of the vertices, at which it is corrected, and ridges would be left.
         probable: probabilities of the parser between which a texel's weight rises from 0 to 1.
         sure: the same between which colour loses its say.
         dark: linear luminance up to which a texel's weight rises from 0 to 1: below, JPEG's chroma
@@ -112,6 +114,7 @@ class UnwrapConfig:
     rounds: int = static(default=2)
     depth_tolerance: float = 2e-3
     facing: tuple[float, float] = (0.2, 0.45)
+    oblique: tuple[float, float] = (0.4, 0.6)
     probable: tuple[float, float] = (0.4, 0.6)
     sure: tuple[float, float] = (0.8, 0.9)
     dark: float = 0.004

@@ -60,7 +60,7 @@ def mask_evidence(
         seen: the photo at each texel.
         model: the face model of the fit.
         texels: of the model.
-        config: `dark` and `burnt` are used.
+        config: `oblique`, `dark` and `burnt` are used.
     """
     seen = jax.lax.stop_gradient(seen)
     saturated_from, saturated_to = config.burnt
@@ -68,8 +68,9 @@ def mask_evidence(
     well_exposed = smoothstep(level, 0.0, config.dark)
     well_exposed = well_exposed * smoothstep(level, saturated_to, saturated_from)
     skin = region_mask(model, texels, *REGIONS)
+    frontal = smoothstep(seen.projection.facing, *config.oblique)
     return MaskEvidence(
-        usable=seen.visibility * seen.face * well_exposed * skin,
+        usable=seen.visibility * frontal * seen.face * well_exposed * skin,
         sure=seen.sure,
         normals=seen.projection.normals,
     )
