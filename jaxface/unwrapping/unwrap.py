@@ -99,13 +99,11 @@ def unwrap(
 
         values, weights = texels_to_vertices(log_ratio, mask, model, texels)
         correction = shading_correction(values, weights, model)
-        correction_texels = vertices_to_texels(correction, texels)
-        excess = hue_excess(log_ratio - correction_texels, mask, model, texels)
-        shading = shading * jnp.exp(correction_texels + excess)
-        excess, _ = texels_to_vertices(excess, mask, model, texels)
-        low_frequency = low_frequency_albedo(
-            albedo, values - correction - excess, weights, model, texels, config
-        )
+        of_texels = vertices_to_texels(correction, texels)
+        excess = hue_excess(log_ratio - of_texels, mask, model, texels)
+        shading = shading * jnp.exp(of_texels + excess)
+        tone = values - correction - texels_to_vertices(excess, mask, model, texels)[0]
+        low_frequency = low_frequency_albedo(albedo, tone, weights, model, texels, config)
         partial, mask = remove_highlights(
             seen.radiance / shading, low_frequency, mask, config.highlights
         )
