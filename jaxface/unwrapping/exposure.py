@@ -54,9 +54,9 @@ def balance_light(
         return jnp.sum(weight * logarithm, 0) / jnp.maximum(jnp.sum(weight), 1e-6)
 
     light, radiance = mean(jnp.log(shading)), mean(jnp.log(shading * albedo))
-    axes, skin = jnp.asarray(AXES), jnp.asarray(config.skin)
+    axes = jnp.asarray(AXES)
     of_light, of_skin = jnp.asarray(config.light_sigma) ** -2, jnp.asarray(config.skin_sigma) ** -2
-    likely = of_light * jnp.asarray(config.light) + of_skin * (axes @ radiance - skin)
+    likely = of_light * jnp.asarray(config.light) + of_skin * (axes @ radiance - jnp.asarray(config.skin))
     likely = likely / (of_light + of_skin)
     gain = jnp.exp(jnp.linalg.solve(axes, likely) - light)
     lighting = Lighting(coefficients=parameters.lighting.coefficients * gain)
