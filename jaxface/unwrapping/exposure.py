@@ -56,7 +56,8 @@ def balance_light(
     light, radiance = mean(jnp.log(shading)), mean(jnp.log(shading * albedo))
     axes = jnp.asarray(AXES)
     of_light, of_skin = jnp.asarray(config.light_sigma) ** -2, jnp.asarray(config.skin_sigma) ** -2
-    likely = of_light * jnp.asarray(config.light) + of_skin * (axes @ radiance - jnp.asarray(config.skin))
+    from_skin = axes @ radiance - jnp.asarray(config.skin)
+    likely = of_light * jnp.asarray(config.light) + of_skin * from_skin
     likely = likely / (of_light + of_skin)
     gain = jnp.exp(jnp.linalg.solve(axes, likely) - light)
     lighting = Lighting(coefficients=parameters.lighting.coefficients * gain)
