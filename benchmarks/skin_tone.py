@@ -36,7 +36,7 @@ from jaxface.observe import observe
 from jaxface.parsing.crop import SIZE as PICTURE
 
 GROUPS = {
-    "very light": (55, 70),
+    "very light": (55, 62),
     "light": (41, 55),
     "intermediate": (28, 41),
     "tan": (10, 28),
@@ -75,16 +75,18 @@ def portrait(
     name = sorted(maps)[(number * 5 + number // len(maps)) % len(maps)]
     wanted = rng.uniform(*GROUPS[group])
     tones = decode_srgb(wardrobe.textures / 255.0)[:, skin].mean(1)
-    # The skin that is nearest in tone, and what is still lacking along the line of all skins.
-    nearest = int(np.argmin(np.abs(typology_angle(tones) - wanted) + rng.uniform(0, 5, len(tones))))
-    line = np.polyfit(typology_angle(tones), np.log(tones), 1)
-    gain = np.exp(line[0] * (wanted - typology_angle(tones)[nearest]))
-    texture = encode_srgb(decode_srgb(wardrobe.textures[nearest] / 255.0) * gain)
-    dressed = replace(wardrobe, textures=(255 * np.clip(texture, 0, 1)).astype(np.uint8)[None])
-    person = random_person(dressed, rng, skins=[0], styles=list(wardrobe.hair))
-    head = person.parts[0]
+    # The quadratic along which the database's skins lie, so that every tone is a likely one.
+    line = np.polyfit(typology_angle(tones), np.log(tones), 2)
+    colour = np.exp(np.array([np.polyval(channel, wanted) for channel in line.T]))
+    styles = list(wardrobe.hair)
+    person = random_person(wardrobe, rng, skins=range(len(tones)), styles=styles)
+    head = person.parts[0]  # without hair, glasses and hands: they are not what is asked about
     assert head.rgba is not None and head.kinds is not None
-    albedo = head.rgba[skin & (np.isin(head.kinds, (FACE, BROW))), :3].mean(0)
+    bare = skin & np.isin(head.kinds, (FACE, BROW))
+    gain = colour / head.rgba[bare, :3].mean(0)
+    rgba = np.concatenate([np.clip(head.rgba[..., :3] * gain, 0, 1), head.rgba[..., 3:]], -1)
+    head = replace(head, rgba=rgba)
+    albedo = rgba[bare, :3].mean(0)
 
     distance = np.exp(rng.uniform(np.log(0.7), np.log(2.5)))
     rotation = head_rotation(rng.normal(0, 12), rng.normal(0, 6), rng.normal(0, 4))
@@ -98,7 +100,7 @@ def portrait(
     if spot is not None:
         lamp = Sun(turn @ spot.direction, spot.flux / np.pi, spot.radius, 0.7, 0.45)
     behind = backdrop(radiance, turn, 0.6 * view.focal, view.principal, PICTURE, PICTURE, 4.0)
-    linear, classes = render(person.parts, view, lighting, behind, rng, sun=lamp)
+    linear, classes = render([head], view, lighting, behind, rng, sun=lamp)
     face = classes[..., FACE] > 0.5
     for_face = np.log(FACE_LEVEL / np.median(linear[face].mean(-1)))
     for_picture = np.log(PICTURE_LEVEL) - np.log(linear.mean(-1) + 1e-4).mean()
