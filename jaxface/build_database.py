@@ -21,12 +21,12 @@ from jaxface.errors import InputError, JaxfaceError
 from jaxface.images import read_photo
 from jaxface.landmarks.detector import detect
 from jaxface.morphable.albedo import albedo_texture
+from jaxface.names import decodable
 from jaxface.reconstruct import reconstruct
 from jaxface.rendering.color import linear_to_srgb
 from jaxface.skins import makehuman, mouth_colours
 from jaxface.types import Assets, Reconstruction
 
-PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".heic", ".avif"}
 OnFace = Callable[[str, str | None], None]
 """Called with a face's name, and with why it is rejected or None."""
 
@@ -68,21 +68,6 @@ def name_faces(files: Iterable[Path]) -> dict[str, Path]:
     return named
 
 
-def find_pictures(paths: Iterable[Path]) -> list[Path]:
-    """Returns the pictures among files and in folders, sorted. Raises `InputError` if none."""
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            found += [f for f in path.rglob("*") if f.suffix.lower() in PICTURES]
-        elif path.exists():
-            found.append(path)
-        else:
-            raise InputError(f"{path} does not exist.")
-    if not found:
-        raise InputError("There is no picture to add.")
-    return sorted(found)
-
-
 def add_portraits(
     folder: Path, photos: list[Path], assets: Assets, config: ReconstructConfig, on_face: OnFace
 ) -> int:
@@ -112,7 +97,9 @@ def add_portraits(
         if reason is None:
             texture = np.asarray(linear_to_srgb(result.synthesis.texture))
             seen = float(result.unwrapped.skin_mask.mean())
-            add_face(folder, name, texture, metadata={"portrait": photo.name, "seen": seen})
+            add_face(
+                folder, name, texture, metadata={"portrait": decodable(photo.name), "seen": seen}
+            )
             added += 1
         else:
             rejected = {**listing.get("rejected", {}), name: reason}
@@ -179,7 +166,7 @@ def add_skins(folder: Path, files: list[Path], assets: Assets, on_face: OnFace) 
         linear[eyes] = mean[eyes]
         texture = np.asarray(linear_to_srgb(jnp.asarray(linear, jnp.float32)))
         texture = makehuman.dilate(texture, where)
-        add_face(folder, name, texture, metadata={"skin": file.name})
+        add_face(folder, name, texture, metadata={"skin": decodable(file.name)})
         on_face(name, None)
         added += 1
     return added

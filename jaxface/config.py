@@ -7,6 +7,7 @@ from typing import Literal, cast, get_args
 from jaxface.errors import InputError
 from jaxface.features.correlations import PAPER, CorrelationConfig
 from jaxface.fitting.fit import FitConfig
+from jaxface.hair.config import HAIR_STYLES, HairConfig
 from jaxface.materials import MaterialsConfig
 from jaxface.pytrees import pytree, static
 from jaxface.synthesis.config import CompositionConfig, SynthesisConfig
@@ -14,6 +15,7 @@ from jaxface.unwrapping.config import UnwrapConfig
 
 Quality = Literal["draft", "standard", "high"]
 Method = Literal["default", "paper"]
+Detail = Literal["none", "smooth", "relief"]
 SIZES = {"draft": 256, "standard": 512, "high": 1024}
 """Texture side of each quality, texels."""
 
@@ -41,6 +43,9 @@ class ReconstructConfig:
         composition: settings of the composition.
         synthesis: settings of the optimisation.
         materials: settings of relief, roughness and specular.
+        hair: settings of the hair.
+        detail: of the written meshes: `none` is the face model's own; `smooth` subdivides head and
+            expressions once; `relief` also subdivides `face.obj` twice and displaces it.
     """
 
     quality: Quality = static(default="standard")
@@ -55,6 +60,8 @@ class ReconstructConfig:
     composition: CompositionConfig = CompositionConfig()
     synthesis: SynthesisConfig = SynthesisConfig()
     materials: MaterialsConfig = MaterialsConfig()
+    hair: HairConfig = HairConfig()
+    detail: Detail = static(default="none")
 
     @classmethod
     def for_quality(
@@ -68,6 +75,8 @@ class ReconstructConfig:
         refine: bool = False,
         bfloat16: bool = False,
         feature_cache: bool = False,
+        hair: str = "auto",
+        detail: str = "none",
     ) -> ReconstructConfig:
         """Returns the settings of a quality.
 
@@ -80,6 +89,8 @@ class ReconstructConfig:
             refine: optimise the composed texture.
             bfloat16: VGG-16 in bfloat16, for GPU and TPU; float32 otherwise.
             feature_cache: read the database's features from its cache.
+            hair: `auto`, `none` or the name of a style (`HAIR_STYLES`).
+            detail: `none`, `smooth` or `relief`.
 
         Raises:
             InputError: an unknown name or size, or settings that exclude each other.
@@ -96,6 +107,10 @@ class ReconstructConfig:
             raise InputError(
                 "--alpha weighs the optimisation: it needs --refine or --method paper."
             )
+        if hair not in ("auto", "none", *HAIR_STYLES):
+            raise InputError(f"--hair is auto, none, {', '.join(HAIR_STYLES)}, not {hair!r}.")
+        if detail not in get_args(Detail):
+            raise InputError(f"--detail is none, smooth or relief, not {detail!r}.")
         size = size or SIZES[quality]
         if size not in (256, 512, 1024, 2048):
             raise InputError(f"--size is 256, 512, 1024 or 2048, not {size}.")
@@ -110,6 +125,8 @@ class ReconstructConfig:
             refine=refine or method == "paper",
             feature_cache=feature_cache,
             seed=seed,
+            hair=HairConfig(style=hair),
+            detail=cast(Detail, detail),
             correlation=correlation.replace(bfloat16=bfloat16),
             synthesis=synthesis,
         )

@@ -1,10 +1,18 @@
 """The one family of exceptions that a user's mistake raises; a bug is a traceback."""
 
+from jaxface.names import printable
+
 
 class JaxfaceError(Exception):
-    """A user's mistake: one sentence saying what is wrong and what to do. Exit code 1."""
+    """A user's mistake: one sentence saying what is wrong and what to do. Exit code 1.
+
+    As text it is one line, whatever the names of files in it hold.
+    """
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class InputError(JaxfaceError):

@@ -64,6 +64,18 @@ def erode(mask: Float[Array, "T S"], radius: int) -> Float[Array, "T S"]:
     return -dilate(-mask, radius)
 
 
+def opening(image: Float[Array, "T S"], radius: int) -> Float[Array, "T S"]:
+    """Returns the image without what is brighter than its surroundings and narrower than a square
+    of `2 radius + 1` pixels."""
+    return dilate(erode(image, radius), radius)
+
+
+def closing(image: Float[Array, "T S"], radius: int) -> Float[Array, "T S"]:
+    """Returns the image without what is darker than its surroundings and narrower than a square of
+    `2 radius + 1` pixels."""
+    return erode(dilate(image, radius), radius)
+
+
 def weighted_median(
     values: Float[Array, "T S"], weights: Float[Array, "T S"], stride: int = 1
 ) -> Float[Array, ""]:

@@ -6,21 +6,48 @@ Whatever a camera, an editor or the web makes becomes sRGB `[H, W, 3]` float32 i
 
 from __future__ import annotations
 
+import functools
+import struct
 import warnings
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from jaxface.errors import InputError
+from jaxface.exif import focal_in_diagonals, read_exif, upright
+from jaxface.names import printable
+from jaxface.profiles import Codes, to_srgb
 
 MAX_PIXELS = 100_000_000
 MAX_SIDE = 4096
 MIN_SIDE = 32
-EXIF_IFD, FOCAL_35MM = 0x8769, 0xA405
-DIAGONAL_35MM = 43.2666  # of the 36 x 24 mm frame
+FORMATS = (
+    *("JPEG", "MPO", "PNG", "WEBP", "AVIF", "HEIF", "TIFF", "GIF", "BMP", "DIB", "JPEG2000"),
+    *("PPM", "TGA"),
+)
+"""Pillow's names of the formats that are read, HEIF if pillow-heif is installed."""
+# Kinds of files that are recognised and not read, by what they begin with.
+_OTHERS = {
+    b"8BPS": "is a Photoshop file; export it as JPEG or PNG",
+    b"%PDF": "is a PDF; export the photo in it as JPEG or PNG",
+    b"II*\0": "is a TIFF of a kind that is not read, such as a camera's raw file or one of "
+    "floating-point numbers; export it as JPEG or as TIFF of 8 bits",
+    b"\x76\x2f\x31\x01": "is an OpenEXR file, whose light is not that of a photo; export it as "
+    "PNG in sRGB",
+    b"#?RA": "is a Radiance file, whose light is not that of a photo; export it as PNG in sRGB",
+    b"<svg": "is a drawing; give a photo",
+    b"<?xm": "is a text, not a picture; give a photo",
+    b"FUJI": "is a camera's raw file; export it as JPEG",
+    b"\xff\x0a": "is a JPEG XL picture; convert it to JPEG or PNG",
+    b"\0\0\0\x0cJXL ": "is a JPEG XL picture; convert it to JPEG or PNG",
+}
+_OTHERS[b"MM\0*"] = _OTHERS[b"II*\0"]
+DAMAGE = (OSError, ValueError, SyntaxError, EOFError, RuntimeError, LookupError, struct.error)
+"""What decoders raise on damaged files."""
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+REDUCED_RESOLUTION, DNG_VERSION = 254, 50706  # tags of TIFF
 
 
 @dataclass(frozen=True)
@@ -38,11 +65,33 @@ class Photo:
     name: str
 
 
+@functools.cache
+def readable() -> dict[str, str]:
+    """Returns the suffixes of files that `read_photo` reads, in lower case, with their formats.
+
+    Example:
+        >>> readable()[".jpg"]
+        'JPEG'
+    """
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        pass
+    else:
+        register_heif_opener()
+    Image.init()
+    known = Image.registered_extensions()
+    return {end: name for end, name in known.items() if name in FORMATS}
+
+
 def read_photo(path: str | Path) -> Photo:
     """Returns a photo: upright (EXIF applied), opaque (on white), at most 4,096 pixels a side.
 
+    Colour profiles are applied in every mode. HDR (PQ, HLG) is brought into sRGB's range, see
+    `profiles.from_codes`. Values of 16 bits that use 10, 12 or 14 of them are stretched.
+
     Args:
-        path: JPEG, PNG, WebP, AVIF, TIFF, BMP or GIF; of an animation the first frame.
+        path: a file in one of `FORMATS`; of several pictures in it the first, of HEIF the primary.
 
     Raises:
         InputError: there is no such file, it is no picture, is damaged, too large or too small.
@@ -56,10 +105,12 @@ def read_photo(path: str | Path) -> Photo:
         raise InputError(f"There is no file {path}; check the path.")
     if path.is_dir():
         raise InputError(f"{path} is a folder; name a photo in it.")
+    readable()  # registers what is installed
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of what is checked or mended here
-            with Image.open(path) as image:
+            formats = [name for name in FORMATS if name in Image.OPEN]
+            with Image.open(path, formats=formats) as image:
                 return _decode(image, path)
     except UnidentifiedImageError:
         raise InputError(_unreadable(path)) from None
@@ -67,7 +118,7 @@ def read_photo(path: str | Path) -> Photo:
         raise InputError(_too_large(path)) from None
     except PermissionError:
         raise InputError(f"{path} may not be read; check its permissions.") from None
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except DAMAGE as error:
         raise InputError(f"{path} is damaged or cut off ({error}); save it again.") from None
 
 
@@ -78,51 +129,116 @@ def _too_large(path: Path) -> str:
 def _unreadable(path: Path) -> str:
     with open(path, "rb") as stream:
         head = stream.read(12)
-    if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
-        return f"{path} is a HEIC photo, which is not supported; convert it to JPEG first."
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
+        if "HEIF" not in Image.OPEN:
+            return f"{path} is a HEIC photo: pip install 'jaxface[heic]', or convert it to JPEG."
+        return f"{path} is a HEIC photo that is damaged or of an unknown kind; convert it to JPEG."
+    if head[4:12] == b"ftypcrx ":
+        return f"{path} is a camera's raw file; export it as JPEG."
+    for start, what in _OTHERS.items():
+        if head.startswith(start):
+            return f"{path} {what}."
     return f"{path} is not a picture that can be read; give a JPEG, PNG, WebP or AVIF file."
 
 
-def _decode(image: Image.Image, path: Path) -> Photo:
-    width, height = image.size
-    if width * height > MAX_PIXELS:
+def _decode(image: ImageFile.ImageFile, path: Path) -> Photo:
+    size = image.size
+    if size[0] * size[1] > MAX_PIXELS:
         raise InputError(_too_large(path))
-    if min(width, height) < MIN_SIDE:
-        raise InputError(f"{path} is {width} x {height} pixels, too small to hold a face.")
-    focal35 = image.getexif().get_ifd(EXIF_IFD).get(FOCAL_35MM)
-    image.seek(0)
+    if min(size) < MIN_SIDE:
+        raise InputError(f"{path} is {size[0]} x {size[1]} pixels, too small to hold a face.")
+    if image.format == "TIFF":
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        if DNG_VERSION in tags or tags.get(REDUCED_RESOLUTION, 0) & 1:
+            raise InputError(f"{path} is a camera's raw file; export it as JPEG.")
+    coded = _rawmode(image)  # first: of a PNG, reading EXIF decodes all
+    exif = read_exif(image)
     image.draft("RGB", (MAX_SIDE, MAX_SIDE))  # JPEG decodes at a fraction of its size
     image.load()
-    profile = image.info.get("icc_profile")
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I") or image.mode == "F":
-        grey = np.asarray(image, np.float64)
-        top = 65535.0 if image.mode.startswith("I") else max(grey.max(), 1e-9)
-        image = Image.fromarray(np.uint8(np.clip(grey / top, 0, 1) * 255 + 0.5))
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    image = _to_srgb(image, profile)
-    if max(image.size) > MAX_SIDE:
-        image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
-    focal = None
-    if focal35:
-        focal = float(focal35) / DIAGONAL_35MM * float(np.hypot(*image.size))
-    return Photo(np.asarray(image, np.float32) / 255.0, focal, path.stem)
+    icc, codes = image.info.get("icc_profile"), _codes(image, path)
+    diagonals = focal_in_diagonals(image, exif, size)
+    picture = upright(_stretched(image, coded, path), exif)
+    if max(picture.size) > MAX_SIDE:
+        if picture.mode in ("P", "PA", "1") or "transparency" in picture.info:
+            picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+        picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
+    picture = _on_white(picture, icc, codes)
+    focal = None if diagonals is None else diagonals * float(np.hypot(*picture.size))
+    return Photo(np.asarray(picture, np.float32) / 255.0, focal, printable(path.stem))
 
 
-def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Phones write Display P3, cameras Adobe RGB: their colours are other colours in sRGB."""
-    if profile and image.mode in ("RGB", "CMYK"):
-        try:
-            source = ImageCms.ImageCmsProfile(BytesIO(profile))
-            srgb = ImageCms.createProfile("sRGB")
-            converted = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB")
-            if converted is not None:
-                return converted
-        except (ImageCms.PyCMSError, OSError):  # a damaged profile: as if there were none
-            pass
-    return image.convert("RGB")
+def _on_white(picture: Image.Image, icc: bytes | None, codes: Codes | None) -> Image.Image:
+    """Returns a picture in sRGB, mode RGB, its transparent parts on white."""
+    if not picture.has_transparency_data:
+        if picture.mode == "P":
+            picture = picture.convert("RGB")
+        return to_srgb(picture, icc, codes)
+    grey = picture.mode in ("1", "L", "LA", "La")
+    alpha = picture.convert("RGBA").getchannel("A")
+    opaque = to_srgb(picture.convert("RGBA").convert("L" if grey else "RGB"), icc, codes)
+    return Image.composite(opaque, Image.new("RGB", picture.size, "white"), alpha)
+
+
+def _rawmode(image: ImageFile.ImageFile) -> str:
+    """Returns how the file stores a pixel, in Pillow's words, such as `RGB;16B`."""
+    arguments = image.tile[0].args if image.tile else ""
+    first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return first if isinstance(first, str) else ""
+
+
+def _stretched(image: ImageFile.ImageFile, coded: str, path: Path) -> Image.Image:
+    """Returns an image of 8 bits a channel.
+
+    Cameras and scanners write 10, 12 or 14 bits into the lower ones of 16: such a picture would be
+    black. Pillow keeps the upper 8 bits of colours; those below are read by FFmpeg.
+
+    Raises:
+        InputError: the values are floating-point numbers or have more than 16 bits.
+    """
+    if image.mode == "F" or coded.startswith(("I;32", "F")):
+        raise InputError(
+            f"{path} holds floating-point or 32-bit values, whose white is not known; save it with "
+            "8 or 16 bits."
+        )
+    if image.mode.startswith("I"):
+        values = np.asarray(image, np.float32)
+    elif ";16" in coded and max(top for _, top in _extrema(image)) < 64:
+        import imageio.v3 as iio
+
+        # FFmpeg takes % in a name as the number of a sequence's picture: it gets the contents.
+        contents = path.read_bytes()
+        values = iio.imread(contents, plugin="pyav", format="rgb48le", index=0).astype(np.float32)
+    else:
+        return image
+    bits = next((bits for bits in (10, 12, 14) if values.max() < 1 << bits), 16)
+    scaled = np.clip(values / ((1 << bits) - 1), 0, 1)
+    return Image.fromarray(np.uint8(255 * scaled + 0.5))
+
+
+def _extrema(image: Image.Image) -> tuple[tuple[float, float], ...]:
+    """Returns the least and the largest value of each colour, without alpha."""
+    bands = image.getchannel(0) if image.mode == "LA" else image.convert("RGB")
+    found = bands.getextrema()
+    return found if isinstance(found[0], tuple) else (found,)
+
+
+def _codes(image: ImageFile.ImageFile, path: Path) -> Codes | None:
+    """Returns the H.273 codes of an AVIF, HEIF or PNG file's colours, or None."""
+    if image.format == "PNG":
+        with open(path, "rb") as stream:
+            head = stream.read(1 << 20).partition(b"IDAT")[0]
+        found = head.partition(b"\0\0\0\x04cICP")[2]
+        return Codes(found[0], found[1]) if len(found) >= 2 else None
+    if image.format not in ("AVIF", "HEIF"):
+        return None
+    import av
+
+    try:
+        with open(path, "rb") as stream, av.open(stream) as container:
+            context = container.streams.video[0].codec_context
+            return Codes(context.color_primaries, context.color_trc)
+    except (av.FFmpegError, IndexError):
+        return None
 
 
 def to_bytes(image: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from jaxface.features.correlations import (
     database_distances,
     resize,
 )
+from jaxface.hair.scalp import paint_scalp
 from jaxface.materials import materials
 from jaxface.precision import jit
 from jaxface.rendering.color import linear_to_srgb
@@ -69,12 +70,18 @@ def infer(
     """
     blended = blend_face(seen.unwrapped, database, assets.vgg, config.correlation)
     texture, maps = complete(seen.unwrapped, blended, database, assets, config)
+    if seen.hair is not None and assets.hair is not None:
+        texture = paint_scalp(
+            *(texture, seen.unwrapped.skin_mask, seen.hair),
+            *(assets.model, assets.texels, assets.hair),
+        )
     return Reconstruction(
         fit=seen.fit,
         unwrapped=seen.unwrapped,
         blend=blended,
         synthesis=SynthesisResult(texture=texture, losses=jnp.zeros(0)),  # until `refine`
         materials=maps,
+        hair=seen.hair,
     )
 
 

@@ -10,6 +10,7 @@ from jaxface.database import DiskDatabase, face_names, open_database, open_featu
 from jaxface.features.weights import load_vgg
 from jaxface.filters import dilate
 from jaxface.fitting.files import load_noise
+from jaxface.hair.files import load_styles
 from jaxface.landmarks.networks import load_networks
 from jaxface.morphable.files import load_model
 from jaxface.morphable.texels import texel_map
@@ -69,6 +70,7 @@ def load_assets(
         seams=jnp.asarray(seam_pairs(face)),
         painted=painted_mask(face, texels),
         bare_skin=bare_skin_mask(face, texels),
+        hair=None if config.hair.style == "none" else load_styles(face),
         face_names=face_names(database),
     )
 

@@ -1,4 +1,4 @@
-"""What a photo shows of a face: classes of pixels, fit, unwrapping."""
+"""What a photo shows of a face: classes of pixels, fit, unwrapping, hair."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from jaxtyping import Array, Float
 from jaxface.config import ReconstructConfig
 from jaxface.fitting.fit import fit
 from jaxface.fitting.schemes import with_landmarks68
-from jaxface.parsing.classes import FACE
+from jaxface.hair.dress import dress
+from jaxface.parsing.classes import BEARD, FACE
 from jaxface.parsing.network import ParserWeights
 from jaxface.parsing.parse import parse
 from jaxface.precision import jit
@@ -50,7 +51,7 @@ def observe(
         focal=crop.focal,
         # Measured on the detector's 478 points: none is known for 68 of another detector.
         noise=None if is_68 else assets.noise,
-        face_mask=classes[..., FACE],
+        face_mask=classes[..., FACE] - classes[..., BEARD],  # whose colour no albedo has
         principal=crop.principal,
         photo_size=crop.photo_side,
         config=config.fit,
@@ -58,7 +59,10 @@ def observe(
     unwrapped, fitted = unwrap(
         crop.srgb, fitted, model, assets.texels, classes=classes, config=config.unwrap
     )
-    return Observation(fit=_fit_to_photo(crop.crop, fitted), unwrapped=unwrapped)
+    hair = None
+    if assets.hair is not None:
+        hair = dress(crop.srgb, classes, fitted, model, assets.hair, config=config.hair)
+    return Observation(fit=_fit_to_photo(crop.crop, fitted), unwrapped=unwrapped, hair=hair)
 
 
 @jit
@@ -71,7 +75,7 @@ def _fit_to_photo(crop: Crop, fitted: FitResult) -> FitResult:
 def pixel_classes(
     crop: FaceCrop, vgg: Mapping[str, Any], parser: ParserWeights
 ) -> Float[Array, "S S K"]:
-    """Returns the probabilities of the parser's `CLASSES` in each pixel of a crop.
+    """Returns the probabilities of the parser's `CLASSES` and `BEARD` in each pixel of a crop.
 
     All are 0 outside the photo, where the crop repeats its edge. Differentiable in the crop's
     pixels and the networks' weights.

@@ -14,6 +14,7 @@ from jaxface.crops import crop_face
 from jaxface.errors import InputError
 from jaxface.fitting.person import fit_faces
 from jaxface.fitting.schemes import with_landmarks68
+from jaxface.hair.dress import dress
 from jaxface.observe import pixel_classes
 from jaxface.parsing.classes import FACE
 from jaxface.reconstruct import Progress, complete_observation
@@ -88,12 +89,13 @@ def reconstruct_person(
         photo_sizes=[crop.photo_side for crop in crops],
         config=config.fit,
     )
-    seen, photo_fits = [], []
+    seen, refits, photo_fits = [], [], []
     for crop, each, fitted in zip(crops, classes, fits, strict=True):
         unwrapped, refit = unwrap(
             crop.srgb, fitted, model, assets.texels, classes=each, config=config.unwrap
         )
         seen.append(unwrapped)
+        refits.append(refit)
         photo_fits.append(crop.crop.fit_to_photo(refit))
     merged, gains = merge_unwrapped(jax.tree.map(lambda *leaves: jnp.stack(leaves), *seen))
     albedo = estimate_albedo_coefficients(photo_fits[0], merged, model).parameters.albedo
@@ -104,8 +106,13 @@ def reconstruct_person(
     note = f"landmarks {error:.2f} % of the eyes' distance, {fraction:.0f} % seen"
     on_event("observe", {"state": "end", "note": note})
 
+    hair = None
+    if assets.hair is not None:
+        hair = dress(
+            *(crops[best].srgb, classes[best], refits[best], model, assets.hair), config=config.hair
+        )
     result = complete_observation(
-        Observation(fit=fits[best], unwrapped=merged), assets, config, progress=progress
+        Observation(fit=fits[best], unwrapped=merged, hair=hair), assets, config, progress=progress
     )
     return PersonReconstruction(result=result, fits=tuple(fits), best=best)
 

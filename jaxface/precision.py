@@ -35,6 +35,8 @@ def use_program_store(store: ProgramStore | None) -> None:
 def jit(function: Callable[..., Any], **options: Any) -> Any:
     """Returns `jax.jit` of a function whose products are float32 unless they ask otherwise.
 
+    It is traced under JAX's default promotion of types and ranks, whatever the caller has set.
+
     Args:
         function: as `jax.jit` takes it.
         options: of `jax.jit`; static arguments by name alone.
@@ -44,7 +46,9 @@ def jit(function: Callable[..., Any], **options: Any) -> Any:
         >>> "HIGHEST" in product.lower(jax.numpy.eye(2), jax.numpy.eye(2)).as_text()
         True
     """
-    jitted = jax.jit(jax.default_matmul_precision("float32")(function), **options)
+    traced = jax.default_matmul_precision("float32")(function)
+    traced = jax.numpy_rank_promotion("allow")(jax.numpy_dtype_promotion("standard")(traced))
+    jitted = jax.jit(traced, **options)
     static = options.get("static_argnames", ())
     names = (static,) if isinstance(static, str) else tuple(static)
 

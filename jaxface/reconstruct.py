@@ -304,14 +304,34 @@ def _sharded_vmap(function: Callable[..., Any], axes: tuple[int | None, ...], me
     """Returns `jit(shard_map(vmap(function)))`; `axes` as `in_axes`: 0 is sharded, None replicated.
 
     Devices compute their faces independently: the program holds no collective, and each device's
-    loops end when its own faces have converged.
+    loops end when its own faces have converged. Several simulated devices of a CPU do their faces
+    one after another: batched factorizations wait there for threads that the other devices hold.
     """
     specs = tuple(PartitionSpec() if axis is None else PartitionSpec(FACES) for axis in axes)
-    batched = jax.vmap(function, in_axes=axes)
+    simulated = mesh.size > 1 and mesh.devices.flat[0].platform == "cpu"
+    batched = _in_turn(function, axes) if simulated else jax.vmap(function, in_axes=axes)
     sharded = jax.shard_map(
         batched, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(FACES), check_vma=False
     )
     return jit(sharded)
+
+
+def _in_turn(function: Callable[..., Any], axes: tuple[int | None, ...]) -> Callable[..., Any]:
+    """Returns the same as `jax.vmap(function, in_axes=axes)` (0 or None), a row after another."""
+
+    def rows(*arguments: Any) -> Any:
+        def row(mapped: tuple[Any, ...]) -> Any:
+            remaining = iter(mapped)
+            chosen = [
+                argument if axis is None else next(remaining)
+                for argument, axis in zip(arguments, axes, strict=True)
+            ]
+            return function(*chosen)
+
+        pairs = zip(arguments, axes, strict=True)
+        return jax.lax.map(row, tuple(argument for argument, axis in pairs if axis is not None))
+
+    return rows
 
 
 def _select_faces_from_disk(

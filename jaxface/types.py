@@ -320,11 +320,13 @@ class Networks:
         detector: full-range face detector.
         mesh: face mesh v2.
         blendshapes: expression coefficients of a face mesh.
+        mirror: the landmark on the other side of each.
     """
 
     detector: Network
     mesh: Network
     blendshapes: Network
+    mirror: Int[Array, "478"]
 
 
 @pytree
@@ -349,6 +351,83 @@ class FitResult:
     photometric_error: Float[Array, ""]
     converged: Bool[Array, ""]
     iterations: Int[Array, ""]
+
+
+@pytree
+class HairStyles:
+    """Meshes of hair on the average head, stacked; N, M and A are the largest style's.
+
+    Attributes:
+        vertices: model space, metres; padded with zeros.
+        triangles: vertex indices, counter-clockwise seen from outside the head; padded with 0 0 0.
+        uvs: of the vertices, 0..1, origin at the bottom left.
+        textures: detail (128 + 40 standard deviations of log luminance) and opacity, 0..255.
+        anchors: vertices of the head that each vertex moves with.
+        weights: their shares, sum 1.
+        neighbours: nearest other vertices of the style.
+        mirror: vertex nearest to each one's mirror image.
+        rooted: 1 where hair lies on the scalp, else 0.
+        close: 1 at the head, to 0 a few centimetres off it.
+        freedom: 0 where hair touches the face and keeps its place, to 1 where its outline is free.
+        used: whether a vertex belongs to the style.
+        names: of the styles.
+    """
+
+    vertices: Float[Array, "B N 3"]
+    triangles: Int[Array, "B M 3"]
+    uvs: Float[Array, "B N 2"]
+    textures: UInt8[Array, "B T T 2"]
+    anchors: Int[Array, "B N A"]
+    weights: Float[Array, "B N A"]
+    neighbours: Int[Array, "B N J"]
+    mirror: Int[Array, "B N"]
+    rooted: Float[Array, "B N"]
+    close: Float[Array, "B N"]
+    freedom: Float[Array, "B N"]
+    used: Bool[Array, "B N"]
+    names: tuple[str, ...] = static()
+
+
+@pytree
+class Hair:
+    """The hair of one face: a style of `HairStyles`, shaped and coloured by the photo.
+
+    Attributes:
+        style: index into `HairStyles.names`; -1 is none.
+        vertices: model space of the neutral face, metres.
+        colours: albedo of each vertex, linear RGB, and its opacity, 0..1.
+        contrast: standard deviation of the log albedo of its texture's detail.
+        curl: how coily it is, 0..1.
+        overlap: intersection over union of the hair drawn and the hair seen, 0..1.
+    """
+
+    style: Int[Array, ""]
+    vertices: Float[Array, "N 3"]
+    colours: Float[Array, "N 4"]
+    contrast: Float[Array, ""]
+    curl: Float[Array, ""]
+    overlap: Float[Array, ""]
+
+
+@pytree
+class HairMesh:
+    """A mesh of hair to draw: both sides of its triangles are seen.
+
+    Attributes:
+        vertices: model space, metres.
+        triangles: vertex indices, counter-clockwise seen from outside the head.
+        uvs: of the vertices, 0..1, origin at the bottom left.
+        colours: albedo, linear RGB, and opacity, 0..1.
+        texture: factor on the albedo, and opacity, 0..1.
+        layers: number of surfaces of a pixel that are drawn, the nearest ones.
+    """
+
+    vertices: Float[Array, "N 3"]
+    triangles: Int[Array, "M 3"]
+    uvs: Float[Array, "N 2"]
+    colours: Float[Array, "N 4"]
+    texture: Float[Array, "T T 2"]
+    layers: int = static(default=4)
 
 
 @pytree
@@ -460,10 +539,12 @@ class Observation:
     Attributes:
         fit: shape, pose, albedo, light; camera in pixels of the photo.
         unwrapped: the photo in the canonical UV.
+        hair: of the head; None if it was not asked for.
     """
 
     fit: FitResult
     unwrapped: UnwrapResult
+    hair: Hair | None = None
 
 
 @pytree
@@ -503,6 +584,7 @@ class Assets:
         painted: 1 on eyes, teeth, tongue and inner mouth, which no photo shows well enough: their
             texture is the albedo model's.
         bare_skin: 1 on bare skin and scalp; 0 on nose, lips, lids, brows, ears, neck.
+        hair: styles; None if there is to be none.
         face_names: of the database's faces.
     """
 
@@ -516,6 +598,7 @@ class Assets:
     seams: Int[Array, "N 2"]
     painted: Float[Array, "T T"]
     bare_skin: Float[Array, "T T"]
+    hair: HairStyles | None = None
     face_names: tuple[str, ...] = static(default=())
 
 
@@ -546,6 +629,7 @@ class Reconstruction:
         blend: weights of the database's faces.
         synthesis: the complete texture.
         materials: relief, roughness and specular.
+        hair: of the head; None if it was not asked for.
     """
 
     fit: FitResult
@@ -553,6 +637,7 @@ class Reconstruction:
     blend: BlendResult
     synthesis: SynthesisResult
     materials: Materials
+    hair: Hair | None = None
 
 
 @pytree
@@ -575,7 +660,7 @@ class Track:
     """Pose and expression of a known face in the N frames of a video.
 
     Attributes:
-        expression: ARKit coefficients, 0..1.
+        expression: ARKit coefficients, 0..1; NaN, as the camera, in frames that belong to no shot.
         camera: in pixels of the frames, a leading axis over them.
         landmark_error: as of `FitResult`; NaN where a frame shows no face.
     """

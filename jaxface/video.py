@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from jaxface.config import ReconstructConfig
 from jaxface.errors import InputError
@@ -26,7 +26,8 @@ def reconstruct_video(
     assets: Assets,
     config: ReconstructConfig = ReconstructConfig(),
     *,
-    rate: float,
+    seconds: Float[np.ndarray, " N"],
+    shots: Int[np.ndarray, " N"] | None = None,
     progress: Progress | None = None,
 ) -> tuple[PersonReconstruction, Track]:
     """Returns one complete textured face of a video, and its pose and expression in every frame.
@@ -40,7 +41,8 @@ def reconstruct_video(
         blendshapes: `Detection.blendshapes` of every frame, 0..1.
         assets: from `load_assets` with the same `config`.
         config: settings.
-        rate: frames a second.
+        seconds: at which each frame is shown, ascending.
+        shots: as for `track`.
         progress: as for `reconstruct`.
 
     Raises:
@@ -48,7 +50,7 @@ def reconstruct_video(
 
     Example:
         >>> person, path = reconstruct_video(
-        ...     frames.__getitem__, points, shapes, load_assets(), rate=25.0
+        ...     frames.__getitem__, points, shapes, load_assets(), seconds=times
         ... )  # doctest: +SKIP
         >>> path.expression.shape  # doctest: +SKIP
         (250, 52)
@@ -63,25 +65,30 @@ def reconstruct_video(
         blendshapes=[jnp.asarray(blendshapes[key]) for key in keys],
         progress=progress,
     )
-    if progress:
-        progress("track", {"state": "start"})
+    report = progress or (lambda stage, info: None)
+
+    def on_progress(done: float) -> None:
+        report("track", {"state": "step", "done": done})
+
+    report("track", {"state": "start"})
     height, width = images[0].shape[:2]
     focals = [fitted.parameters.camera.focal for fitted in person.fits]
     path = track(
-        jnp.asarray(landmarks),
+        landmarks,
         person.result.fit.parameters.identity,
         assets.model,
-        rate=rate,
+        seconds=seconds,
+        shots=shots,
         focal=jnp.exp(jnp.mean(jnp.log(jnp.stack(focals)))),
         principal=jnp.array([width / 2.0, height / 2.0]),
-        blendshapes=jnp.asarray(blendshapes),
+        blendshapes=blendshapes,
         noise=assets.noise,
         config=TrackConfig(),
+        on_progress=on_progress,
     )
-    if progress:
-        error = 100 * float(jnp.nanmean(path.landmark_error))
-        note = f"{len(landmarks)} frames, landmarks {error:.2f} % of the eyes' distance"
-        progress("track", {"state": "end", "note": note})
+    error = 100 * float(jnp.nanmean(path.landmark_error))
+    note = f"{len(landmarks)} frames, landmarks {error:.2f} % of the eyes' distance"
+    report("track", {"state": "end", "note": note})
     return person, path
 
 

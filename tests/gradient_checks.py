@@ -83,6 +83,7 @@ CHECKS = {
     ),
     # Plain backgrounds put max pooling on its kinks, where differences say little of the photo.
     "parse": Check("`parse`", "direct", problems.parsing, step=1e-9, tested=False),
+    "hair": Check("`dress`, drawn", "direct", problems.hair, step=1e-7, slow=True),
     "fit": Check("`fit`", "implicit, exact Hessian", problems.fitting, slow=True),
     "unrolled fit": Check(
         "`fit`, unrolled", "through the steps", problems.unrolled_fit, tested=False

@@ -29,6 +29,9 @@ from jaxface.fitting.photometric import REGIONS
 from jaxface.fitting.schemes import with_landmarks68
 from jaxface.fitting.solver import SolverConfig
 from jaxface.fitting.target import crop_around
+from jaxface.hair.config import HairConfig
+from jaxface.hair.dress import dress
+from jaxface.hair.files import load_styles
 from jaxface.images import read_photo
 from jaxface.landmarks.mesh import SIZE as MESH_SIZE
 from jaxface.landmarks.mesh import face_mesh
@@ -49,7 +52,17 @@ from jaxface.rendering.lighting import studio
 from jaxface.rendering.render import render
 from jaxface.synthesis import CompositionConfig, SynthesisConfig, seam_pairs, synthesize
 from jaxface.synthesis.objective import Level, attach_implicit_derivative, loss
-from jaxface.types import Assets, Correlations, Crop, Database, FaceCrop, FaceModel
+from jaxface.types import (
+    Assets,
+    Correlations,
+    Crop,
+    Database,
+    FaceCrop,
+    FaceModel,
+    FaceParameters,
+    FitResult,
+    HairMesh,
+)
 from jaxface.unwrapping import UnwrapConfig
 from jaxface.unwrapping.membrane import membrane
 from jaxface.unwrapping.skin_mask import skin_mask
@@ -119,6 +132,40 @@ def rendering(size: int = 32) -> Problem:
         "lighting": doubled(studio()),
     }
     return total, arguments
+
+
+def hair(size: int = 256) -> Problem:
+    """A picture of a head with the hair that a noisy photo of a dark disk gives it."""
+    rng = np.random.default_rng(0)
+    model, styles = doubled(load_model()), doubled(load_styles(load_model()))
+    camera = doubled(look_at(0.1, 0.0, size, size, target=(0.0, -0.02, -0.05), extent=0.5))
+    names, still = model.expression_names, jnp.zeros(())
+    row, column = (np.arange(size) - 0.45 * size)[:, None], np.arange(size) - 0.5 * size
+    disk = 1.0 * (row**2 + column**2 < (0.33 * size) ** 2)
+    skin = 1.0 * (np.hypot(row - 0.14 * size, column) < 0.2 * size)
+    classes = jnp.zeros((size, size, 4)).at[..., 0].set(disk * skin)
+    classes = classes.at[..., 1].set(disk * (1 - skin)).at[..., 3].set(1 - disk)
+    weight = jnp.asarray(rng.normal(size=(48, 48, 3)))
+
+    def total(photo, lighting):
+        zeros = (jnp.zeros(len(each)) for each in (model.identity_names, names))
+        parameters = FaceParameters(
+            *zeros, jnp.zeros(len(model.albedo_names)), camera=camera, lighting=lighting
+        )
+        fitted = FitResult(parameters, model.mean, *[still] * 5)
+        config = HairConfig(style="short02")
+        found = dress(photo, classes, fitted, model, styles, config=config)
+        one = jax.tree.map(lambda leaf: leaf[1], styles)
+        texture = jnp.full((4, 4, 2), 1.0) * found.contrast
+        mesh = HairMesh(found.vertices, one.triangles, one.uvs, found.colours, texture)
+        share = 48 / size
+        close = camera.replace(focal=camera.focal * share, principal=camera.principal * share)
+        plain = jnp.full((8, 8, 3), 0.5)
+        scene = model, model.mean, plain, close, lighting, 48, 48
+        return jnp.sum(weight * render(*scene, hair=(mesh,))[0])
+
+    photo = jnp.asarray(rng.uniform(0.2, 0.6, (size, size, 3)))
+    return total, {"photo": photo, "lighting": doubled(studio())}
 
 
 def projection() -> Problem:

@@ -31,8 +31,10 @@ RECORDS = {name: it for name, it in PUBLIC.items() if dataclasses.is_dataclass(i
 LONG = {
     "choose_faces",
     "compose",
+    "dress",
     "fit",
     "fit_faces",
+    "hair_mesh",
     "infer",
     "load_assets",
     "load_database",

@@ -18,11 +18,15 @@ from PIL import Image
 from test_golden import assert_same_albedo
 
 from jaxface import cli
+from jaxface.morphable.files import load_model
+from jaxface.morphable.texels import texel_map
 
 RESULT_FILES = {
     "face.glb",
     "face.obj",
     "face.mtl",
+    "hair.png",
+    "lashes.png",
     "albedo.png",
     "albedo_lowfreq.png",
     "partial.png",
@@ -97,7 +101,8 @@ def test_reconstruct_writes_a_whole_folder(result: Path) -> None:
     assert parameters["landmark_error_percent"] < 3
     texture = np.asarray(Image.open(result / "albedo.png"))
     assert texture.shape == (256, 256, 3) and texture.std() > 10
-    assert_same_albedo(texture, "astronaut-draft")
+    charts = np.asarray(texel_map(load_model(), 256).mask)
+    assert_same_albedo(texture, "astronaut-draft", charts)
 
 
 @pytest.mark.slow
@@ -232,8 +237,15 @@ def test_evaluate_says_what_it_lacks(
     assert_one_sentence(jaxface("evaluate", "--photos", tmp_path, "--labels", none), 2, "--labels")
     assert_one_sentence(jaxface("evaluate", "--quick", "--constancy", 1), 2, "--constancy")
     assert_one_sentence(jaxface("evaluate", "--photos", tmp_path, "--ict", none), 2, "--ict")
+    assert_one_sentence(jaxface("evaluate", "--quick", "--hide", "all"), 2, "--hide")
+    methods = jaxface("evaluate", "--photos", tmp_path, "--methods", "ours")
+    assert_one_sentence(methods, 2, "only with --hide")
+    some = jaxface("evaluate", "--photos", tmp_path, "--hide", "all", "--constancy", 1)
+    assert_one_sentence(some, 2, "--constancy")
     from jaxface.cli import evaluation
 
+    monkeypatch.setattr(evaluation, "find_spec", lambda name: name)
+    assert_one_sentence(jaxface("evaluate", "--photos", tmp_path, "--hide", "ear"), 2, "'ear'")
     monkeypatch.setattr(evaluation, "find_spec", lambda name: None)
     assert_one_sentence(jaxface("evaluate", "--quick"), 2, "jaxface[evaluation]")
     assert_one_sentence(jaxface("evaluate", "--photos", tmp_path), 2, "jaxface[evaluation]")

@@ -23,7 +23,7 @@ from jaxface.crops import _cut, crop_face
 from jaxface.landmarks.detector import detect_padded
 from jaxface.landmarks.networks import load_networks
 from jaxface.loading import load_assets
-from jaxface.reconstruct import infer
+from jaxface.reconstruct import _in_turn, infer
 from jaxface.types import Assets, Crop, FaceCrop
 
 STAGES = ("observe", "infer", "refine")
@@ -32,14 +32,18 @@ STAGES = ("observe", "infer", "refine")
 @pytest.fixture(scope="module")
 def found() -> dict[str, Any]:
     """What `on_devices.py` says."""
+    return run_on(8, "on_devices.py")
+
+
+def run_on(devices: int, script: str, *args: str) -> dict[str, Any]:
+    """Returns what a script beside this file says on some simulated devices."""
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         "JAX_PLATFORMS": "cpu",
         "PYTHONPATH": str(ROOT),
     }
-    script = Path(__file__).with_name("on_devices.py")
     done = subprocess.run(
-        [sys.executable, str(script)],
+        [sys.executable, str(Path(__file__).with_name(script)), *args],
         capture_output=True,
         text=True,
         env=environment,
@@ -72,6 +76,37 @@ def test_a_batch_equals_single_runs(found: dict[str, Any]) -> None:
     assert max(apart.pop(name) for name in later) < 0.01
     assert apart.pop(".blend.iterations") < 0.2 and apart.pop(".blend.duality_gap") < 1
     assert max(apart.values()) < 3e-4, apart
+
+
+def test_rows_in_turn_are_those_of_vmap(rng: np.random.Generator) -> None:
+    def function(x: jax.Array, shift: jax.Array, y: jax.Array) -> dict[str, jax.Array]:
+        return {"solved": jnp.linalg.solve(x, y), "moved": y + shift}
+
+    axes, rows = (0, None, 0), (rng.normal(size=(3, 4, 4)), np.arange(4.0), rng.normal(size=(3, 4)))
+    found, expected = _in_turn(function, axes)(*rows), jax.vmap(function, axes)(*rows)
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.thorough
+def test_bad_photos_among_five_over_three_devices(tmp_path: Path) -> None:
+    """Each good photo's result is that of the photo alone; each bad one says why."""
+    found = run_on(3, "on_three_devices.py", str(tmp_path))
+    assert found["together"]["rows"] == 6 and found["alone"]["rows"] == 1
+    for report in (found["together"], found["alone"]):
+        assert report["done"] == 5
+        codes = {name: code for name, (_, code) in report["failed"].items()}
+        assert codes == {
+            "0-broken.jpg": 2,
+            "1-empty.jpg": 2,
+            "2-noface.png": 4,
+            "3-pixel.png": 2,
+        }, report["failed"]
+        assert all("\n" not in reason for reason, _ in report["failed"].values())
+    most = {"vertices": 0.01, "albedo": 1.0}  # mm, levels
+    for name, limit in most.items():
+        assert max(each[name] for each in found["same photo"]) < limit, found
+        assert found["other photo"][name] > 3 * limit, found
 
 
 CONFIG = ReconstructConfig.for_quality("draft", refine=True)

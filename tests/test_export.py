@@ -23,6 +23,7 @@ from jaxface.export.video import write_track
 from jaxface.images import Photo
 from jaxface.morphable.files import load_model
 from jaxface.morphable.model import shape
+from jaxface.morphable.texels import texel_map
 from jaxface.rendering.camera import look_at, project
 from jaxface.rendering.color import linear_to_srgb
 from jaxface.rendering.lighting import studio
@@ -76,7 +77,8 @@ def case() -> SimpleNamespace:
     result = Reconstruction(fit, unwrapped, blend, synthesis, surface)
     photo = Photo(key.uniform(0, 1, (120, 100, 3)).astype(np.float32), None, "face.jpg")
     details = {"timings": {"fit": 1.5}}
-    return SimpleNamespace(model=model, result=result, photo=photo, details=details)
+    charts = np.asarray(texel_map(model, SIDE).mask)
+    return SimpleNamespace(model=model, result=result, photo=photo, details=details, charts=charts)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +88,7 @@ def folder(case: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> P
     return target
 
 
-def write(case: SimpleNamespace, target: Path) -> None:
+def write(case: SimpleNamespace, target: Path, detail: str = "none") -> None:
     write_result(
         *(target,),
         photo=case.photo,
@@ -94,17 +96,32 @@ def write(case: SimpleNamespace, target: Path) -> None:
         model=case.model,
         details=case.details,
         face_names=("bob", "cid", "ann"),
+        detail=detail,
     )
 
 
 def test_folder_is_complete(folder: Path) -> None:
     names = {file.name for file in folder.iterdir()}
     pictures = ("albedo", "albedo_lowfreq", "partial", "visibility", "skin_mask", "preview")
-    pictures += ("normal", "roughness", "specular")
+    pictures += ("normal", "roughness", "specular", "lashes")
     files = {"face.glb", "face.obj", "face.mtl", "parameters.json", "report.md"}
     files |= {"viewer.html", "turntable.mp4"}
     assert names == files | {f"{name}.png" for name in pictures}
     assert [path.name for path in folder.parent.iterdir()] == ["result"]
+
+
+@pytest.mark.slow
+def test_detail_reaches_the_files(case: SimpleNamespace, folder: Path, tmp_path: Path) -> None:
+    """Relief: the GLB has four triangles, the OBJ sixteen where the model has one; lashes stay."""
+    write(case, tmp_path / "result", "relief")
+    counts = []
+    for place in (folder, tmp_path / "result"):
+        obj = trimesh.load(place / "face.obj", process=False).geometry
+        glb = trimesh.load(place / "face.glb", process=False).geometry
+        face = sum(len(part.faces) for name, part in glb.items() if name.startswith("face"))
+        counts.append([face, len(obj["face"].faces), len(obj["lashes"].faces)])
+    face, sculpted, lashes = np.array(counts[1]) / counts[0]
+    assert abs(face - 4) < 0.1 and abs(sculpted - 16) < 0.4 and lashes == 1
 
 
 def test_stages_show_landmarks_fit_and_textures(case: SimpleNamespace) -> None:
@@ -123,10 +140,12 @@ def test_stages_show_landmarks_fit_and_textures(case: SimpleNamespace) -> None:
 
 def test_meshes_agree_in_trimesh(folder: Path, case: SimpleNamespace) -> None:
     """OBJ shows the expression; GLB is at rest and its targets lead to the same vertices."""
-    obj = trimesh.load(folder / "face.obj", process=False)
+    objects = trimesh.load(folder / "face.obj", process=False).geometry
+    assert set(objects) == {"face", "lashes"}
+    obj = objects["face"]
     glb = trimesh.load(folder / "face.glb", process=False)
     rest = shape(case.model, case.result.fit.parameters.identity, jnp.zeros(52))
-    parts = list(glb.geometry.values())
+    parts = [part for name, part in glb.geometry.items() if name.startswith("face")]
     corners = np.concatenate([part.triangles.reshape(-1, 9) for part in parts])
     expected = np.asarray(rest)[np.asarray(case.model.triangles)].reshape(-1, 9)
     order = [np.lexsort(array.round(6).T) for array in (corners, expected)]
@@ -136,7 +155,7 @@ def test_meshes_agree_in_trimesh(folder: Path, case: SimpleNamespace) -> None:
 
     texture = np.asarray(obj.visual.material.image.convert("RGB"))
     truth = np.asarray(linear_to_srgb(case.result.synthesis.texture)) * 255
-    np.testing.assert_allclose(texture, truth, atol=0.51)
+    np.testing.assert_allclose(texture[case.charts], truth[case.charts], atol=0.51)
     other = parts[0].visual.material.baseColorTexture
     assert (np.asarray(other.convert("RGB")) == texture).all()
     uvs = np.asarray(case.model.uvs)[np.asarray(case.model.uv_triangles)].reshape(-1, 6)
@@ -150,10 +169,10 @@ def test_glb_carries_the_arkit_targets(folder: Path, case: SimpleNamespace) -> N
     length = int.from_bytes(data[12:16], "little")
     document = json.loads(data[20 : 20 + length])
     mesh = document["meshes"][0]
-    assert mesh["extras"]["targetNames"] == list(case.model.expression_names)
-    assert len(mesh["weights"]) == 52
+    assert mesh["extras"]["targetNames"][:52] == list(case.model.expression_names)
+    assert len(mesh["weights"]) == 67 and not any(mesh["weights"][52:])
     assert mesh["weights"][case.model.expression_names.index("jawOpen")] == 0.5
-    assert all(len(part["targets"]) == 52 for part in mesh["primitives"])
+    assert all(len(part["targets"]) == 67 for part in mesh["primitives"])
 
 
 @pytest.fixture(scope="module")
@@ -180,34 +199,60 @@ def test_khronos_validator_finds_nothing(
     assert (issues["numErrors"], issues["numWarnings"]) == (0, 0), issues["messages"]
 
 
+SECONDS = np.array([0.0, 0.04, 0.12, 0.16, 0.2, 0.5, 0.7])  # of frames, unevenly spaced
+
+
 @pytest.fixture(scope="module")
 def tracked(case: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a video of five frames adds to a result."""
+    """What a video of seven frames adds: a shot of five, one without the person, a shot of one."""
     target, jaw = tmp_path_factory.mktemp("video"), case.model.expression_names.index("jawOpen")
-    cameras = [look_at(0.1 * step, 0.05 * step, 100, 100) for step in range(5)]
+    cameras = [look_at(0.1 * step, 0.05 * step, 100, 100) for step in range(7)]
     track = Track(
-        expression=jnp.zeros((5, 52)).at[:, jaw].set(jnp.linspace(0.0, 0.4, 5)),
+        expression=jnp.zeros((7, 52)).at[:, jaw].set(jnp.linspace(0.0, 0.6, 7)),
         camera=jax.tree.map(lambda *leaves: jnp.stack(leaves), *cameras),
-        landmark_error=jnp.zeros(5).at[2].set(jnp.nan),
+        landmark_error=jnp.zeros(7).at[jnp.array([2, 5])].set(jnp.nan),
     )
-    write_track(target, track, 25.0, case.result, case.model)
+    write_track(
+        *(target, track, case.result, case.model),
+        seconds=SECONDS,
+        shots=np.array([0, 0, 0, 0, 0, -1, 1]),
+    )
     return target
 
 
 def test_a_track_is_a_table(tracked: Path) -> None:
     with open(tracked / "expressions.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert [row["found"] for row in rows] == list("11011")
-    found = np.array([[float(v) for v in row.values()] for row in rows])
+    assert [row["found"] for row in rows] == list("1101101")
+    assert [row["shot"] for row in rows] == [*"00000", "", "1"]
+    assert {
+        value for name, value in rows[5].items() if name not in ("frame", "seconds", "found")
+    } == {""}
+    found = np.array([[float(value or "nan") for value in row.values()] for row in rows])
     names = list(rows[0])
-    expected = {
-        "jawOpen": np.linspace(0.0, 0.4, 5),
-        "seconds": np.arange(5) / 25,
-    }
+    expected = {"jawOpen": [0.0, 0.1, 0.2, 0.3, 0.4, np.nan, 0.6], "seconds": SECONDS}
     for name, values in expected.items():
         np.testing.assert_allclose(found[:, names.index(name)], values, atol=1e-2)
     angles = found[3, names.index("yaw_degrees")], found[3, names.index("pitch_degrees")]
     np.testing.assert_allclose(angles, np.degrees([0.3, 0.15]), atol=1e-2)
+
+
+def test_an_animation_has_the_frames_seconds_and_jumps_at_cuts(tracked: Path) -> None:
+    data = (tracked / "animation.glb").read_bytes()
+    length = int.from_bytes(data[12:16], "little")
+    document, binary = json.loads(data[20 : 20 + length]), data[28 + length :]
+
+    def keys(accessor: int) -> np.ndarray:
+        view = document["accessors"][accessor]
+        at = document["bufferViews"][view["bufferView"]].get("byteOffset", 0)
+        count = view["count"] * {"SCALAR": 1, "VEC3": 3, "VEC4": 4}[view["type"]]
+        return np.frombuffer(binary, np.float32, count, at)
+
+    sampler = document["animations"][0]["samplers"][0]
+    times, weights = keys(sampler["input"]), keys(sampler["output"])
+    np.testing.assert_allclose(times, [*SECONDS[:5], SECONDS[6] - 1e-3, SECONDS[6]], atol=1e-6)
+    jaw = weights.reshape(7, -1).max(1)
+    np.testing.assert_allclose(jaw, [0.0, 0.1, 0.2, 0.3, 0.4, 0.4, 0.6], atol=1e-6)
 
 
 def test_tangents_follow_the_uv_axes(case: SimpleNamespace) -> None:
@@ -227,7 +272,8 @@ def test_result_reads_back(folder: Path, case: SimpleNamespace) -> None:
     truth = case.result.fit.parameters
     np.testing.assert_allclose(parameters.identity, truth.identity, atol=1e-6)
     np.testing.assert_allclose(parameters.camera.translation, truth.camera.translation, atol=1e-6)
-    np.testing.assert_allclose(stored.texture_linear, case.result.synthesis.texture, atol=0.01)
+    texture = case.result.synthesis.texture
+    np.testing.assert_allclose(stored.texture_linear[case.charts], texture[case.charts], atol=0.01)
     view = render_view(stored, yaw=30, neutral=True, light="photo", size=48)
     assert view.shape == (48, 48, 3) and view.std() > 0.05
     assert data["blend"]["weights"] == {"ann": 0.25, "bob": 0.75}

@@ -9,10 +9,13 @@ from pathlib import Path
 import imageio.v3 as iio
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 
 from building import hair
 from building.hair import Hair
 from jaxface.errors import AssetError
+from jaxface.hair.files import gaussian_weights
+from jaxface.rendering.hair import CROWN
 
 _CUBE = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], float)
 
@@ -21,7 +24,7 @@ _CUBE = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], fl
 def strand() -> Hair:
     """One triangle beside a head of eight vertices."""
     points = np.array([[1.2, 0.5, 0.5], [1.4, 0.5, 0.5], [1.3, 0.9, 0.5]])
-    anchors, weights = hair.gaussian_weights(points, _CUBE, 0.1, 0.7, 6)
+    _, anchors, weights = gaussian_weights(points, cKDTree(_CUBE), 0.1, 0.7, 6)
     triangle = np.array([[0, 1, 2]])
     return Hair(
         "x", points, triangle, points[:, :2], triangle, np.ones((4, 4, 4)), anchors, weights
@@ -72,7 +75,7 @@ def test_hair_follows_linearly(strand) -> None:
 
 def test_weights_are_gaussians_of_the_distance() -> None:
     point = np.array([[1.2, 0.1, 0.2]])
-    index, weights = hair.gaussian_weights(point, _CUBE, 0.01, 0.7, 8)
+    _, index, weights = gaussian_weights(point, cKDTree(_CUBE), 0.01, 0.7, 8)
     distance = np.linalg.norm(_CUBE - point, axis=1)
     full = np.exp(-0.5 * (distance / (0.7 * distance.min())) ** 2)
     np.testing.assert_allclose(weights[0], (full / full.sum())[index[0]], rtol=1e-9)
@@ -80,7 +83,7 @@ def test_weights_are_gaussians_of_the_distance() -> None:
 
 
 def test_outwards_is_level_below_the_crown() -> None:
-    below, above = hair.outwards(hair._CROWN + np.array([[0.1, -0.3, 0.0], [0.0, 0.2, 0.0]]))
+    below, above = hair.outwards(CROWN + np.array([[0.1, -0.3, 0.0], [0.0, 0.2, 0.0]]))
     np.testing.assert_allclose([below, above], [[0.1, 0, 0], [0, 0.2, 0]], atol=1e-12)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from pathlib import Path
 
 import imageio.v3 as imageio
@@ -16,7 +17,7 @@ from fast import FAST
 from jaxface.errors import DetectionError, InputError
 from jaxface.landmarks.detector import detect, detect_padded, pad_photo
 from jaxface.landmarks.files import read_landmarks
-from jaxface.landmarks.mesh import BLENDSHAPE_NAMES, blendshapes
+from jaxface.landmarks.mesh import BLENDSHAPE_NAMES, blendshapes, upright_blendshapes
 from jaxface.landmarks.schemes import OUTER_EYES
 from jaxface.morphable.model import landmark_points
 from jaxface.rendering.camera import look_at, project
@@ -56,6 +57,38 @@ def test_blendshapes_agree_with_mediapipe_on_its_landmarks(networks, references)
     for name in NAMES:
         scores = read(jnp.asarray(references[name]), networks)
         np.testing.assert_allclose(scores, references[f"{name}/blendshapes"], atol=0.01)
+
+
+def test_expressions_of_a_rolled_or_mirrored_face_are_the_same(networks, references):
+    read = jax.jit(upright_blendshapes)
+    mirror = np.asarray(networks.mirror)
+    sides = {"Left": "Right", "Right": "Left"}
+    for name in NAMES:
+        points = np.pad(references[name], ((0, 0), (0, 1)))
+        upright = dict(zip(BLENDSHAPE_NAMES, read(jnp.asarray(points), networks), strict=True))
+        cosine, sine = np.cos(2.0), np.sin(2.0)
+        rolled = points @ np.array([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]]) + 300
+        found = dict(zip(BLENDSHAPE_NAMES, read(jnp.asarray(rolled), networks), strict=True))
+        assert max(abs(found[key] - upright[key]) for key in upright) < 0.002
+        flipped = read(jnp.asarray(points[mirror] * [-1, 1, 1]), networks)
+        for key, value in zip(BLENDSHAPE_NAMES, flipped, strict=True):
+            other = re.sub("Left|Right", lambda side: sides[side[0]], key)
+            assert abs(value - upright[other]) < 0.002
+        # The eyes are level to within some degrees here: what the network itself says is near.
+        raw = np.asarray(references[f"{name}/blendshapes"])
+        assert np.abs(np.array(list(upright.values())) - raw).mean() < 0.03
+
+
+def test_landmarks_of_the_mirror_image_are_mirrored(networks):
+    mirror = np.asarray(networks.mirror)
+    for name in NAMES:
+        image, points = photo(name), []
+        for picture in (image, image[:, ::-1]):
+            padded, extent = pad_photo(picture)
+            points.append(np.asarray(detect_padded(padded, extent, networks).landmarks[0, :, :2]))
+        back = points[1][mirror] * [-1, 1] + [image.shape[1], 0]
+        distance = np.linalg.norm(points[0] - back, axis=1).mean()
+        assert distance < 0.01 * inter_ocular(back)
 
 
 def test_pixel_centres_remove_the_mirror_bias(networks):

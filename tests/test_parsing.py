@@ -16,14 +16,12 @@ from jaxface.features.weights import load_vgg
 from jaxface.images import read_photo
 from jaxface.landmarks.schemes import IBUG68
 from jaxface.observe import pixel_classes
-from jaxface.parsing.classes import CLASSES
+from jaxface.parsing.classes import BACKGROUND, BEARD, CLASSES, FACE, HAIR
 from jaxface.parsing.crop import SIZE, parsing_crop
 from jaxface.parsing.files import load_parser
 from jaxface.parsing.network import class_logits
-from jaxface.parsing.parse import parse, parse_square
+from jaxface.parsing.parse import WIDER, parse, parse_square
 from jaxface.parsing.refine import guided_filter
-
-FACE, HAIR, OTHER, BACKGROUND = range(4)
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +59,9 @@ def test_logits_move_with_the_features(weights):
     rng = np.random.default_rng(1)
     coarse = jnp.asarray(rng.normal(size=(48, 48, len(weights.coarse.offset))), jnp.float32)
     fine = jnp.asarray(rng.normal(size=(96, 96, len(weights.fine.offset))), jnp.float32)
-    logits = class_logits(coarse, fine, weights)
+    logits = class_logits(coarse, fine, weights)[:2]
     rolled = jnp.roll(coarse, (3, 5), (0, 1)), jnp.roll(fine, (6, 10), (0, 1))
-    for times, here, moved in zip((1, 2), logits, class_logits(*rolled, weights), strict=True):
+    for times, here, moved in zip((1, 2), logits, class_logits(*rolled, weights)[:2], strict=True):
         assert here.shape == (48 * times, 48 * times, len(CLASSES))
         row, column = (slice((24 - k) * times, (26 - k) * times) for k in (3, 5))
         inner = slice(24 * times, 26 * times)
@@ -79,9 +77,9 @@ def test_the_fine_stage_adds_to_the_coarse_one(weights):
         classes_kernel=jnp.zeros_like(weights.fine.classes_kernel),
         classes_bias=jnp.zeros_like(weights.fine.classes_bias),
     )
-    first, last = class_logits(coarse, fine, weights.replace(fine=silent))
+    first, last, _ = class_logits(coarse, fine, weights.replace(fine=silent))
     np.testing.assert_allclose(last, jax.image.resize(first, last.shape, "linear"), atol=1e-5)
-    same, change = class_logits(coarse, fine.at[32, 32].add(1.0), weights)
+    same, change, _ = class_logits(coarse, fine.at[32, 32].add(1.0), weights)
     np.testing.assert_array_equal(same, first)
     row, column = np.nonzero(np.abs(change - class_logits(coarse, fine, weights)[1]).max(-1) > 1e-5)
     assert len(row) > 1 and max(np.abs(row - 32).max(), np.abs(column - 32).max()) <= 7
@@ -112,25 +110,47 @@ def test_the_crop_is_level_with_the_eyes_whatever_the_landmarks():
 def test_a_portrait_is_parsed(portrait, weights):
     photo, points = portrait
     found = np.asarray(parse(photo, points, load_vgg(), weights))
-    assert found.shape == (*photo.shape[:2], len(CLASSES))
-    np.testing.assert_allclose(found.sum(-1), 1, atol=1e-3)
+    assert found.shape == (*photo.shape[:2], BEARD + 1)
+    np.testing.assert_allclose(found[..., :BEARD].sum(-1), 1, atol=1e-3)
     xy = np.asarray(points)[:, :2]
     # Nose, cheeks, between the brows, chin; the middle of the forehead lies under the fringe.
     inner = xy[[1, 4, 5, 50, 280, 9, 199, 205, 425]].astype(int)
     assert (found[inner[:, 1], inner[:, 0], FACE] > 0.8).all()
+    assert found[inner[:, 1], inner[:, 0], BEARD].max() < 0.3
+    assert (found[..., BEARD] <= found[..., FACE]).all()
     crown = np.array([xy[10, 0], xy[10, 1] - 0.25 * np.ptp(xy[:, 1])]).astype(int)
     assert found[crown[1], crown[0], HAIR] > 0.5
-    # Beyond the square nothing is known.
+    # Beyond the wide square nothing is known; between the two the hair goes on.
     crop = parsing_crop(jnp.asarray(points))
+    crop = crop.replace(side=WIDER * crop.side)
     row, column = np.mgrid[: photo.shape[0], : photo.shape[1]] + 0.5
     at = np.asarray(crop.points_to_crop(jnp.stack([column, row], -1)))
     outside = ((at < -1) | (at > SIZE + 1)).any(-1)
     assert outside.any() and (found[outside, BACKGROUND] == 1).all()
 
 
+def test_the_wide_square_goes_on_where_the_near_one_ends(monkeypatch):
+    """Hair everywhere in both squares is hair as far as the wide one reaches, without a seam."""
+
+    def all_hair(image, vgg, weights):
+        return jnp.broadcast_to(jnp.eye(BEARD + 1)[HAIR], (SIZE, SIZE, BEARD + 1))
+
+    monkeypatch.setattr(import_module("jaxface.parsing.parse"), "parse_square", all_hair)
+    points = jnp.asarray(np.random.default_rng(0).uniform((180, 180), (220, 220), (478, 2)))
+    crop = parsing_crop(points)
+    found = parse.__wrapped__(jnp.full((400, 400, 3), 0.5), points, {}, None)
+    y, x = np.mgrid[:400, :400] + 0.5
+    at = np.asarray(crop.points_to_crop(jnp.asarray(np.stack([x, y], -1)))) - SIZE / 2
+    reach = np.abs(at).max(-1) / (SIZE / 2)  # 1 at the near square's border
+    hair = np.asarray(found)[..., HAIR]
+    np.testing.assert_allclose(hair[reach < 0.85 * WIDER], 1, atol=1e-3)
+    assert (hair[reach > WIDER + 0.02] == 0).all() and (reach > WIDER + 0.02).any()
+    np.testing.assert_allclose(np.asarray(found)[..., :BEARD].sum(-1), 1, atol=1e-3)
+
+
 def test_outside_the_photo_nothing_is_seen(monkeypatch, weights):
     """A face at the photo's left edge: the crop repeats its first column, the classes end there."""
-    everywhere = jnp.full((512, 512, len(CLASSES)), 0.25)
+    everywhere = jnp.full((512, 512, BEARD + 1), 0.25)
     monkeypatch.setattr(import_module("jaxface.observe"), "parse", lambda *given: everywhere)
     points = np.random.default_rng(0).uniform((0, 100), (100, 200), (478, 2))
     crop = crop_face(np.full((300, 400, 3), 0.5), points)

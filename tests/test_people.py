@@ -12,6 +12,7 @@ from building.people import locks, props
 from building.people.brows import with_brows
 from building.people.parts import (
     BACKGROUND,
+    BEARD,
     BROW,
     FACE,
     HAIR,
@@ -144,7 +145,7 @@ def test_locks_lie_on_the_head_and_beards_below_the_nose(model, seed: int):
     texture = locks.strand_texture(colour, rng, grey=1.0)
     outwards = head / np.linalg.norm(head, axis=1, keepdims=True)
     beard = locks.beard_hair(head, outwards, triangles, chin * 1.0, 0.01, texture, rng)
-    assert (mane.kind, fringe.kind, beard.kind) == (HAIR, HAIR, FACE)
+    assert (mane.kind, fringe.kind, beard.kind) == (HAIR, HAIR, BEARD)
     tree = scipy.spatial.KDTree(head)
     for part in (mane, fringe, beard):
         assert part.rgba is not None and part.uvs is not None and part.uv_triangles is not None

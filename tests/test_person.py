@@ -89,7 +89,8 @@ def test_one_photo_is_fitted_as_ever(model, views):
     photo = jnp.zeros((400, 400, 3))
     (found,) = fit_faces([photo], points[:1], model, focals=[focal], config=LANDMARKS_ONLY)
     expected = fit(photo, points[0], model, focal=focal, config=LANDMARKS_ONLY)
-    np.testing.assert_allclose(found.vertices, expected.vertices, atol=1e-5)
+    # Two programs that stop at the same change of the loss: on some machines 23 micrometres apart.
+    np.testing.assert_allclose(found.vertices, expected.vertices, atol=5e-5)
     np.testing.assert_allclose(found.landmarks, expected.landmarks, atol=1e-2)
 
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import ROOT
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 from jaxface.cli import programs
@@ -147,6 +149,12 @@ def test_what_is_traced_is_no_call_of_its_own(store: Programs) -> None:
     assert rows.tolist() == [0, 6, 12] and not stored(store)
 
 
+def test_under_debug_nans_jax_looks_for_the_operation(store: Programs) -> None:
+    with jax.debug_nans(True), pytest.raises(FloatingPointError, match="nan"):
+        scaled(np.float32("nan"), _Settings())
+    assert not stored(store)
+
+
 def test_another_source_or_setting_makes_another_program(
     store: Programs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,8 +163,11 @@ def test_another_source_or_setting_makes_another_program(
     scaled(jnp.ones(()), _Settings())
     assert len(stored(store)) == 2
     assert len(stored(store, "program")) == 1  # what is still the same is not compiled again
-    with jax.default_matmul_precision("highest"):
-        assert Programs(store.folder.parent).folder != store.folder
+    for setting in (jax.default_matmul_precision("highest"), jax.threefry_partitionable(False)):
+        with setting:
+            assert Programs(store.folder.parent).folder != store.folder
+    with jax.debug_nans(True):
+        assert Programs(store.folder.parent).folder == store.folder
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
     assert Programs(store.folder.parent).folder != store.folder
 
@@ -168,6 +179,16 @@ def test_two_stores_share_a_folder(store: Programs, tmp_path: Path) -> None:
     assert scaled(jnp.ones(()), _Settings(weight=5.0)) == 15
     assert len(stored(store)) == 1
     assert not list(store.folder.glob("*.tmp"))
+
+
+def test_threads_share_a_store(store: Programs) -> None:
+    function = jit(_scaled)
+    with ThreadPoolExecutor(8) as pool:
+        found = pool.map(
+            lambda n: float(function(jnp.ones(()), _Settings(weight=1.0 * n))), range(32)
+        )
+    assert list(found) == [3 * n for n in range(32)]
+    assert len(stored(store)) == 1
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:50], lambda data: data[::-1], lambda _: b""])
@@ -182,13 +203,37 @@ def test_a_damaged_program_is_made_again(store: Programs, damage: Any) -> None:
     assert float(programs._read(file)(jnp.ones(()), _Settings())) == 6
 
 
+@pytest.mark.parametrize("kind", ["call", "program"])
+def test_files_that_are_mixed_up_are_not_taken_for_each_other(store: Programs, kind: str) -> None:
+    assert scaled(jnp.ones(()), _Settings()) == 6
+    assert scaled(jnp.ones(()), _Settings(), times=4) == 24
+    one, other = stored(store, kind)
+    data = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(data)
+    use_program_store(Programs(store.folder.parent))
+    assert scaled(jnp.ones(()), _Settings()) == 6
+    assert scaled(jnp.ones(()), _Settings(), times=4) == 24
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff\x00", b"/", b"one two three"])
+def test_a_damaged_call_is_made_again(store: Programs, data: bytes) -> None:
+    assert scaled(jnp.ones(()), _Settings()) == 6
+    (file,) = stored(store)
+    whole = file.read_bytes()
+    file.write_bytes(data)
+    use_program_store(Programs(store.folder.parent))
+    assert scaled(jnp.ones(()), _Settings()) == 6
+    assert file.read_bytes() == whole
+
+
 def test_a_folder_that_fills_up_costs_no_result(
     store: Programs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(path: Path, data: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(programs, "_write", full)
+    monkeypatch.setattr(programs, "write_whole", full)
     assert scaled(jnp.ones(()), _Settings()) == 6
     assert not stored(store)
     with pytest.raises(OSError, match="No space"):
@@ -222,9 +267,9 @@ def test_old_programs_go_and_then_the_oldest_ones(tmp_path: Path) -> None:
 
 
 PREPARE = """
-import jax, sys, time, threading
+import jax, os, sys, tempfile, time, threading
 from jaxface.cli import main
-sys.argv = ["jaxface", "reconstruct", "nowhere.jpg", "-o", "nowhere"]
+sys.argv = ["jaxface", "reconstruct", "nowhere.jpg", "-o", f"{tempfile.gettempdir()}/nowhere"]
 try:
     main()
 except SystemExit as stopped:
@@ -241,14 +286,16 @@ print("threads", *threads)
 """
 
 
-def prepare(**environment: str | None) -> list[str]:
-    """Returns what a start of the command line finds, each line of it."""
+def prepare(user: int | None = None, **environment: str | None) -> list[str]:
+    """Returns the folders of the programs and of JAX's cache that a start of the command line, by
+    some user, finds."""
     inherited = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
     merged = inherited | {"OPENBLAS_NUM_THREADS": "2"} | environment
     done = subprocess.run(
         [sys.executable, "-c", PREPARE],
         env={name: value for name, value in merged.items() if value is not None},
-        check=True, capture_output=True, text=True,
+        check=True, capture_output=True, text=True, user=user, group=user,
+        extra_groups=None if user is None else [],
     )  # fmt: skip
     assert done.stderr == "jaxface: There is no file nowhere.jpg; check the path.\n"
     lines = done.stdout.splitlines()
@@ -259,10 +306,32 @@ def prepare(**environment: str | None) -> list[str]:
 
 
 def test_a_start_keeps_its_programs_in_the_users_cache(tmp_path: Path) -> None:
-    """JAX's cache belongs to the same device and libraries."""
+    """JAX's cache belongs to the same device and libraries; so do starts with other options of
+    types, which the commands set themselves."""
     folder, cache = map(Path, prepare(JAXFACE_CACHE=str(tmp_path)))
+    options = {
+        "JAX_ENABLE_X64": "1",
+        "JAX_NUMPY_DTYPE_PROMOTION": "strict",
+        "JAX_NUMPY_RANK_PROMOTION": "raise",
+    }
+    count = len(list(folder.glob("*.program")))
+    assert prepare(JAXFACE_CACHE=str(tmp_path), **options) == [str(folder), str(cache)]
+    assert len(list(folder.glob("*.program"))) == count
     assert folder.parent == tmp_path / "programs" and cache == folder / "jax"
     assert list(folder.glob("*.program")) and list(cache.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("home", ["unset", "/"])
+def test_a_user_whom_the_system_does_not_know_needs_no_home(home: str) -> None:
+    """As in a container that is run with `--user`."""
+    needed = str(Path(sys.executable).resolve()), str(ROOT / "jaxface" / "__init__.py")
+    for file in needed:
+        readable = ["test", "-r", file]
+        if os.getuid() != 0 or subprocess.run(readable, user=12345, check=False).returncode:
+            pytest.skip(f"another user needs root, and {file} to be readable by all")
+    environment = {"JAXFACE_CACHE": None, "HOME": None if home == "unset" else home}
+    assert prepare(user=12345, PYTHONDONTWRITEBYTECODE="1", **environment) == ["None", "None"]
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -152,15 +152,32 @@ def test_a_wave_of_hue_is_a_stain_of_its_width() -> None:
 
 
 def test_constancy_of_known_changes() -> None:
-    vertices = np.random.default_rng(0).uniform(-0.1, 0.1, (4, 3))
-    mirror, front = np.array([1, 0, 3, 2]), np.array([True, True, True, False])
-    first = constancy.Appearance(np.array(SKIN), vertices)
-    mirrored = constancy.Appearance(np.array(SKIN), vertices[mirror] * [-1, 1, 1])
+    rng = np.random.default_rng(0)
+    vertices, texture = rng.uniform(-0.1, 0.1, (6, 3)), rng.uniform(0.1, 0.9, (4, 4, 3))
+    mirror, front = np.array([1, 0, 3, 2, 5, 4]), np.array([True] * 4 + [False] * 2)
+    skin = np.ones((4, 4)) * [0.9, 0.6, 0.9, 0.0]
+    first = constancy.Appearance(np.array(SKIN), vertices, texture, skin)
+    mirrored = constancy.Appearance(
+        np.array(SKIN), vertices[mirror] * [-1, 1, 1], texture[:, ::-1], skin[:, ::-1]
+    )
+    names = ("CIEDE2000", "typology degrees", "vertices mm", "albedo levels")
     same = constancy.changes(first, mirrored, front, mirror)
-    assert same == pytest.approx({"CIEDE2000": 0, "typology degrees": 0, "vertices mm": 0})
-    moved = constancy.Appearance(2 * np.array(SKIN), vertices + np.array([0, 0.003, 0.004]))
+    assert same == pytest.approx(dict.fromkeys(names, 0), abs=1e-9)
+    # A rigid motion of the head is no other face, and what only one photo shows is not compared.
+    turn = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    other = np.where(skin[..., None] > 0.5, texture, 0)
+    moved = replace(first, vertices=vertices @ turn.T + 0.01, texture=other)
+    assert constancy.changes(first, moved, front) == pytest.approx(same, abs=1e-9)
+    # Corners of a square, each 5 mm farther from its centre: no motion undoes that.
+    square = np.array([[1.0, 1, 0], [-1, 1, 0], [-1, -1, 0], [1, -1, 0]]) / np.sqrt(2)
+    small, large = (np.concatenate([r * square, vertices[4:]]) for r in (0.05, 0.055))
+    levels = constancy.encode_srgb(texture) + 3 / 255
+    first = replace(first, vertices=small)
+    moved = constancy.Appearance(2 * np.array(SKIN), large, constancy.decode_srgb(levels), skin)
     found = constancy.changes(first, moved, front)
     assert found["vertices mm"] == pytest.approx(5)
+    assert found["albedo levels"] == pytest.approx(3)
+    assert np.isnan(constancy.changes(first, replace(moved, skin=0 * skin), front)["albedo levels"])
     colours = lab(np.array(SKIN)), lab(2 * np.array(SKIN))
     assert found["CIEDE2000"] == pytest.approx(ciede2000(*colours))
     angles = [np.degrees(np.arctan2(c[0] - 50, c[2])) for c in colours]
@@ -183,15 +200,47 @@ def test_variants_of_a_photo_are_what_their_names_say() -> None:
     assert small.srgb.shape == (20, 30, 3) and small.focal == 45
     assert np.abs(varied["JPEG 50"].srgb - srgb).max() < 0.05
     np.testing.assert_array_equal(varied[constancy.MIRRORED].srgb, srgb[:, ::-1])
+    large = varied["double size"]
+    assert large.srgb.shape == (80, 120, 3) and large.focal == 180
+    np.testing.assert_array_equal(varied["turned 180"].srgb, srgb[::-1, ::-1])
+    for name, (row, column) in {"wider frame": (40, 30), "corner": (80, 60)}.items():
+        framed = varied[name]
+        assert framed.srgb.shape == (120, 120, 3) and framed.focal == 90
+        np.testing.assert_array_equal(framed.srgb[row : row + 40, column : column + 60], srgb)
+    np.testing.assert_array_equal(varied["turned 90"].srgb, srgb.transpose(1, 0, 2)[::-1])
+    cropped = varied[constancy.CROPPED]
+    assert cropped.focal is None
+    np.testing.assert_array_equal(cropped.srgb, srgb[:36, 7:])
+    # Anticlockwise: the dark left half ends lower left.
+    turned = varied["turned 30"].srgb
+    assert turned.shape == (73, 73, 3) and varied["turned 30"].focal == 90
+    dark = np.argwhere(turned[..., 0] < 0.45).mean(0)
+    assert dark[0] > 40 and dark[1] < 30
+
+
+def test_off_axis_is_what_a_turned_camera_shows() -> None:
+    """A disk on the axis: its place, its area (1 / cos^3) and its stretch outwards (1 / cos)."""
+    srgb, angle = np.full((400, 300, 3), 0.2, np.float32), np.radians(17)
+    x, y = np.meshgrid(np.arange(300) + 0.5, np.arange(400) + 0.5)
+    disk = np.hypot(x - 150, y - 200) < 40
+    srgb[disk] = 1.0
+    turned = constancy.vary(Photo(srgb, 600.0, "disk"), constancy.OFF_AXIS)
+    assert turned.srgb.shape == (800, 800, 3) and turned.focal == 600
+    points = np.argwhere(turned.srgb[..., 0] > 0.6) + 0.5
+    np.testing.assert_allclose(points.mean(0), 400 + 600 * np.tan(angle) / np.sqrt(2), atol=1.0)
+    assert len(points) / disk.sum() == pytest.approx(np.cos(angle) ** -3, rel=0.01)
+    outwards, across = (points @ np.array(axis) for axis in ((1, 1), (1, -1)))
+    assert outwards.std() / across.std() == pytest.approx(1 / np.cos(angle), rel=0.01)
 
 
 def test_constancy_of_a_photo_that_loses_its_face_is_nothing() -> None:
     photo, seen = Photo(np.full((8, 8, 3), 0.5, np.float32), None, "grey"), []
-    first = constancy.Appearance(np.array(SKIN), np.zeros((2, 3)))
+    texture = np.ones((2, 2, 3))
+    first = constancy.Appearance(np.array(SKIN), np.zeros((2, 3)), texture, texture[..., 0])
 
     def look(one: Photo) -> constancy.Appearance:
         seen.append(one)
-        if one.srgb.shape != photo.srgb.shape:
+        if len(one.srgb) < len(photo.srgb):
             raise DetectionError("no face")
         return first
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
 
+from jaxface.export.gallery import write_gallery
 from jaxface.export.report import report
 from jaxface.fitting.unknowns import DISTANCES, MAX_IDENTITY
 from jaxface.images import Photo
@@ -23,6 +28,7 @@ def written(
         "camera": {"translation": [0.0, 0.0, distance]},
         "expression": {"jawOpen": 0.3},
         "blend": {"weights": {"ann": 1.0}},
+        "hair": values.get("hair", {"style": "none"}),
         "fit": {"converged": converged},
         "identity": dict.fromkeys(map(str, range(COUNT)), 0.5) | values.get("identity", {}),
         "albedo": dict.fromkeys(map(str, range(COUNT)), 0.5) | values.get("albedo", {}),
@@ -31,7 +37,8 @@ def written(
         unwrapped=SimpleNamespace(skin_mask=np.full((8, 8), seen)),
         synthesis=SimpleNamespace(texture=np.zeros((8, 8, 3))),
     )
-    return report(Photo(np.zeros((4, 4, 3), np.float32), None, "me"), result, data)
+    name = values.get("name", "me")
+    return report(Photo(np.zeros((4, 4, 3), np.float32), None, name), result, data)
 
 
 def doubts(**values: Any) -> list[str]:
@@ -39,6 +46,12 @@ def doubts(**values: Any) -> list[str]:
     lines = [line for line in text.splitlines() if line.startswith("- ")]
     assert "most probable" in lines[-1]
     return lines[:-1]
+
+
+def test_hair_is_named_or_said_to_be_missing() -> None:
+    assert "No hair" in written()
+    text = written(hair={"style": "short02", "overlap": 0.93})
+    assert "short02" in text and "93 per cent" in text
 
 
 def test_an_ordinary_face_raises_no_doubt() -> None:
@@ -63,5 +76,33 @@ def test_each_doubt_has_its_reason(values: dict[str, Any], words: str) -> None:
     assert len(found) == 1 and words in found[0], found
 
 
+def test_a_name_is_neither_html_nor_formatting() -> None:
+    title = written(name="<script>*x*</script> [a](b) & IMG_1").splitlines()[0]
+    assert title == r"# \<script\>\*x\*\</script\> \[a\](b) \& IMG\_1"
+
+
 def test_ears_and_neck_are_seen_or_inferred() -> None:
     assert "Ears, neck and scalp where the photo does not show them" in written()
+
+
+def test_a_gallery_shows_every_result_and_escapes_names(tmp_path: Path) -> None:
+    names = ["ann", "bob & <b>", "two faces/face1 100%#?+"]
+    for number, name in enumerate(names):
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        told = {
+            "landmark_error_percent": number + 0.5,
+            "seen_percent": 20,
+            "doubts": ["one < two"] * number,
+            "hair": {"style": "none"},
+        }
+        (folder / "parameters.json").write_text(json.dumps(told))
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "parameters.json").write_text("{")
+    assert write_gallery(tmp_path) == write_gallery(tmp_path) == 3
+    page = (tmp_path / "index.html").read_text()
+    assert "bob &amp; &lt;b&gt;" in page and "<b>&" not in page and "one &lt; two" in page
+    for link in re.findall(r'href="([^"]+)/viewer.html"', page):
+        assert (tmp_path / unquote(link)).is_dir()
+    assert re.findall(r'data-doubts="(\d)"', page) == ["0", "1", "2"]
+    assert not list(tmp_path.glob(".index*"))

@@ -17,14 +17,20 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Lower stands below; a module imports from its own layer and from lower ones.
 LAYERS = {
+    "names": 0,
     "errors": 0,
+    "exif": 0,
+    "profiles": 0,
     "pytrees": 0,
     "types": 0,
     "assets": 0,
+    "caches": 0,
+    "locking": 0,
     "precision": 0,
     "implicit": 0,
     "filters": 0,
     "images": 0,
+    "film": 1,
     "rendering": 1,
     "morphable": 2,
     "features": 2,
@@ -32,6 +38,7 @@ LAYERS = {
     "landmarks": 3,
     "fitting": 3,
     "parsing": 3,
+    "hair": 4,
     "unwrapping": 3,
     "blending": 3,
     "synthesis": 4,
@@ -45,6 +52,8 @@ LAYERS = {
     "loading": 6,
     "reconstruct": 6,
     "person": 6,
+    "identity": 6,
+    "following": 6,
     "video": 6,
     "export": 7,
     "": 7,
@@ -52,6 +61,7 @@ LAYERS = {
     "build_database": 8,
     "evaluation": 8,
     "cli": 9,
+    "__main__": 10,
 }
 # Files, codecs, terminals, processes, the network: what makes a module that imports it host code.
 # (`json` alone reads no file: the landmark networks' graphs are JSON texts in a pytree.)

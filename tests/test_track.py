@@ -10,7 +10,7 @@ import pytest
 from jaxface.errors import InputError
 from jaxface.fitting import FitConfig, TrackConfig, track
 from jaxface.fitting.landmarks import yaw_of
-from jaxface.fitting.track import smooth_path
+from jaxface.fitting.track import _no_carry, _nothing, _smooth_block, between, smooth_path
 from jaxface.morphable.model import landmark_points, shape
 from jaxface.rendering.camera import look_at, project, rotation_matrix
 from jaxface.video import key_frames
@@ -24,8 +24,8 @@ def test_the_path_is_the_dense_systems() -> None:
     count, size = 5, 3
     roots = rng.standard_normal((count, size, size))
     precision = np.einsum("npr,nqr->npq", roots, roots)
-    precision[2] = 0.0  # nothing was seen there
-    found, step = rng.standard_normal((count, size)), np.array([0.5, 1.0, 2.0])
+    found, variance = rng.standard_normal((count, size)), np.array([0.5, 1.0, 2.0])
+    links = np.array([1.0, 0.5, 0.0, 4.0, 0.0])  # a cut after the third
     matrix, right = np.zeros((count * size,) * 2), np.zeros(count * size)
     for t in range(count):
         own = slice(t * size, (t + 1) * size)
@@ -35,9 +35,9 @@ def test_the_path_is_the_dense_systems() -> None:
         link = np.zeros((size, count * size))
         link[:, t * size : (t + 1) * size] = -np.eye(size)
         link[:, (t + 1) * size : (t + 2) * size] = np.eye(size)
-        matrix += link.T @ np.diag(1 / step) @ link
+        matrix += link.T @ np.diag(links[t] / variance) @ link
     expected = np.linalg.solve(matrix, right).reshape(count, size)
-    path = smooth_path(*(jnp.asarray(a, jnp.float32) for a in (found, precision, step)))
+    path = smooth_path(*(jnp.asarray(a, jnp.float32) for a in (found, precision, links, variance)))
     np.testing.assert_allclose(path, expected, rtol=1e-3, atol=1e-4)
 
 
@@ -62,7 +62,7 @@ def test_a_moving_face_is_followed_without_jitter(model) -> None:
             jnp.asarray(points),
             identity,
             model,
-            rate=RATE,
+            seconds=times,
             focal=camera.focal,
             principal=camera.principal,
             config=TrackConfig(fit=EXACT, **steps),
@@ -87,6 +87,33 @@ def test_a_moving_face_is_followed_without_jitter(model) -> None:
     assert np.abs(np.asarray(turned) - expected).max() < 0.05
 
 
+def test_blocks_make_the_path_of_the_whole() -> None:
+    """Exact in what a block knows of the frames before it; of those after, one block is enough."""
+    rng = np.random.default_rng(4)
+    count, size, block = 96, 2, 32
+    precision = np.broadcast_to(np.diag([4.0, 0.5]), (count, size, size))
+    found = np.cumsum(rng.standard_normal((count, size)), 0)
+    links = np.where(np.arange(count) % 40 == 39, 0.0, 2.0)
+    links[-1] = 0.0
+    rows = [jnp.asarray(a, jnp.float32) for a in (found, precision, links)]
+    variance = jnp.array([1.0, 0.3])
+    whole = smooth_path(*rows, variance)
+    parts = [tuple(a[at : at + block] for a in rows) for at in range(0, count, block)]
+    carry, paths = _no_carry(size), []
+    for here, there in zip(parts, [*parts[1:], _nothing(parts[0])], strict=True):
+        path, carry = _smooth_block(carry, here, there, variance)
+        paths.append(path)
+    np.testing.assert_allclose(np.concatenate(paths), whole, atol=2e-3)
+
+
+def test_faceless_frames_lie_on_a_line_in_time_and_cuts_are_not_crossed() -> None:
+    seconds = np.array([0.0, 0.1, 0.4, 0.5, 0.6, 0.7, 0.8])
+    shots = np.array([0, 0, 0, 0, 1, 1, -1])
+    path = np.array([[0.0], [5.0], [7.0]])
+    rows = between(path, np.array([0, 3, 5]), seconds, shots)[:, 0]
+    np.testing.assert_allclose(rows, [0.0, 1.0, 4.0, 5.0, 7.0, 7.0, np.nan], atol=1e-6)
+
+
 def test_frames_from_all_sides_are_chosen() -> None:
     points = np.zeros((40, 478, 3), np.float32)
     points[:, 454, 0] = 100.0
@@ -107,7 +134,7 @@ def test_a_video_without_a_face_is_said(model) -> None:
             jnp.full((3, 478, 3), jnp.nan),
             jnp.zeros(len(model.identity_basis)),
             model,
-            rate=25.0,
+            seconds=np.arange(3) / 25,
             focal=500.0,
             principal=jnp.zeros(2),
         )

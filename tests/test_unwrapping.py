@@ -11,6 +11,7 @@ from fast import FAST
 from jaxface.filters import blur, weighted_median
 from jaxface.morphable.albedo import albedo_texture
 from jaxface.morphable.files import load_model
+from jaxface.morphable.model import shape, vertex_uvs
 from jaxface.morphable.texels import texel_map
 from jaxface.rendering.camera import look_at, project, rotation_matrix
 from jaxface.rendering.color import linear_to_srgb
@@ -24,11 +25,17 @@ from jaxface.unwrapping import (
     unwrap,
 )
 from jaxface.unwrapping.eyes import angle_of_texels, paint_iris
-from jaxface.unwrapping.hue import hue_excess
+from jaxface.unwrapping.folds import fold_shading, fold_weight, log_compression
 from jaxface.unwrapping.membrane import membrane, vertices_to_texels
 from jaxface.unwrapping.scalp import colour_scalp
+from jaxface.unwrapping.skin_limits import (
+    SIDE,
+    asymmetry_excess,
+    hue_excess,
+    no_bluer_than_grey,
+)
 from jaxface.unwrapping.teeth import whiten_teeth
-from jaxface.unwrapping.visible import project_texels
+from jaxface.unwrapping.visible import project_texels, see
 
 SIZE, PHOTO = 256, 320
 CONFIG = UnwrapConfig(window=400)
@@ -88,7 +95,7 @@ def classes_of(scene):
     fringe, alpha = scene[6:]
     hair = 1.0 * fringe
     face = alpha * (1 - hair)
-    return jnp.array(np.stack([face, hair, 0 * face, 1 - face - hair], -1), jnp.float32)
+    return jnp.array(np.stack([face, hair, 0 * face, 1 - face - hair, 0 * face], -1), jnp.float32)
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +179,7 @@ def test_colour_decides_where_the_parser_is_in_doubt(scene, result, face):
     row = np.mgrid[:PHOTO, :PHOTO][0]
     doubted = fringe | (row > PHOTO / 2)
     seen = np.where(doubted, face, 1.0) * np.maximum(alpha, fringe)
-    classes = jnp.asarray(np.stack([seen, 1 - seen, 0 * seen, 0 * seen], -1), jnp.float32)
+    classes = jnp.asarray(np.stack([seen, 1 - seen, *3 * [0 * seen]], -1), jnp.float32)
     given = photo, fit_of(model, camera, light), model, texels
     mask = np.asarray(unwrap(*given, classes=classes, known_light=True, config=CONFIG)[0].skin_mask)
     visible = np.asarray(result.visibility) > 0.9
@@ -197,6 +204,58 @@ def test_partial_albedo_is_the_truth_although_the_light_is_wrong(scene, result):
     error = np.log(np.asarray(result.partial)[seen]) - np.log(np.asarray(scene[2])[seen])
     assert np.abs(error.mean(0)).max() < 0.06
     assert error.std() < 0.12
+
+
+def test_a_beard_is_neither_taken_for_shadow_nor_for_gloss(scene):
+    """Half black, half white hair on the lower face; the parser knows where, or does not."""
+    model, texels, truth, camera, light, *_ = scene
+    place = np.asarray(vertices_to_texels(model.mean, texels))
+    lower = regions(model, texels, ("skin",)) & (place[..., 1] < -0.055) & (place[..., 2] > 0.0)
+    strands = np.random.default_rng(1).choice([0.02, 0.5], (SIZE, SIZE))
+    strands[:, : SIZE // 2] = 0.02
+    bearded = jnp.where(lower[..., None], jnp.asarray(strands, jnp.float32)[..., None], truth)
+
+    def drawn(texture):
+        return render(model, model.mean, texture, camera, light, PHOTO, PHOTO, supersample=2)
+
+    picture, alpha = drawn(bearded)
+    where = drawn(jnp.repeat(1.0 * lower[..., None], 3, -1))[0][..., 0] > 0.05
+    face = alpha * jnp.ones((PHOTO, PHOTO))
+    photo = jnp.clip(linear_to_srgb(picture), 0, 1)
+    found = {}
+    for name, beard in (("known", where * face), ("unknown", 0 * face)):
+        classes = jnp.stack([face, 0 * face, 0 * face, 1 - face, beard], -1)
+        given = photo, fit_of(model, camera, light), model, texels
+        one = unwrap(*given, classes=classes, known_light=True, config=CONFIG)[0]
+        inner = scipy.ndimage.binary_erosion(lower, iterations=4)
+        inner &= np.asarray(one.visibility) > 0.9
+        blurred = blur(jnp.log(one.partial + 0.01) - jnp.log(bearded + 0.01), 2.0)
+        found[name] = (
+            float(np.median(np.abs(np.asarray(blurred)[inner]))),
+            float((np.asarray(one.skin_mask)[inner] > 0.5).mean()),
+        )
+    assert found["known"][0] < 0.1 < 0.5 < found["unknown"][0], found
+    assert found["known"][1] > found["unknown"][1] + 0.1, found
+
+
+def test_a_beard_on_one_side_alone_is_a_shadow(scene):
+    model, texels, _, camera, light, *_ = scene
+    place = np.asarray(vertices_to_texels(model.mean, texels))
+    jaw = regions(model, texels, ("skin",)) & (place[..., 1] < -0.03) & (place[..., 2] > 0.0)
+    jaw &= np.abs(place[..., 0]) > 0.015
+    one_side = jaw & (place[..., 0] > 0)
+    found = {}
+    for name, where in (("both", jaw), ("one", one_side)):
+        marks = jnp.repeat(1.0 * where[..., None], 3, -1)
+        beard = render(model, model.mean, marks, camera, light, PHOTO, PHOTO)[0][..., 0] > 0.05
+        face = jnp.ones((PHOTO, PHOTO))
+        classes = jnp.stack([face, 0 * face, 0 * face, 0 * face, 1.0 * beard], -1)
+        photo = jnp.full((PHOTO, PHOTO, 3), 0.5)
+        seen = see(photo, fit_of(model, camera, light), model, texels, classes, CONFIG)
+        inner = scipy.ndimage.binary_erosion(where, iterations=6)
+        sides = (seen.visibility > 0.9) & (seen.visibility[:, ::-1] > 0.9)
+        found[name] = float(np.asarray(seen.beard)[inner & np.asarray(sides)].mean())
+    assert found["both"] > 0.9 and found["one"] < 0.1, found
 
 
 def test_low_frequency_albedo_agrees_with_the_seen_and_takes_its_tone_elsewhere(scene, result):
@@ -351,6 +410,19 @@ def test_balance_puts_the_light_at_a_plausible_level(scene):
         assert float(level.max() / level.min()) < 1.7
 
 
+def test_light_from_one_side_does_not_darken_the_skin(scene):
+    """Half the face in shadow: the lit half tells the level, as a camera exposes for it."""
+    model, _, _, camera, light, *_ = scene
+    ahead = jnp.zeros_like(light.coefficients).at[0].set(1.2 / 0.282 / 1.33)
+
+    def level(side):
+        one = ahead.at[3].set(side * ahead[0])  # the first-order term across
+        fit = balance_light(fit_of(model, camera, Lighting(coefficients=one)), model)
+        return float(fit.parameters.lighting.coefficients[0].mean())
+
+    assert abs(np.log(level(1.2) / level(0.0))) < 0.15
+
+
 def test_albedo_is_explained_by_what_is_seen_alone(scene, result):
     model, texels, _, camera, light, *_ = scene
     names = list(model.albedo_names)
@@ -467,3 +539,93 @@ def test_hue_that_skin_can_have_stays_and_what_it_cannot_is_lights(scene):
 
     for size in (0.0, 0.3):
         assert np.isfinite(jax.grad(total)(size))
+
+
+def test_halves_that_differ_more_than_skin_are_lights_and_moles_are_not(scene):
+    """A dark patch of 20 mm on one cheek goes to the light, from the half that is in doubt; a mole
+    of 4 mm stays, and so does what is alike on both sides."""
+    model, texels = scene[:2]
+    face = regions(model, texels, ("skin", "nose"))
+    row, column = np.mgrid[:SIZE, :SIZE] / SIZE
+    mm = np.hypot(row - 0.5, column - 0.33) * SIDE  # from the middle of one cheek
+    assert face[mm < 10].all()
+    ones = jnp.ones((SIZE, SIZE))
+    left = jnp.asarray(np.where(column < 0.5, 3.0, 1.0))
+
+    def excess(pattern, doubt=ones):
+        return np.asarray(asymmetry_excess(jnp.asarray(pattern), ones, doubt, model, texels))
+
+    patch, mole = -0.3 * np.exp(-0.5 * (mm / 7) ** 2), -0.5 * np.exp(-0.5 * (mm / 1.4) ** 2)
+    here = mm < 3
+    assert excess(patch)[here].mean() < 0.2 * patch[here].mean()  # of the half that is odd
+    np.testing.assert_allclose(excess(patch)[:, ::-1], -excess(patch), atol=1e-6)
+    assert excess(patch, left)[here].mean() < 1.7 * excess(patch)[here].mean()
+    assert (
+        np.abs(excess(patch, left)[:, ::-1][here]).max() < 0.3 * np.abs(excess(patch)[here]).max()
+    )
+    assert np.abs(excess(mole)).max() < 0.1 * 0.5
+    assert np.abs(excess(patch + patch[:, ::-1])).max() < 1e-5
+    assert np.abs(excess(patch)[~face]).max() == 0
+
+    def total(size):
+        return jnp.sum(asymmetry_excess(size * jnp.asarray(patch), ones, 0 * ones, model, texels))
+
+    for size in (0.0, 1.0):
+        assert np.isfinite(jax.grad(total)(size))
+
+
+def test_nothing_is_bluer_than_grey() -> None:
+    blue, skin = jnp.array([0.02, 0.03, 0.05]), jnp.array([0.5, 0.3, 0.2])
+    np.testing.assert_allclose(no_bluer_than_grey(blue), [0.02, 0.02, 0.02])
+    np.testing.assert_array_equal(no_bluer_than_grey(skin), skin)
+
+
+def test_folds_of_a_smile_are_light_and_pigment_is_not(model) -> None:
+    size = 256
+    texels = texel_map(model, size)
+    smile = jnp.zeros(len(model.expression_names))
+    for name in ("mouthSmileLeft", "mouthSmileRight", "cheekSquintLeft", "cheekSquintRight"):
+        smile = smile.at[model.expression_names.index(name)].set(1.0)
+    uv = np.asarray(vertex_uvs(model)) * [1, -1] + [0, 1]
+    stretched = np.asarray(log_compression(_fitted(model, smile), model))
+    skin = np.asarray(model.vertex_region) == model.region_names.index("skin")
+    cheek = skin & (np.asarray(model.mean)[:, 0] > 0.02) & (stretched < -0.15)
+    assert cheek.any()
+    column, row = (size * uv[cheek].mean(0)).astype(int)
+
+    def dark(width: float) -> jax.Array:
+        x = np.abs(np.arange(size) - column)
+        return jnp.asarray(np.tile(np.where(x <= width / 2, -0.5, 0.0), (size, 1)), jnp.float32)
+
+    smiling, resting = (fold_weight(_fitted(model, x * smile), model, texels) for x in (1, 0))
+    seen = jnp.ones((size, size))
+    line, patch = dark(3), dark(12)
+    found = np.asarray(fold_shading(line, seen, smiling))
+    assert found[row, column] < -0.2
+    flank = np.asarray(fold_shading(-line, seen, smiling))
+    np.testing.assert_allclose(flank, -found, atol=1e-5)  # a fold's lit side
+    wide = np.asarray(fold_shading(patch, seen, smiling))
+    assert abs(wide[row, column]) < 0.05  # a moustache, a patch of beard
+    neutral = fold_shading(line, seen, resting)
+    np.testing.assert_allclose(neutral, 0.0, atol=1e-6)
+    hidden = fold_shading(line, 0 * seen, smiling)
+    np.testing.assert_allclose(hidden, 0.0, atol=1e-6)
+
+
+def test_compression_is_the_smaller_stretch(model) -> None:
+    fit = _fitted(model, jnp.zeros(len(model.expression_names)))
+    skin = np.asarray(model.vertex_region) == model.region_names.index("skin")
+    np.testing.assert_allclose(np.asarray(log_compression(fit, model))[skin], 0.0, atol=2e-3)
+    half = fit.replace(vertices=fit.vertices * 0.5)
+    np.testing.assert_allclose(
+        np.asarray(log_compression(half, model))[skin], np.log(0.5), atol=5e-3
+    )
+
+
+def _fitted(model, expression):
+    fit = fit_of(
+        model, look_at(0.0, 0.0, 64, 64), directional(jnp.array([0.0, 0.0, -1.0]), jnp.ones(3))
+    )
+    parameters = fit.parameters.replace(expression=expression)
+    vertices = shape(model, parameters.identity, expression)
+    return fit.replace(parameters=parameters, vertices=vertices)

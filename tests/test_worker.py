@@ -39,6 +39,7 @@ def result(**values: Any) -> Any:
         fit=SimpleNamespace(
             vertices=parts["vertices"], landmark_error=np.float32(0.01), photometric_error=0.1
         ),
+        hair=None,
         unwrapped=SimpleNamespace(skin_mask=ones, low_frequency=parts["low_frequency"]),
         synthesis=SimpleNamespace(texture=parts["texture"], losses=np.zeros(0)),
         materials=Materials(

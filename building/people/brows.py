@@ -10,7 +10,7 @@ from building.synthetic.hairs import strokes
 
 _INNER, _OUTER = (4.0, 16.0), (48.0, 60.0)  # ends' distances from the middle, millimetres
 _HALF_HEIGHT = (1.2, 6.0)  # millimetres
-_CLASS_COVER = 0.25  # a texel of the texture belongs to the brow from this cover on
+CLASS_COVER = 0.25  # a texel belongs to brow or beard from this cover on
 
 
 def with_brows(
@@ -54,4 +54,4 @@ def with_brows(
     grain = np.exp(0.4 * rng.standard_normal(cover.shape))[..., None]
     grain = ndimage.gaussian_filter(grain, (0.6, 0.6, 0))
     drawn = albedo + (np.clip(colour * grain, 0.003, 0.9) - albedo) * cover[..., None]
-    return drawn, cover > _CLASS_COVER
+    return drawn, cover > CLASS_COVER

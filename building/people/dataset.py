@@ -1,8 +1,8 @@
 """Makes pictures of rendered people: `python -m building.people.dataset FOLDER --count 1000 ...`.
 
 Each picture is a file `NUMBER.npz`: `srgb` `[S, S, 3]` uint8, `classes` `[S, S, K]` uint8 (share
-times 255) in the order of `jaxface.parsing.CLASSES`, `brows` `[S, S]` uint8 (likewise, of the
-brows, which are the face's), `inside` `[S, S]` bool (within the photo), `traits`. Number and seed
+times 255) in the order of `jaxface.parsing.CLASSES`, `brows` and `beard` `[S, S]` uint8 (likewise,
+of what is the face's), `inside` `[S, S]` bool (within the photo), `traits`. Number and seed
 determine it; a second run makes what is missing. Numbers that end in 9 are for evaluation: they use
 skins, hair and light that the others do not.
 """
@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from building.environment_maps import backdrop, load_maps, sun, to_sh
 from building.hair import load_hair
-from building.people.parts import BROW, FACE
+from building.people.parts import BEARD, BROW, FACE
 from building.people.person import Wardrobe, random_person
 from building.people.picture import View, developed, render
 from building.synthetic.canvas import make_canvas
@@ -86,6 +86,7 @@ def make_picture(number: int, wardrobe: Wardrobe, maps: dict[str, np.ndarray]) -
         "srgb": picture,
         "classes": shares[..., :BROW],
         "brows": shares[..., BROW],
+        "beard": shares[..., BEARD],
         "inside": inside,
         "traits": np.array([*person.traits, name]),
     }

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from building.people.parts import FACE, HAIR, Part, hair_colour
+from building.people.parts import BEARD, HAIR, Part, hair_colour
 
 _STEPS = 18  # points along a lock
 _HAIRS, _ROWS = 512, 48  # of the texture
@@ -248,4 +248,4 @@ def beard_hair(
     paths = paths + 3e-4 * out[:, None]
     width = np.broadcast_to(rng.uniform(4e-4, 2e-3) * (1 - 0.6 * along[..., 0]), (count, 8))
     steady = np.broadcast_to(out[:, None], paths.shape)
-    return ribbons(paths, steady, width, int(rng.integers(2, 8)), texture, FACE, rng)
+    return ribbons(paths, steady, width, int(rng.integers(2, 8)), texture, BEARD, rng)

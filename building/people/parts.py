@@ -46,8 +46,8 @@ class Part:
 
 
 FACE, HAIR, OTHER, BACKGROUND = (CLASSES.index(x) for x in ("face", "hair", "other", "background"))
-BROW = len(CLASSES)
-"""Brows are the face's; how much of a pixel shows them is kept beside the classes."""
+BROW, BEARD = len(CLASSES), len(CLASSES) + 1
+"""Both are the face's; how much of a pixel shows them is kept beside the classes."""
 
 
 def cloth(rng: np.random.Generator, colour: np.ndarray | None = None) -> Pattern:

@@ -13,8 +13,8 @@ from scipy import ndimage
 
 from building.hair import Hair, follow
 from building.people import locks, props
-from building.people.brows import with_brows
-from building.people.parts import BROW, FACE, HAIR, Outline, Part, hair_colour, plain
+from building.people.brows import CLASS_COVER, with_brows
+from building.people.parts import BEARD, BROW, FACE, HAIR, Outline, Part, hair_colour, plain
 from building.synthetic.canvas import Canvas, smooth_noise
 from building.synthetic.hairs import strokes
 from jaxface.evaluation.scene import decode_srgb
@@ -83,6 +83,7 @@ def random_person(
     if rng.random() < 0.5:
         name, albedo, cover, length = _beard(wardrobe.canvas, albedo, colour, rng)
         traits.append(name)
+        kinds[cover > CLASS_COVER] = BEARD
         share = _on_vertices(cover, model, wardrobe.canvas.size)
         if length > 0.003:
             vertices = _grown(vertices, model, share, length, rng)

@@ -11,7 +11,7 @@ import numpy as np
 import trimesh
 from scipy import ndimage
 
-from building.people.parts import BACKGROUND, BROW, FACE, Part
+from building.people.parts import BACKGROUND, BEARD, BROW, FACE, Part
 from jaxface.evaluation.light import Sun, highlight, irradiance
 from jaxface.evaluation.scene import encode_srgb, sample
 
@@ -151,7 +151,7 @@ def render(
     samples: int = 4,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns linear radiance `[S, S, 3]` and the share of each class in each pixel
-    `[S, S, K + 1]`, that of brows (which are the face's as well) last.
+    `[S, S, K + 2]`, those of brows and beard (which are the face's as well) last.
 
     Args:
         parts: in model space.
@@ -191,14 +191,14 @@ def render(
         reached = ~world.rays.intersects_any(start, back)
         lit = reached[:, None] * np.asarray(sun.colour)
         light = light + lit * np.maximum((normals * sun.direction).sum(1, keepdims=True), 0)
-        skin = np.isin(hits.kind[seen], (FACE, BROW)) | (hits.part[seen] == 0)
+        skin = np.isin(hits.kind[seen], (FACE, BROW, BEARD)) | (hits.part[seen] == 0)
         lobe = highlight(normals, view_direction, sun.direction[None], sun.roughness)
         shine = sun.specular * lit * (lobe * skin)[:, None]
     image = np.repeat(backdrop.reshape(-1, 3), samples, 0)
     image[seen] = hits.albedo[seen] * light + shine
     block = (view.size, view.size, samples)
-    kinds = hits.kind[:, None] == np.arange(BROW + 1)
-    kinds[:, FACE] |= kinds[:, BROW]
+    kinds = hits.kind[:, None] == np.arange(BEARD + 1)
+    kinds[:, FACE] |= kinds[:, BROW] | kinds[:, BEARD]
     classes = kinds.reshape(*block, -1).mean(2)
     return image.reshape(*block, 3).mean(2), classes.astype(np.float32)
 

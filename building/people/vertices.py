@@ -16,7 +16,7 @@ import numpy as np
 from scipy import ndimage, sparse
 
 from building.environment_maps import directions
-from building.people.parts import BROW, FACE, Part
+from building.people.parts import BEARD, BROW, FACE, Part
 from building.people.person import Wardrobe, random_person
 from building.people.picture import World
 from jaxface.evaluation.light import fresnel
@@ -78,7 +78,7 @@ def lit_person(
     hit = world.rays.intersects_first(origins + OFFSET * to_camera, to_camera)
     return {
         "albedo": albedo,
-        "bare": np.isin(kind, (FACE, BROW)),
+        "bare": np.isin(kind, (FACE, BROW, BEARD)),
         "visible": (hit < 0) & (facing > 0),
         "irradiance": irradiance + bounced,
         "gloss": gloss,

@@ -173,6 +173,7 @@ class FaceWorker:
                 model=self.assets.model,
                 details=details | {"timings": seconds},
                 face_names=self.assets.face_names,
+                detail=self.config.detail,
             )
         details["timings"] = add_timings(seconds, timer.per_face())
         return summary_row(photo.name, details, job.folder)
@@ -206,6 +207,7 @@ def check_finite(reconstruction: Reconstruction, name: str) -> None:
         reconstruction.synthesis.texture,
         reconstruction.unwrapped.low_frequency,
         reconstruction.materials,
+        reconstruction.hair,
     )
     if not all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(written)):
         raise JaxfaceError(

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from jaxface.errors import InputError
+from jaxface.images import readable
+from jaxface.names import folder_name
 
 T = TypeVar("T")
-# Extensions of photos in a folder. HEIC is listed so that it is reported as unsupported.
-SUFFIXES = {
-    ".jpg", ".jpeg", ".png", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".heif",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -60,10 +59,18 @@ class Item:
     landmarks: Path | None = None
 
 
-def find_photos(paths: Iterable[Path]) -> list[Path]:
+def find_photos(
+    paths: Iterable[Path], *, deep: bool = False, say: Callable[[str], None] = lambda line: None
+) -> list[Path]:
     """Returns the given files, and in place of each given folder the photos in it, sorted by name.
 
-    Folders inside folders are not searched. Names that begin with a dot are left out.
+    Photos are files with one of the suffixes of `readable`. Names that begin with a dot are left
+    out.
+
+    Args:
+        paths: files, folders or addresses.
+        deep: search folders inside folders, too.
+        say: takes a line about the files of a folder that are left out, if there are any.
 
     Raises:
         InputError: a folder holds no photo, or a store cannot be reached.
@@ -75,17 +82,41 @@ def find_photos(paths: Iterable[Path]) -> list[Path]:
     photos: list[Path] = []
     for path in paths:
         with store_errors(path):
-            folder = path.is_dir()
-            inside = [p for p in path.iterdir() if p.suffix.lower() in SUFFIXES] if folder else []
-            inside = sorted(photo for photo in inside if photo.is_file())
-        if not folder:
+            files = _visible_files(path, deep) if path.is_dir() else None
+        if files is None:
             photos.append(path)
             continue
-        inside = [photo for photo in inside if not photo.name.startswith(".")]
+        inside = [file for file in files if file.suffix.lower() in readable()]
+        left_out = _left_out(
+            path, [file for file in files if file.suffix.lower() not in readable()]
+        )
         if not inside:
-            raise InputError(f"There is no photo in the folder {path}.")
+            raise InputError(f"There is no photo in the folder {path}. {left_out}".strip())
+        if left_out:
+            say(left_out)
         photos += inside
     return photos
+
+
+def _visible_files(folder: Path, deep: bool) -> list[Path]:
+    """Returns the files in a folder, sorted by name."""
+    inside = folder.rglob("*") if deep else folder.iterdir()
+    return sorted(file for file in inside if not file.name.startswith(".") and file.is_file())
+
+
+def _left_out(folder: Path, files: Sequence[Path]) -> str:
+    """Returns a sentence about a folder's files that are no photos by their suffixes."""
+    if not files:
+        return ""
+    kinds = Counter(file.suffix.lower() for file in files)
+    named = ", ".join(f"{count} {end or 'without a suffix'}" for end, count in kinds.most_common(8))
+    hint = ""
+    if "HEIF" not in readable().values() and kinds.keys() & {".heic", ".heif", ".hif"}:
+        hint = "; HEIC is read after pip install 'jaxface[heic]'"
+    return (
+        f"Of {folder} {len(files)} file(s) are left out, whose suffixes are none of a picture that "
+        f"is read: {named}{', ...' if len(kinds) > 8 else ''}{hint}."
+    )
 
 
 def result_folders(
@@ -93,19 +124,23 @@ def result_folders(
 ) -> list[Item]:
     """Returns an item for each photo; its folder is `output`/NAME, or NAME-2, -3, ... if in use.
 
+    NAME is the photo's without its suffix, made fit for every file system (`folder_name`). Names
+    that differ in upper and lower case alone are one on some of them, so they count as in use.
+
     Args:
         photos: in the order of the run.
         output: the folder that holds all results.
         reserved: names that no result folder may have.
     """
-    used = set(reserved)
+    used = {name.casefold() for name in reserved}
     items = []
     for photo in photos:
-        name, number = photo.stem, 1
-        while name in used:
+        stem = folder_name(photo.stem)
+        name, number = stem, 1
+        while name.casefold() in used:
             number += 1
-            name = f"{photo.stem}-{number}"
-        used.add(name)
+            name = f"{stem}-{number}"
+        used.add(name.casefold())
         items.append(Item(photo, output / name))
     return items
 

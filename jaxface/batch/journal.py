@@ -21,14 +21,10 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
-try:
-    import fcntl
-except ImportError:  # Windows: runs are not locked there
-    fcntl = None  # type: ignore[assignment]
-
 from jaxface.batch.inputs import WHOLE, Shard
 from jaxface.errors import InputError
 from jaxface.export import PREFIX
+from jaxface.locking import lock
 
 JOURNAL = "run.jsonl"
 
@@ -94,9 +90,7 @@ class Journal:
             reason = error.strerror or error
             raise InputError(f"{self.output} cannot be written: {reason}.") from error
         try:
-            if fcntl:
-                mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-                fcntl.flock(self._open[-1], mode | fcntl.LOCK_NB)
+            lock(self._open[-1], shared=shared)
         except OSError as error:
             self.close()
             if isinstance(error, BlockingIOError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -80,7 +81,7 @@ def result_key(settings: dict[str, Any], item: Item) -> str:
     parts = [json.dumps(settings, sort_keys=True, default=str), digest(item.path), item.folder.name]
     if item.landmarks is not None:
         parts.append(digest(item.landmarks))
-    return sha256("\n".join(parts).encode()).hexdigest()[:16]
+    return sha256(os.fsencode("\n".join(parts))).hexdigest()[:16]
 
 
 def is_finished(folder: Path, key: str) -> bool:

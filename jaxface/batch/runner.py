@@ -14,11 +14,13 @@ import jax
 
 from jaxface.batch.cloud import fetched, is_cloud, run_in_cloud, staged
 from jaxface.batch.inputs import WHOLE, Item, Shard, result_folders
-from jaxface.batch.journal import JOURNAL, Journal
+from jaxface.batch.journal import JOURNAL, Journal, journal_name
 from jaxface.batch.overlap import run_pipeline
 from jaxface.batch.results import OnEvent, Report, Worker, ignore_event, is_finished, result_key
 from jaxface.batch.timing import Pace
 from jaxface.errors import JaxfaceError
+from jaxface.export.gallery import GALLERY
+from jaxface.names import decodable, printable
 
 # Errors of the output folder, after which no result can be written: they end the run.
 FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
@@ -103,7 +105,8 @@ def run_photos(
             batch=batch, resume=resume, name=name, shard=shard, readers=readers, writers=writers,
             on_event=on_event,
         )  # fmt: skip
-    items = shard.of(result_folders(photos, output, reserved={JOURNAL}))
+    journals = {journal_name(Shard(index, shard.count)) for index in range(shard.count)}
+    items = shard.of(result_folders(photos, output, reserved={JOURNAL, GALLERY, *journals}))
     report, pace = Report(), Pace(len(items))
     folders = [item.folder.name for item in items]
     with Journal(output, shard, folders, photos=len(items), settings=worker.settings) as journal:
@@ -132,7 +135,10 @@ def run_photos(
         with closing(outcomes):  # type: ignore[type-var]
             for outcome in outcomes:
                 item, error = outcome.item, outcome.error
-                entry: dict[str, Any] = {"photo": str(item.path), "key": keys.pop(item, None)}
+                entry: dict[str, Any] = {
+                    "photo": decodable(str(item.path)),
+                    "key": keys.pop(item, None),
+                }
                 if name is not None:
                     entry["name"] = name
                 if error is not None:
@@ -148,7 +154,7 @@ def run_photos(
                     journal.write("done", **entry, folders=names)
                     report.rows += outcome.values
                     report.done += 1
-                    entry |= {"result": "ok", "folder": str(item.folder)}
+                    entry |= {"result": "ok", "folder": decodable(str(item.folder))}
                 del entry["key"]
                 on_event({"event": "photo"} | entry | pace.after(report, len(outcome.values)))
     return report
@@ -166,7 +172,7 @@ def explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, JaxfaceError):
         return str(error), error.exit_code
     first = str(error).strip().splitlines()[:1]
-    return ": ".join([type(error).__name__, *first]), 1
+    return printable(": ".join([type(error).__name__, *first])), 1
 
 
 def _is_fatal(error: Exception) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +16,8 @@ from rich.table import Table
 from jaxface import assets
 from jaxface.batch.cloud import to_path
 from jaxface.cli.databases import database_app
-from jaxface.errors import InputError, JaxfaceError
+from jaxface.cli.streams import lasting_streams
+from jaxface.errors import InputError, Interrupted, JaxfaceError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 asset_app = typer.Typer(no_args_is_help=True, help="The data files that jaxface uses.")
@@ -57,14 +60,26 @@ OldSketch = Annotated[bool, typer.Option("--sketch", hidden=True)]
 
 def run() -> None:
     """Runs the command line; a user's mistake is one sentence on stderr and an exit code."""
+    # A terminal or a pipe that lacks a character of a file's name is no reason to stop.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    # As Ctrl-C, they leave no file that is half written.
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
     try:
-        app()
+        with lasting_streams():
+            app()
     except JaxfaceError as error:
         print(f"jaxface: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as ended:  # Typer makes the latter of the former
+        if isinstance(ended, SystemExit) and ended.code != Interrupted.exit_code:
+            raise
         print("jaxface: stopped.", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(Interrupted.exit_code)
 
 
 @app.command()
@@ -101,6 +116,19 @@ def reconstruct(
     database: Annotated[
         Path | None, typer.Option(help="Folder of a texture database. Default: the embedded one.")
     ] = None,
+    hair: Annotated[
+        str,
+        typer.Option(
+            help="auto: by the photo; none; or short01, short02, short04, bob02, long01, afro01."
+        ),
+    ] = "auto",
+    detail: Annotated[
+        str,
+        typer.Option(
+            help="Of the meshes: none; smooth: the head subdivided once; relief: also face.obj "
+            "subdivided twice and displaced by pores and wrinkles."
+        ),
+    ] = "none",
     feature_cache: FeatureCache = False,
     sketch: OldSketch = False,
     all_faces: Annotated[
@@ -195,6 +223,8 @@ def reconstruct(
         refine=refine,
         bfloat16=bfloat16,
         feature_cache=feature_cache,
+        hair=hair,
+        detail=detail,
     )
     if person or video:
         from jaxface.cli.person import reconstruct_one_person
@@ -237,6 +267,38 @@ def demo(
         f"Look at {output / 'preview.png'}; turn the head in a browser: {output / 'viewer.html'}; "
         f"{output / 'face.glb'} opens in any 3D program."
     )
+
+
+@app.command("app")
+def local_app(
+    host: Annotated[
+        str, typer.Option(help="Name or address to listen at; 0.0.0.0 lets other machines in.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(help="Port to listen at; 0 takes a free one.", min=0, max=65535)
+    ] = 8765,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder to keep the results in. Default: a temporary one, deleted at the end.",
+        ),
+    ] = None,
+    quality: Quality = "standard",
+    device: Device = None,
+) -> None:
+    """Serves a page on this machine: drop a photo, watch, turn the face, download it."""
+    from importlib.util import find_spec
+
+    if missing := [name for name in ("starlette", "uvicorn") if find_spec(name) is None]:
+        raise InputError(f"jaxface app needs {', '.join(missing)}: pip install 'jaxface[app]'.")
+    from jaxface.cli import work
+    from jaxface.cli.webapp.serving import serve
+
+    config = work.ReconstructConfig.for_quality(quality)
+    work.prepare_jax(device)
+    serve(config, host=host, port=port, output=output)
 
 
 @app.command()
@@ -299,6 +361,14 @@ def evaluate(
         Path | None,
         typer.Option(help="Measure a folder of real photos, without ground truth, instead."),
     ] = None,
+    hide: Annotated[
+        str | None,
+        typer.Option(
+            help="With --photos: hide a part of the skin that each photo shows and judge what is "
+            "inferred there: all, or some of half, cheeks, forehead, chin, nose wings, yaw 45, "
+            "yaw 60, separated by commas.",
+        ),
+    ] = None,
     faces: Annotated[
         int | None,
         typer.Option(
@@ -360,14 +430,29 @@ def evaluate(
     if quick + full + (photos is not None) != 1:
         raise InputError("Choose --quick or --full, or --photos with a folder.")
     if photos is not None:
-        from jaxface.cli.photos import evaluate_photos
+        from jaxface.cli.photos import evaluate_hidden, evaluate_photos
 
-        if methods or ict:
-            raise InputError("--methods and --ict do not go with --photos.")
+        if ict or (methods and not hide):
+            raise InputError("--ict does not go with --photos, --methods only with --hide.")
+        if hide and (labels or constancy or skins or package or recogniser):
+            raise InputError(
+                "--labels, --constancy, --skins, --package and --recogniser do not go with --hide."
+            )
         check_inputs(
             skins=skins, package=package, recogniser=recogniser, photos=photos, labels=labels
         )
         work.prepare_jax(device)
+        if hide:
+            evaluate_hidden(
+                photos,
+                output,
+                hide=hide,
+                methods=methods,
+                faces=faces,
+                quality=quality,
+                database=database,
+            )
+            return
         evaluate_photos(
             photos,
             output,
@@ -381,8 +466,8 @@ def evaluate(
             database=database,
         )
         return
-    if labels or constancy:
-        raise InputError("--labels and --constancy go with --photos.")
+    if labels or constancy or hide:
+        raise InputError("--labels, --constancy and --hide go with --photos.")
     work.prepare_jax(device)
     run_evaluation(
         output,

@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from jaxface.errors import InputError
+from jaxface.names import printable
 
 database_app = typer.Typer(
     no_args_is_help=True, help="Texture databases: folders of faces to infer from."
@@ -45,8 +47,8 @@ def build(
 
     if not portraits and not skins:
         raise InputError("Give --portraits, --skins or both.")
-    photos = build_database.find_pictures(portraits) if portraits else []
-    pictures = build_database.find_pictures(skins) if skins else []
+    photos = _find(portraits) if portraits else []
+    pictures = _find(skins) if skins else []
     build_database.prepare(folder, source="portraits and skins of the user", resume=resume)
     _fill(folder, photos, pictures, size, quality)
 
@@ -59,11 +61,10 @@ def add(
     quality: Quality = "standard",
 ) -> None:
     """Adds portraits to a database."""
-    from jaxface import build_database
     from jaxface.database import read_list
 
     read_list(folder)
-    _fill(folder, build_database.find_pictures(photos), [], size, quality)
+    _fill(folder, _find(photos), [], size, quality)
 
 
 @database_app.command()
@@ -96,9 +97,9 @@ def info(
         files = [path / name for name in entry.get("files", {})]
         size = sum(file.stat().st_size for file in files if file.exists()) / 1e6
         about = ", ".join(f"{key} {_short(value)}" for key, value in entry["about"].items())
-        table.add_row(entry["name"], f"{size:.2f}", about)
+        table.add_row(entry["name"], f"{size:.2f}", Text(printable(about)))
     for name, reason in listing.get("rejected", {}).items():
-        table.add_row(name, "", f"rejected: {reason}")
+        table.add_row(name, "", Text(f"rejected: {reason}"))
     Console().print(table)
 
 
@@ -158,6 +159,16 @@ def contact(
 
     write_png(output, contact_sheet(folder) / 255.0)
     print(f"Look at {output}.")
+
+
+def _find(paths: list[Path]) -> list[Path]:
+    """Returns the pictures among files and in folders. Raises `InputError` if there are none."""
+    from jaxface.batch import find_photos
+
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"{path} does not exist.")
+    return find_photos(paths, deep=True, say=print)
 
 
 def _fill(folder: Path, photos: list[Path], pictures: list[Path], size: int, quality: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -44,6 +45,20 @@ def check_inputs(
         )
 
 
+def chosen_methods(names: str | None, default: Iterable[str]) -> list[str]:
+    """Returns the methods of names separated by commas, or the default.
+
+    Raises:
+        InputError: a name is unknown.
+    """
+    from jaxface.evaluation.methods import METHODS
+
+    chosen = names.split(",") if names else list(default)
+    if unknown := [name for name in chosen if name not in METHODS]:
+        raise InputError(f"There is no method {unknown[0]!r}; there are {', '.join(METHODS)}.")
+    return chosen
+
+
 def evaluate(
     output: Path,
     *,
@@ -83,9 +98,7 @@ def evaluate(
     from jaxface.evaluation.recognition import Recogniser
     from jaxface.loading import load_assets
 
-    chosen = methods.split(",") if methods else list(METHODS)
-    if unknown := [name for name in chosen if name not in METHODS]:
-        raise InputError(f"There is no method {unknown[0]!r}; there are {', '.join(METHODS)}.")
+    chosen = chosen_methods(methods, METHODS)
     config = ReconstructConfig.for_quality(quality or ("standard" if full else "draft"))
     assets = load_assets(config, database=str(database or "") or None)
     truths: sources.Faces = (

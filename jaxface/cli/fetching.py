@@ -10,8 +10,8 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from jaxface.assets import checksum
+from jaxface.caches import cache_folder
 from jaxface.errors import AssetError, InputError
-from jaxface.features.weights import cache_folder
 
 CHUNK = 1 << 20  # bytes between two calls of `on_progress`
 TIMEOUT = 30.0  # seconds without a byte after which a download fails

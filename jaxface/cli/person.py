@@ -18,6 +18,7 @@ from jaxface.config import ReconstructConfig
 from jaxface.errors import DetectionError, InputError
 from jaxface.export import check_folder, write_result
 from jaxface.export.result import fit_json
+from jaxface.identity import distances, look, odd_ones
 from jaxface.images import Photo, read_photo
 from jaxface.landmarks.detector import detect
 from jaxface.loading import load_assets
@@ -39,7 +40,8 @@ def reconstruct_one_person(
 ) -> None:
     """Writes one result folder from several photos of a person.
 
-    The largest face of each photo is used. Photos without a face are skipped, with a message.
+    The largest face of each photo is used. Photos without a face are skipped, with a message; those
+    that may show somebody else are named and used.
 
     Args:
         paths: photos or folders of photos, at most `MAX_PHOTOS`.
@@ -52,7 +54,8 @@ def reconstruct_one_person(
     Raises:
         InputError: no photo shows a face, there are too many, or the output cannot be written.
     """
-    files = find_photos(paths)
+    progress = Progress(log_json=log_json)
+    files = find_photos(paths, say=progress.print)
     if len(files) > MAX_PHOTOS:
         raise InputError(
             f"There are {len(files)} photos; choose {MAX_PHOTOS} or fewer of the person."
@@ -60,7 +63,6 @@ def reconstruct_one_person(
     if not is_cloud(output):
         check_folder(output, holds_results=False)
     assets = load_assets(config, model=model, database=str(database or "") or None)
-    progress = Progress(log_json=log_json)
     timer = StageTimer(progress)
     photos: list[Photo] = []
     detections: list[Detection] = []
@@ -76,9 +78,14 @@ def reconstruct_one_person(
         if not photos:
             raise InputError("None of the photos shows a face.")
         info["note"] = f"{len(photos)} photo(s)"
+    points = [np.asarray(detection.landmarks[0]) for detection in detections]
+    looks = [look(photo.srgb, each)[None] for photo, each in zip(photos, points, strict=True)]
+    odd = odd_ones(distances(looks))
+    if odd:
+        progress.print(doubt_of_person([photo.name for photo in photos], odd))
     person = reconstruct_person(
         [photo.srgb for photo in photos],
-        [np.asarray(detection.landmarks[0]) for detection in detections],
+        points,
         assets,
         config,
         blendshapes=[detection.blendshapes[0] for detection in detections],
@@ -86,8 +93,8 @@ def reconstruct_one_person(
         progress=timer,
     )
     fits = [
-        {"photo": photo.name} | fit_json(fitted, assets.model)
-        for photo, fitted in zip(photos, person.fits, strict=True)
+        {"photo": photo.name, "unlike_the_others": index in odd} | fit_json(fitted, assets.model)
+        for index, (photo, fitted) in enumerate(zip(photos, person.fits, strict=True))
     ]
     write_person(
         output,
@@ -100,6 +107,20 @@ def reconstruct_one_person(
         name=f"{len(photos)} photos",
         more={"photos": fits},
     )
+
+
+def doubt_of_person(names: list[str], odd: list[int]) -> str:
+    """Returns the sentence about photos that may show somebody else.
+
+    Args:
+        names: of the photos.
+        odd: indices of those that are unlike all others, at least one.
+    """
+    # If most are unlike each other, nothing tells which of them is the person.
+    if 2 * len(odd) >= len(names):
+        return "The photos look little alike: make sure that all show the same person."
+    some = ", ".join(names[index] for index in odd)
+    return f"Unlike the other photos, so perhaps of somebody else: {some}; if so, leave it out."
 
 
 def write_person(
@@ -145,6 +166,7 @@ def write_person(
             model=assets.model,
             details=details,
             face_names=assets.face_names,
+            detail=config.detail,
             extra=extra,
         )
     details["timings"] = timer.per_face()

@@ -21,7 +21,6 @@ import inspect
 import os
 import pickle
 import platform
-import tempfile
 import threading
 import time
 import zlib
@@ -36,6 +35,7 @@ import numpy as np
 from jax.experimental import serialize_executable
 
 from jaxface.batch.timing import LOAD_EVENT
+from jaxface.caches import write_whole
 from jaxface.precision import jit
 
 MAX_AGE = 30 * 24 * 3600.0
@@ -46,6 +46,14 @@ _PACKAGE = f"{__package__.partition('.')[0]}."
 _DIGEST_BYTES = 32
 _PREFETCH_SECONDS = 300.0  # programs last used within this of the latest one are prefetched
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy")
+# Beginnings of the names of JAX's options that do not change what is computed.
+_IRRELEVANT = (
+    "jax_compilation_cache",
+    "jax_persistent_cache",
+    "jax_platform",
+    "jax_log",
+    "jax_debug",
+)
 
 Call = Callable[..., Any]
 
@@ -76,7 +84,7 @@ class Programs:
         """
         self.folder = root / _digest(_environment())
         self.folder.mkdir(parents=True, exist_ok=True)
-        _write(self.folder / "writable", b"")  # raises if it is not
+        write_whole(self.folder / "writable", b"")  # raises if it is not
         self._calls: dict[Call, Call] = {}
         # Lowering makes JAX register LAPACK's functions, which loaded programs call.
         jit(jnp.linalg.cholesky).lower(jax.ShapeDtypeStruct((1, 1), jnp.float32))
@@ -105,7 +113,9 @@ class Programs:
         programs: dict[Hashable, Any] = {}
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            if _config.jax_disable_jit or len(args) > len(names):
+            # JAX then looks for the operation at fault.
+            debugging = _config.jax_disable_jit or _config.jax_debug_nans or _config.jax_debug_infs
+            if debugging or len(args) > len(names):
                 return jitted(*args, **kwargs)
             arguments = (*zip(names, args, strict=False), *kwargs.items())
             static_values = tuple((name, value) for name, value in arguments if name in static)
@@ -130,12 +140,16 @@ class Programs:
     def _program(self, call_key: str, lower: Callable[[], Any]) -> Any:
         """Returns the executable of a call, from the folder if it is there.
 
-        Two levels: `KEY.call` holds the file name of the executable, which is a digest of the
-        lowered program, so that a change of the source that leaves it as it was compiles nothing.
+        Two levels: `KEY.call` holds KEY and the file name of the executable, which is a digest of
+        the lowered program, so that a change of the source that leaves it as it was compiles
+        nothing.
         """
         call = self.folder / f"{_digest(_source() + call_key)}.call"
         try:
-            return self._load(self.folder / call.read_text())
+            caller, name = call.read_text().split()
+            if caller != call.stem:
+                raise ValueError("another call's")
+            return self._load(self.folder / name)
         except Exception:  # whatever is missing or damaged, the program can be compiled
             lowered = lower()
         # The lowered text lacks the shapes of unused arguments.
@@ -153,7 +167,7 @@ class Programs:
             except Exception:  # a full disk, or XLA cannot write it
                 return program
         with contextlib.suppress(OSError):
-            _write(call, file.name.encode())
+            write_whole(call, f"{call.stem} {file.name}".encode())
         return program
 
     def _load(self, file: Path) -> Any:
@@ -170,7 +184,11 @@ class Programs:
 
 def _prefetch(folder: Path) -> dict[Path, Future[Any]]:
     """Returns futures of the last process's programs, which a thread loads in order of use."""
-    used = sorted((file.stat().st_mtime, file) for file in folder.glob("*.program"))
+    used = []
+    for file in folder.glob("*.program"):
+        with contextlib.suppress(OSError):  # another process may remove it
+            used.append((file.stat().st_mtime, file))
+    used.sort()
     latest = used[-1][0] if used else 0.0
     futures = {file: Future[Any]() for when, file in used if when > latest - _PREFETCH_SECONDS}
 
@@ -193,20 +211,25 @@ def _write_program(file: Path, program: Any) -> None:
     payload, in_tree, out_tree = serialize_executable.serialize(program)
     trees = [jax.tree.unflatten(tree, range(tree.num_leaves)) for tree in (in_tree, out_tree)]
     data = zlib.compress(pickle.dumps((payload, *trees)), 1)
-    _write(file, hashlib.sha256(data).digest() + data)
+    write_whole(file, _seal(file, data) + data)
 
 
 def _read(file: Path) -> Any:
     """Returns a stored executable. Raises ValueError if its file is damaged."""
     data = file.read_bytes()
     digest, data = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
-    if hashlib.sha256(data).digest() != digest:
+    if _seal(file, data) != digest:
         raise ValueError("damaged")
     payload, *trees = pickle.loads(zlib.decompress(data))
     in_tree, out_tree = map(jax.tree.structure, trees)
     return serialize_executable.deserialize_and_load(
         payload, in_tree, out_tree, execution_devices=jax.local_devices()[:1]
     )
+
+
+def _seal(file: Path, data: bytes) -> bytes:
+    """Returns a digest of a program and its file's name, so that none is taken for another."""
+    return hashlib.sha256(file.name.encode() + data).digest()
 
 
 def evict(root: Path, *, max_age: float = MAX_AGE, max_bytes: int = MAX_BYTES) -> None:
@@ -240,19 +263,6 @@ def _last_use(file: Path) -> float:
     """Returns when a file was written, marked as used, or read, in seconds since 1970."""
     status = file.stat()
     return max(status.st_mtime, status.st_atime)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Writes a file whole or not at all. Raises OSError."""
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with open(handle, "wb") as stream:
-            stream.write(data)
-        os.replace(name, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
 
 
 def _is_plain(leaf: Any, device: jax.Device) -> bool:
@@ -300,7 +310,8 @@ def _source() -> str:
 def _environment() -> str:
     """Returns versions, device, flags and settings, on which programs depend besides the source."""
     device = jax.local_devices()[0]
-    settings = _config.jax_default_matmul_precision
+    options = sorted((name, str(value)) for name, value in _config.values.items())
+    settings = [option for option in options if not option[0].startswith(_IRRELEVANT)]
     versions = [importlib.metadata.version(name) for name in _LIBRARIES]
     machine = device.device_kind, device.client.platform_version, _processor()
     flags = os.environ.get("XLA_FLAGS"), os.environ.get("LIBTPU_INIT_ARGS")

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxface.batch import Report
+from jaxface.names import decodable, printable
 
 TABLE_ROWS = 40  # of the summary; for more faces only their number is printed
 COLUMNS = ("photo", "result", "landmarks %", "seen %", "seconds", "compile", "folder")
@@ -43,8 +44,8 @@ class Progress:
             self._live.stop()
 
     def print(self, text: str) -> None:
-        """Prints a line of text on stdout, or with `log_json` on stderr."""
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        """Prints a text as one line on stdout, or with `log_json` on stderr."""
+        self.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     def __call__(self, event: dict[str, Any]) -> None:
         """Takes a `stage` event (`StageTimer`) or a `photo` event (`run_photos`)."""
@@ -84,7 +85,7 @@ class Progress:
     def finish(self, report: Report) -> None:
         """Prints the summary: a table of the faces and, of a run, the failures with reasons."""
         failures = [
-            {"photo": str(path), "reason": reason, "exit_code": code}
+            {"photo": decodable(str(path)), "reason": reason, "exit_code": code}
             for path, reason, code in report.failures
         ]
         figures = {"done": report.done, "faces": len(report.rows), "skipped": len(report.skipped)}
@@ -96,7 +97,7 @@ class Progress:
             for column in COLUMNS:
                 table.add_column(column)
             for row in report.rows:
-                table.add_row(*(str(row.get(column, "")) for column in COLUMNS))
+                table.add_row(*(Text(printable(str(row.get(column, "")))) for column in COLUMNS))
             self.console.print(table)
         if self.many:
             self.print(

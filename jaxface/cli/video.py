@@ -2,57 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
+from typing import Any
 
-import imageio.v3 as iio
 import numpy as np
 
 from jaxface.batch import Item
 from jaxface.batch.cloud import fetched, is_cloud
 from jaxface.batch.timing import StageTimer
+from jaxface.cli.film_faces import FilmFaces
 from jaxface.cli.person import write_person
 from jaxface.cli.progress import Progress
 from jaxface.config import ReconstructConfig
-from jaxface.errors import DetectionError, InputError
+from jaxface.errors import InputError
 from jaxface.export import check_folder
 from jaxface.export.video import write_track
+from jaxface.film import Film
+from jaxface.following import Followed, follow
+from jaxface.identity import distances, look
 from jaxface.images import Photo
-from jaxface.landmarks.detector import detect
 from jaxface.loading import load_assets
-from jaxface.types import Assets
+from jaxface.names import printable
 from jaxface.video import key_frames, reconstruct_video
-
-FRAMES_PER_EVENT = 25
-"""Frames between two events of progress."""
-
-
-class Video:
-    """The frames of a video file `[H, W, 3]`, sRGB 0..1; `rate` is their number per second.
-
-    Raises:
-        InputError: there is no such file, or it cannot be decoded as a video.
-    """
-
-    def __init__(self, path: Path) -> None:
-        if not path.is_file():
-            raise InputError(f"There is no file {path}; check the path.")
-        self.path = path
-        try:
-            self.rate = float(iio.immeta(path, plugin="pyav")["fps"])
-            next(iter(self))
-        except Exception as error:  # whatever the decoder raises
-            raise InputError(f"{path} is not a video that can be read ({error}).") from None
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        for frame in iio.imiter(self.path, plugin="pyav", format="rgb24"):
-            yield frame.astype(np.float32) / 255.0
-
-    def take(self, numbers: list[int]) -> dict[int, np.ndarray]:
-        """Returns the frames with these numbers, which count from 0."""
-        frames = islice(enumerate(self), 1 + max(numbers))
-        return {number: frame for number, frame in frames if number in numbers}
 
 
 def reconstruct_video_file(
@@ -65,7 +36,7 @@ def reconstruct_video_file(
     log_json: bool = False,
 ) -> None:
     """Writes one result folder from a video of a person, with `expressions.csv` and
-    `animation.glb`.
+    `animation.glb`. A run that was stopped is continued: see `FilmFaces`.
 
     Args:
         paths: the video file, alone in its list.
@@ -76,59 +47,99 @@ def reconstruct_video_file(
         log_json: print events as JSON lines on stdout.
 
     Raises:
-        InputError: there is not exactly one video, no frame shows a face, or the output cannot
-            be written.
+        InputError: there is not exactly one video, it cannot be read, no frame shows a face, or
+            the output cannot be written.
     """
     if len(paths) != 1:
         raise InputError("--video takes one file.")
     if not is_cloud(output):
         check_folder(output, holds_results=False)
-    with fetched(Item(paths[0], output)) as local:
-        video = Video(local.path)
+    with fetched(Item(paths[0], output)) as local, FilmFaces(Film(local.path)) as store:
+        film = store.film
         assets = load_assets(config, model=model, database=str(database or "") or None)
         progress = Progress(log_json=log_json)
         timer = StageTimer(progress)
-        landmarks, blendshapes = _detect_all(video, assets, timer)
-        frames = video.take(key_frames(landmarks))
+        faces, seconds = store.find(assets.networks, timer)
+        followed = follow_person(film, faces, len(seconds), timer)
+        landmarks = np.full((len(seconds), faces["landmarks"].shape[1], 2), np.nan, np.float32)
+        blendshapes = np.zeros((len(seconds), faces["blendshapes"].shape[1]), np.float32)
+        for frame in np.flatnonzero(followed.faces >= 0):
+            face = faces[followed.faces[frame]]
+            landmarks[frame], blendshapes[frame] = face["landmarks"][:, :2], face["blendshapes"]
+        frames = {frame.number: frame.srgb for frame in film.frames(key_frames(landmarks))}
         person, path = reconstruct_video(
             frames.__getitem__,
             landmarks,
             blendshapes,
             assets,
             config,
-            rate=video.rate,
+            seconds=seconds,
+            shots=followed.shots,
             progress=timer,
         )
-    best = sorted(frames)[person.best]
-    write_person(
-        output,
-        Photo(frames[best], None, f"{paths[0].stem}-{best}"),
-        person,
-        assets,
-        config,
-        progress=progress,
-        timer=timer,
-        name=paths[0].name,
-        more={"video": {"frames": len(landmarks), "rate": video.rate}},
-        extra=lambda work: write_track(work, path, video.rate, person.result, assets.model),
-    )
+        best = sorted(frames)[person.best]
+        write_person(
+            output,
+            Photo(frames[best], None, printable(f"{paths[0].stem}-{best}")),
+            person,
+            assets,
+            config,
+            progress=progress,
+            timer=timer,
+            name=printable(paths[0].name),
+            more={"video": _video_json(followed, seconds)},
+            extra=lambda work: write_track(
+                *(work, path, person.result, assets.model), seconds=seconds, shots=followed.shots
+            ),
+        )
+        store.remove()
 
 
-def _detect_all(video: Video, assets: Assets, timer: StageTimer) -> tuple[np.ndarray, np.ndarray]:
-    """Returns `[N, 478, 3]` landmarks and `[N, 52]` blendshapes of each frame's largest face; NaN
-    and 0 for frames without one."""
-    landmarks, blendshapes, found = [], [], 0
-    with timer.stage("landmarks") as info:
-        for number, frame in enumerate(video, start=1):
-            try:
-                face = detect(frame, assets.networks)
-                landmarks.append(np.asarray(face.landmarks[0]))
-                blendshapes.append(np.asarray(face.blendshapes[0]))
-                found += 1
-            except DetectionError:
-                landmarks.append(np.full((478, 3), np.nan, np.float32))
-                blendshapes.append(np.zeros(52, np.float32))
-            if number % FRAMES_PER_EVENT == 0:
-                timer("landmarks", {"state": "step", "note": f"{number} frames"})
-        info["note"] = f"a face in {found} of {len(landmarks)} frames"
-    return np.stack(landmarks), np.stack(blendshapes)
+def follow_person(film: Film, faces: np.ndarray, count: int, timer: StageTimer) -> Followed:
+    """Returns the person whom a film shows longest, and reports other persons and cuts.
+
+    Args:
+        film: whose frames are looked at again, where it has several tracks.
+        faces: of `FACE`, from `FilmFaces.find`.
+        count: number of frames.
+        timer: told of the stage `follow`.
+    """
+
+    def distances_of(looks: list[np.ndarray]) -> np.ndarray:
+        """Returns the distances of identity between the tracks to which faces belong."""
+        chosen = np.concatenate(looks)
+        numbers = {int(number) for number in faces["frame"][chosen]}
+        seen: dict[int, np.ndarray] = {}
+        for frame in film.frames(numbers):
+            for index in chosen[faces["frame"][chosen] == frame.number]:
+                seen[int(index)] = look(frame.srgb, faces["landmarks"][index])
+        return distances([np.stack([seen[int(index)] for index in track]) for track in looks])
+
+    with timer.stage("follow") as info:
+        followed = follow(faces, count, distances_of)
+        shots = int(followed.shots.max()) + 1
+        present = np.count_nonzero(followed.faces >= 0)
+        info["note"] = f"the person seen longest, in {present} of {count} frames"
+        if shots > 1:
+            info["note"] += f", in {shots} pieces (cuts, or the face was lost)"
+        if followed.others:
+            others = " and ".join(str(n) for n in followed.others)
+            info["note"] += f"; {len(followed.others)} other(s) left out, in {others} frames"
+    return followed
+
+
+def _video_json(followed: Followed, seconds: np.ndarray) -> dict[str, Any]:
+    """Returns what `parameters.json` says of the film."""
+    shots = []
+    for shot in range(int(followed.shots.max()) + 1):
+        first, last = np.flatnonzero(followed.shots == shot)[[0, -1]].tolist()
+        shots.append(
+            {"frames": [first, last], "seconds": np.round(seconds[[first, last]], 5).tolist()}
+        )
+    span = float(seconds[-1] - seconds[0])
+    return {
+        "frames": len(seconds),
+        "rate": (len(seconds) - 1) / span if span > 0 else None,
+        "shots": shots,
+        "other_persons_frames": list(followed.others),
+    }

@@ -18,12 +18,13 @@ from jaxface.batch import FaceWorker, Item, Shard, find_photos, run_on_ray, run_
 from jaxface.batch.cloud import is_cloud
 from jaxface.batch.inputs import WHOLE
 from jaxface.batch.results import OnEvent, ignore_event
+from jaxface.caches import cache_folder
 from jaxface.cli.programs import Programs, evict
 from jaxface.cli.progress import Progress
 from jaxface.config import ReconstructConfig
 from jaxface.errors import InputError, Interrupted
 from jaxface.export import check_folder, load_result, render_view
-from jaxface.features.weights import cache_folder
+from jaxface.export.gallery import GALLERY, write_gallery
 from jaxface.images import read_photo, write_png
 from jaxface.landmarks.files import read_landmarks
 from jaxface.loading import load_assets
@@ -31,10 +32,16 @@ from jaxface.precision import use_program_store
 
 PLATFORMS = {"gpu": "cuda,cpu", "tpu": "tpu,cpu"}
 """Values of `jax_platforms` by `--device`: the CPU is always included, for host work."""
+OPTIONS = {
+    "jax_enable_x64": False,
+    "jax_numpy_dtype_promotion": "standard",
+    "jax_numpy_rank_promotion": "allow",
+}
+"""JAX's options by which the stages are written: a user's environment may say otherwise."""
 
 
 def prepare_jax(device: str | None) -> None:
-    """Selects the device, limits LAPACK to one thread, and sets up the store of programs.
+    """Selects the device and `OPTIONS`, limits LAPACK to one thread, sets up the store of programs.
 
     A cache that cannot be used (no home directory, a folder that cannot be written) is ignored.
 
@@ -47,6 +54,8 @@ def prepare_jax(device: str | None) -> None:
     # JAX takes LAPACK from SciPy, whose threads contend with XLA's: on two cores the fit took 1.7
     # times as long.
     threadpool_limits(1, user_api="blas")
+    for name, value in OPTIONS.items():
+        jax.config.update(name, value)
     if device:
         jax.config.update("jax_platforms", PLATFORMS.get(device, device))
     wanted = device or os.environ.get("JAX_PLATFORMS", "")
@@ -147,7 +156,8 @@ def reconstruct_photos(
         ray: run on a Ray cluster.
     """
     database = None if database is None else database.absolute()
-    photos = find_photos(paths)
+    left_out: list[str] = []
+    photos = find_photos(paths, say=left_out.append)
     single = photos == paths and len(photos) == 1 and shard.count == 1 and ray is None
     if single and resume and all_faces:
         raise InputError("--resume with --all-faces needs several photos, or a folder of photos.")
@@ -161,6 +171,8 @@ def reconstruct_photos(
 
     make = partial(make_worker, config, model, database, all_faces, batch)
     with Progress(many=not single, log_json=log_json) as progress:
+        for line in left_out:
+            progress.print(line)
         if single:
             progress.print(str(photos[0]))
             worker = make(on_event=progress)
@@ -190,6 +202,12 @@ def reconstruct_photos(
                     )
             except KeyboardInterrupt:
                 raise Interrupted("stopped; what is finished is kept, --resume goes on.") from None
+    if not single and not is_cloud(output):
+        try:
+            if count := write_gallery(output):
+                progress.print(f"{output / GALLERY} shows {count} faces.")
+        except OSError as error:
+            progress.print(f"{output / GALLERY} was not written: {error.strerror or error}.")
     progress.finish(report)
     return report.failures[-1][2] if report.failures else 0
 

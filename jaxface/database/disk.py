@@ -5,14 +5,17 @@ Its images are decoded once into packed arrays beside them, which are mapped int
     packed-SIZE/textures.u8     K x T x T x 3 bytes, sRGB
     packed-SIZE/heights.u8      K x T x T bytes
     packed-SIZE/thumbnails.u8   K x 64 x 64 x 3 bytes, sRGB
-    packed-SIZE/stamp.json      SHA-256 of `database.json`, and SIZE; rebuilt if they do not match
+    packed-SIZE/checksums.u32   K x 3: the CRC-32 of each face's texture, height and thumbnail
+    packed-SIZE/stamp.json      SHA-256 of `database.json`, and SIZE
+
+They are packed again if the stamp does not match, or a file or a thumbnail is damaged; a texture
+that turns out damaged when it is read is decoded from its image.
 """
 
 from __future__ import annotations
 
 import copy
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,8 +24,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxface import assets
+from jaxface.caches import replaced_folder, row_checksums
 from jaxface.database.features import StoredFeatures
 from jaxface.database.store import LIST, face_names, load_database, load_images, read_list
+from jaxface.errors import AssetError
 from jaxface.types import Database
 
 THUMBNAIL = 64  # texels a side
@@ -46,38 +51,60 @@ class DiskDatabase:
     features: StoredFeatures | None = None
 
     def __init__(self, folder: str | Path, *, size: int = 512) -> None:
-        """Opens a database. Raises `AssetError` if its list or an image is damaged."""
+        """Opens a database, packing it if need be.
+
+        Raises:
+            AssetError: its list or an image is damaged, or the packed files cannot be written.
+        """
         self.folder, self.size = Path(folder), size
         self.names = face_names(self.folder)
         packed = self.folder / f"packed-{size}"
         stamp = {"list": assets.checksum(self.folder / LIST), "size": size}
-        if not (packed / "stamp.json").exists() or _read_stamp(packed) != stamp:
-            self._pack(packed, stamp)
-        shape = (len(self.names), size, size)
-        small = (len(self.names), THUMBNAIL, THUMBNAIL, 3)
-        self.textures = np.memmap(packed / "textures.u8", np.uint8, "r", shape=(*shape, 3))
-        self.heights = np.memmap(packed / "heights.u8", np.uint8, "r", shape=shape)
-        self.thumbnails = np.memmap(packed / "thumbnails.u8", np.uint8, "r", shape=small)
+        if not self._open(packed, stamp):
+            try:
+                with replaced_folder(packed) as temporary:
+                    self._pack(temporary, stamp)
+            except OSError as error:
+                raise AssetError(f"The database cannot be packed in {packed} ({error}).") from error
+            if not self._open(packed, stamp):
+                raise AssetError(f"The database {folder} is being changed; try again later.")
 
     def __len__(self) -> int:
         return len(self.names)
 
+    def _open(self, packed: Path, stamp: dict) -> bool:
+        """Maps the packed files; returns whether they are those of the stamp, and whole."""
+        count, size = len(self.names), self.size
+        try:
+            if json.loads((packed / "stamp.json").read_text()) != stamp:
+                return False
+
+            def mapped(name: str, *shape: int, kind: type = np.uint8) -> np.ndarray:
+                return np.memmap(packed / name, kind, "r", shape=(count, *shape))
+
+            self.textures = mapped("textures.u8", size, size, 3)
+            self.heights = mapped("heights.u8", size, size)
+            self.thumbnails = mapped("thumbnails.u8", THUMBNAIL, THUMBNAIL, 3)
+            self._checksums = mapped("checksums.u32", 3, kind=np.uint32)
+        except (OSError, ValueError):
+            return False
+        return np.array_equal(row_checksums(self.thumbnails), self._checksums[:, 2])
+
     def _pack(self, packed: Path, stamp: dict) -> None:
-        packed.mkdir(exist_ok=True)
-        (packed / "stamp.json").unlink(missing_ok=True)
+        """Writes the packed files into a folder. Raises OSError."""
         with (
             open(packed / "textures.u8", "wb") as textures,
             open(packed / "heights.u8", "wb") as heights,
             open(packed / "thumbnails.u8", "wb") as thumbnails,
+            open(packed / "checksums.u32", "wb") as checksums,
         ):
             for name in self.names:
                 texture, height = load_images(self.folder, name, self.size)
-                textures.write(texture.tobytes())
-                heights.write(height.tobytes())
-                thumbnails.write(_thumbnail(texture).tobytes())
-        temporary = packed / ".stamp.json"
-        temporary.write_text(json.dumps(stamp))
-        os.replace(temporary, packed / "stamp.json")
+                arrays = texture, height, _thumbnail(texture)
+                for stream, array in zip((textures, heights, thumbnails), arrays, strict=True):
+                    stream.write(array.tobytes())
+                checksums.write(row_checksums(arrays).tobytes())
+        (packed / "stamp.json").write_text(json.dumps(stamp))
 
     def nearest(
         self, texture_srgb: np.ndarray, mask: np.ndarray, *, count: int = 64, chunk: int = 256
@@ -115,10 +142,20 @@ class DiskDatabase:
         return np.sort(np.argsort(distances, kind="stable")[:count])
 
     def take(self, faces: Sequence[int] | np.ndarray) -> Database:
-        """Returns the database of some faces, read from disk."""
+        """Returns the database of some faces, read from disk.
+
+        Raises:
+            AssetError: a packed face is damaged, and so is its image.
+        """
+        textures, heights = self.textures[faces], self.heights[faces]
+        found = _checksums(textures, heights)
+        whole = (found == self._checksums[faces][:, :2]).all(1)
+        for row in np.flatnonzero(~whole):
+            image = load_images(self.folder, self.names[int(np.asarray(faces)[row])], self.size)
+            textures[row], heights[row] = image
         return Database(
-            textures=jnp.asarray(self.textures[faces]),
-            heights=jnp.asarray(self.heights[faces]),
+            textures=jnp.asarray(textures),
+            heights=jnp.asarray(heights),
             indices=jnp.asarray(faces, jnp.int32),
         )
 
@@ -146,8 +183,6 @@ def _thumbnail(texture: np.ndarray) -> np.ndarray:
     return texture.reshape(THUMBNAIL, step, THUMBNAIL, step, 3).mean((1, 3)).astype(np.uint8)
 
 
-def _read_stamp(packed: Path) -> object:
-    try:
-        return json.loads((packed / "stamp.json").read_text())
-    except (OSError, ValueError):
-        return None
+def _checksums(*arrays: np.ndarray) -> np.ndarray:
+    """Returns the CRC-32 of each row of some arrays, side by side."""
+    return np.stack([row_checksums(array) for array in arrays], 1)

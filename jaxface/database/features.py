@@ -4,6 +4,7 @@
                                pooling; a cache with another stamp is refused
     features-SIZE/SIDE.u8      K rows of bytes: the quantised features of every layer, concatenated
     features-SIZE/SIDE.f32     K rows of float32: the scales of every layer, concatenated
+    features-SIZE/SIDE.crc     K rows of 2 uint32: the CRC-32 of both, compared when they are read
 
 SIZE is the side of the textures, SIDE that at which faces are compared, both in texels. The folder
 lies beside the database's images, that of the embedded database in the user's cache.
@@ -12,8 +13,6 @@ lies beside the database's images, that of the embedded database in the user's c
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,11 +22,11 @@ import numpy as np
 from jaxtyping import Array, UInt8
 
 from jaxface import assets
+from jaxface.caches import cache_folder, replaced_folder, row_checksums
 from jaxface.database.store import LIST, read_list
 from jaxface.errors import AssetError
 from jaxface.features.correlations import CorrelationConfig, cache_features
 from jaxface.features.vgg import layer_stride
-from jaxface.features.weights import cache_folder
 from jaxface.precision import jit
 from jaxface.types import FeatureCache
 
@@ -43,11 +42,12 @@ class StoredFeatures:
         shapes: by side: `(h, w, C)` of each layer.
         values: by side: quantised features of every face, the layers concatenated.
         scales: by side: factors of these for every face and channel, the layers concatenated.
+        checksums: by side: of each face the `row_checksums` of its values and of its scales.
     """
 
     def __init__(self, folder: Path, count: int, config: CorrelationConfig):
-        self.layers = config.layers
-        self.shapes, self.values, self.scales = {}, {}, {}
+        self.folder, self.layers = folder, config.layers
+        self.shapes, self.values, self.scales, self.checksums = {}, {}, {}, {}
         for side in config.sides:
             self.shapes[side] = shapes = _shapes(side, config)
             row = sum(int(np.prod(shape)) for shape in shapes)
@@ -56,10 +56,17 @@ class StoredFeatures:
             row = sum(shape[-1] for shape in shapes)
             file = folder / f"{side}.f32"
             self.scales[side] = np.memmap(file, np.float32, "r", shape=(count, row))
+            file = folder / f"{side}.crc"
+            self.checksums[side] = np.memmap(file, np.uint32, "r", shape=(count, 2))
 
     def take(self, faces: Sequence[int] | np.ndarray, side: int) -> FeatureCache:
-        """Returns the cached features of some faces at a side."""
+        """Returns the cached features of some faces at a side. Raises `AssetError` if damaged."""
         rows, scales = self.values[side][faces], self.scales[side][faces]
+        if not np.array_equal(_checksums(rows, scales), self.checksums[side][faces]):
+            raise AssetError(
+                f"The feature cache {self.folder} is damaged: make it again by "
+                "`jaxface database cache-features`."
+            )
         shapes = self.shapes[side]
         cuts = np.cumsum([np.prod(shape) for shape in shapes])[:-1]
         parts = zip(np.split(rows, cuts, axis=1), shapes, strict=True)
@@ -117,27 +124,32 @@ def write_features(
     """
     size = textures.shape[1]
     folder = _cache_path(path, size)
-    temporary = folder.with_name(f".{folder.name}-{os.getpid()}")
     try:
-        shutil.rmtree(temporary, ignore_errors=True)  # of a killed run with the same process id
-        temporary.mkdir(parents=True)
-        for start in range(0, len(textures), _BATCH):
-            part = jnp.asarray(textures[start : start + _BATCH])
-            for side in config.sides:
-                cached = _cache(part, size=side, vgg=vgg, config=config)
-                for kind, leaves in (("u8", cached.values), ("f32", cached.scales)):
-                    flat = [np.asarray(leaf).reshape(len(part), -1) for leaf in leaves]
-                    with open(temporary / f"{side}.{kind}", "ab") as stream:
-                        stream.write(np.concatenate(flat, 1).tobytes())
-            tell(start + len(part), len(textures))
-        (temporary / "stamp.json").write_text(json.dumps(_stamp(path, size, config)))
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(temporary, folder)
+        with replaced_folder(folder) as temporary:
+            for start in range(0, len(textures), _BATCH):
+                part = jnp.asarray(textures[start : start + _BATCH])
+                for side in config.sides:
+                    cached = _cache(part, size=side, vgg=vgg, config=config)
+                    values, scales = _rows(cached.values), _rows(cached.scales)
+                    rows = {"u8": values, "f32": scales, "crc": _checksums(values, scales)}
+                    for kind, array in rows.items():
+                        with open(temporary / f"{side}.{kind}", "ab") as stream:
+                            stream.write(array.tobytes())
+                tell(start + len(part), len(textures))
+            (temporary / "stamp.json").write_text(json.dumps(_stamp(path, size, config)))
     except OSError as error:
         raise AssetError(f"The feature cache cannot be written to {folder} ({error}).") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def _rows(leaves: tuple[Array, ...]) -> np.ndarray:
+    """Returns the features of all layers, concatenated to a row for each face."""
+    return np.concatenate([np.asarray(leaf).reshape(len(leaf), -1) for leaf in leaves], 1)
+
+
+def _checksums(values: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """Returns `[K, 2]`: the checksums of the rows of values and of scales."""
+    return np.stack([row_checksums(values), row_checksums(scales)], 1)
 
 
 def _cache_path(path: str | Path | None, size: int) -> Path:

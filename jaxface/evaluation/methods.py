@@ -208,6 +208,11 @@ def linear_albedo(case: Case) -> np.ndarray:
     return np.asarray(albedo_texture(case.assets.model, case.fit.parameters.albedo, size))
 
 
+def low_frequency(case: Case) -> np.ndarray:
+    """Returns the photo over our low-frequency albedo: no detail where nothing is seen."""
+    return composite(case, np.asarray(case.seen.low_frequency))
+
+
 def mirror(case: Case) -> np.ndarray:
     """Returns the photo with its mirror image Poisson-blended where that is seen."""
     valid = case.keep[:, ::-1, 0] > 0.9
@@ -352,6 +357,7 @@ METHODS: dict[str, Callable[[Case], np.ndarray]] = {
     "uniform weights": uniform_weights,
     "paper": paper,
     "linear albedo": linear_albedo,
+    "low-frequency albedo": low_frequency,
     "mirror": mirror,
     "Telea": telea,
     "Navier-Stokes": navier_stokes,

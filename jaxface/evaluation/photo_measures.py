@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from jaxface.config import ReconstructConfig
 from jaxface.crops import crop_face
 from jaxface.evaluation.constancy import Appearance, constancy
+from jaxface.evaluation.hair_measures import hair_errors
 from jaxface.evaluation.irises import iris_albedo, iris_difference
 from jaxface.evaluation.landmark_errors import landmark_errors
 from jaxface.evaluation.measures import front_vertices
@@ -25,9 +26,10 @@ from jaxface.evaluation.stains import stains
 from jaxface.export.preview import Head, crop_head, fine_head, studio_view
 from jaxface.features.weights import load_alexnet
 from jaxface.fitting.landmarks import inter_ocular
+from jaxface.hair.mesh import hair_mesh
 from jaxface.images import Photo
 from jaxface.landmarks.detector import detect
-from jaxface.observe import observe
+from jaxface.observe import observe, pixel_classes
 from jaxface.reconstruct import reconstruct_crops
 from jaxface.rendering.color import linear_to_srgb
 from jaxface.types import Assets, FaceCrop, FitResult, Reconstruction, UnwrapResult
@@ -93,8 +95,9 @@ class Judged:
 
     @cached_property
     def head(self) -> Head:
-        """The fitted head, subdivided."""
-        return fine_head(self.ruler.assets.model, self.result.fit.vertices)
+        """The fitted head, subdivided, with its hair."""
+        model = self.ruler.assets.model
+        return fine_head(model, self.result.fit.vertices, hair_mesh(self.result.hair))
 
     @cached_property
     def trip(self) -> RoundTrip:
@@ -145,6 +148,12 @@ def _identity(it: Judged) -> dict[str, Any]:
     return {f"yaw {yaw:+d}": identity_distance(judge(it.view(yaw)), photo) for yaw in YAWS}
 
 
+def _hair(it: Judged) -> dict[str, Any]:
+    assets = it.ruler.assets
+    classes = np.asarray(pixel_classes(it.crop, assets.vgg, assets.parser))
+    return hair_errors(it.crop, classes, it.result, it.head)
+
+
 def _stains(it: Judged) -> dict[str, Any]:
     seen = it.ruler.skin & (np.asarray(it.result.unwrapped.skin_mask) > _SEEN)
     return stains(it.texture, seen, it.ruler.texel_mm)
@@ -170,7 +179,8 @@ def _constancy(it: Judged) -> dict[str, Any]:
 
     def appearance(fit: FitResult, seen: UnwrapResult) -> Appearance:
         albedo = np.asarray(seen.low_frequency, float)[ruler.skin].mean(0)
-        return Appearance(albedo, np.asarray(fit.vertices, float))
+        vertices, texture = np.asarray(fit.vertices, float), np.asarray(seen.partial, float)
+        return Appearance(albedo, vertices, texture, np.asarray(seen.skin_mask))
 
     def look(photo: Photo) -> Appearance:
         seen = observe(find_face(photo, assets)[1], assets, ruler.config)
@@ -184,6 +194,7 @@ PARTS: dict[str, Callable[[Judged], dict[str, Any]]] = {
     "landmarks": _landmarks,
     "round trip": _round_trip,
     "identity": _identity,
+    "hair": _hair,
     "stains": _stains,
     "iris": _iris,
     "masks": _masks,

@@ -14,12 +14,20 @@ from jaxface.evaluation.irises import CLASSES, colour_class
 from jaxface.evaluation.tables import table
 
 WORST = 10
-HIGHER = ("PSNR fitted light", "PSNR refined light", "face kept", "hair cut", "other cut")
+HIGHER = (
+    "PSNR fitted light",
+    "PSNR refined light",
+    "face kept",
+    "hair cut",
+    "other cut",
+    "outline IoU",
+)
 """Measures of which more is better; of all others less."""
 _GROUPS = {
     "landmarks": "landmark error %, {}",
     "round trip": "{}",
     "identity": "identity distance, {}",
+    "hair": "hair {}",
     "iris": "iris {}",
     "masks": "{} %",
     "constancy": "{}",
@@ -90,7 +98,7 @@ def constancy_table(rows: Sequence[Row]) -> str:
         found = [each[variant] for each in tried if each.get(variant)]
         cells: list[object] = [variant, len(found), len(tried) - len(found)]
         for name in names:
-            numbers = [change[name] for change in found] or [np.nan]
+            numbers = [c[name] for c in found if c.get(name) is not None] or [np.nan]
             cells += [float(np.mean(numbers)), float(np.median(numbers))]
         lines.append(cells)
     heads = [f"{name}, {part}" for name in names for part in ("mean", "median")]

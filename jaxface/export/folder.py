@@ -14,6 +14,8 @@ from jaxface.export.stored import PARAMETERS
 
 PREFIX = ".jaxface-"
 """Prefix of the names of folders that are being written."""
+MAX_BYTES = 255 - len(f"{PREFIX}-12345678-older")
+"""Of a result folder's name: file systems allow 255, of which `whole_folder` takes some."""
 
 
 def check_folder(folder: str | Path, *, holds_results: bool = False) -> None:
@@ -24,6 +26,10 @@ def check_folder(folder: str | Path, *, holds_results: bool = False) -> None:
         holds_results: results are written into subfolders, so it may contain other files.
     """
     target = Path(folder)
+    if len(os.fsencode(target.name)) > MAX_BYTES:
+        raise InputError(
+            f"{target} has too long a name; choose a folder's name of at most {MAX_BYTES} bytes."
+        )
     if target.exists() and not (target.is_dir() and holds_results) and not _replaceable(target):
         raise InputError(f"{target} exists and is no jaxface result; choose another folder.")
     nearest = next(parent for parent in target.absolute().parents if parent.exists())

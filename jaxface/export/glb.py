@@ -1,24 +1,23 @@
-"""glTF 2.0 binary: textured head with the model's expressions as morph targets. Host code."""
+"""glTF 2.0 binary: textured head with expressions and visemes as morph targets. Host code."""
 
 from __future__ import annotations
 
 import json
 import struct
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from jaxface.export.buffer import Buffer
+from jaxface.export.hair import FACE, LASHES, add_hair, add_lashes
 from jaxface.export.mesh import normals, split_corners, tangents, triangle_regions
-from jaxface.images import to_bytes
-from jaxface.types import FaceModel, Materials
+from jaxface.export.visemes import visemes_of
+from jaxface.types import FaceModel, HairMesh, Materials
 
-_FLOAT, _UINT = 5126, 5125
-_ARRAY, _ELEMENTS = 34962, 34963
 _MATERIALS = ("eyes", "mouth", "skin")  # separate, so that viewers can shade them differently
 _MOUTH = ("teeth", "tongue", "inner_mouth")
+_STILL = 1e-3  # radians: smaller turns of normals are left out of morph targets
 
 
 @dataclass(frozen=True)
@@ -38,51 +37,6 @@ class Animation:
     translations: np.ndarray
 
 
-class _Buffer:
-    """Collects the binary chunk, buffer views and accessors; methods return indices of these."""
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-        self.views: list[dict[str, Any]] = []
-        self.accessors: list[dict[str, Any]] = []
-
-    def view(self, content: bytes, target: int | None = None) -> int:
-        """Appends bytes as a buffer view."""
-        self.data += b"\0" * (-len(self.data) % 4)
-        view = {"buffer": 0, "byteOffset": len(self.data), "byteLength": len(content)}
-        self.views.append(view if target is None else view | {"target": target})
-        self.data += content
-        return len(self.views) - 1
-
-    def indices(self, array: np.ndarray) -> int:
-        """Appends an accessor of vertex indices."""
-        content = np.ascontiguousarray(array, np.uint32)
-        return self._accessor(content, self.view(content.tobytes(), _ELEMENTS), _UINT, False)
-
-    def attribute(self, array: np.ndarray, *, bounds: bool = False) -> int:
-        """Appends an accessor of a vertex attribute, with its minimum and maximum if `bounds`."""
-        content = np.ascontiguousarray(array, np.float32)
-        return self._accessor(content, self.view(content.tobytes(), _ARRAY), _FLOAT, bounds)
-
-    def keyframes(self, array: np.ndarray) -> int:
-        """Appends an accessor of times or animated values."""
-        content = np.ascontiguousarray(array, np.float32)
-        return self._accessor(content, self.view(content.tobytes()), _FLOAT, array.ndim == 1)
-
-    def _accessor(self, array: np.ndarray, view: int, component: int, bounds: bool) -> int:
-        accessor: dict[str, Any] = {
-            "bufferView": view,
-            "componentType": component,
-            "count": len(array),
-            "type": "SCALAR" if array.ndim == 1 else f"VEC{array.shape[1]}",
-        }
-        if bounds:
-            ends = np.atleast_1d(array.min(0)), np.atleast_1d(array.max(0))
-            accessor |= {"min": ends[0].tolist(), "max": ends[1].tolist()}
-        self.accessors.append(accessor)
-        return len(self.accessors) - 1
-
-
 def encode_glb(
     model: FaceModel,
     neutral: np.ndarray,
@@ -90,11 +44,13 @@ def encode_glb(
     texture_srgb: np.ndarray,
     surface: Materials,
     animation: Animation | None = None,
+    hair: HairMesh | None = None,
+    lashes: tuple[HairMesh, np.ndarray] | None = None,
 ) -> bytes:
     """Returns the bytes of a `.glb`.
 
-    The mesh is the neutral face; its morph targets have the model's expression names, and default
-    weights of the given expression. Metres, y up, +z forward, as in glTF.
+    The mesh is the neutral face. Its morph targets are the model's expressions, with the given
+    weights as default, then the visemes (`visemes_of`). Metres, y up, +z forward, as in glTF.
 
     Args:
         model: topology, UVs, expressions.
@@ -103,47 +59,25 @@ def encode_glb(
         texture_srgb: `[T, T, 3]` base colour, 0..1.
         surface: normal map, roughness and specular factor.
         animation: of the expressions and of the head; none if missing.
+        hair: of the neutral face, a mesh of its own that moves with the head; none if missing.
+        lashes: likewise, with their basis of expressions `[E, N, 3]`, which they share.
     """
-    corners, buffer = split_corners(model), _Buffer()
-    uvs = corners.uvs * np.array([1, -1]) + np.array([0, 1])  # glTF's origin is top-left
-    positions, normal = np.asarray(neutral)[corners.source], normals(model, neutral)[corners.source]
-    attributes = {
-        "POSITION": buffer.attribute(positions, bounds=True),
-        "NORMAL": buffer.attribute(normal),
-        "TANGENT": buffer.attribute(tangents(corners, positions, normal)),
-        "TEXCOORD_0": buffer.attribute(uvs),
-    }
-    targets = [
-        {"POSITION": buffer.attribute(shape[corners.source], bounds=True)}
-        for shape in np.asarray(model.expression_basis)
-    ]
-    material_ids = _triangle_materials(model)
-    primitives = [
-        {
-            "attributes": attributes,
-            "indices": buffer.indices(corners.triangles[material_ids == index].ravel()),
-            "material": index,
-            "targets": targets,
-        }
-        for index in range(len(_MATERIALS))
-        if (material_ids == index).any()
-    ]
-    textures = {"albedo": texture_srgb} | surface_maps(surface)
-    images = [
-        {"bufferView": buffer.view(_png(image)), "mimeType": "image/png", "name": name}
-        for name, image in textures.items()
-    ]
-    names = list(model.expression_names)
-    document = {
+    buffer, (viseme_names, visemes) = Buffer(), visemes_of(model.expression_names)
+    names = [*model.expression_names, *viseme_names]
+    weights = np.pad(np.asarray(expression, float), (0, len(viseme_names)))
+    primitives = _primitives(model, np.asarray(neutral), visemes, buffer)
+    textures = {"albedo": texture_srgb} | _surface_maps(surface)
+    images = [buffer.picture(image, name) for name, image in textures.items()]
+    document: dict[str, Any] = {
         "asset": {"version": "2.0", "generator": "jaxface"},
         "scene": 0,
         "scenes": [{"nodes": [0]}],
-        "nodes": [{"mesh": 0, "name": "face"}],
+        "nodes": [{"mesh": 0, "name": FACE}],
         "meshes": [
             {
-                "name": "face",
+                "name": FACE,
                 "primitives": primitives,
-                "weights": np.asarray(expression, float).round(6).tolist(),
+                "weights": weights.round(6).tolist(),
                 "extras": {"targetNames": names},
             }
         ],
@@ -167,19 +101,71 @@ def encode_glb(
         "images": images,
         "bufferViews": buffer.views,
         "accessors": buffer.accessors,
-        "buffers": [{"byteLength": len(buffer.data) + (-len(buffer.data) % 4)}],
     }
+    if hair is not None:
+        add_hair(document, buffer, hair)
+    if lashes is not None:
+        add_lashes(document, buffer, lashes[0], _with_visemes(lashes[1], visemes))
     if animation is not None:
-        document["animations"] = [_animation(buffer, animation)]
-        document["buffers"] = [{"byteLength": len(buffer.data) + (-len(buffer.data) % 4)}]
+        followers = [n for n, node in enumerate(document["nodes"]) if node["name"] == LASHES]
+        document["animations"] = [_animation(buffer, animation, len(names), followers)]
+    document["buffers"] = [{"byteLength": len(buffer.data) + (-len(buffer.data) % 4)}]
     return _container(document, bytes(buffer.data))
 
 
-def _animation(buffer: _Buffer, animation: Animation) -> dict[str, Any]:
-    """Returns the glTF animation, its keyframes appended to the buffer."""
+def _primitives(
+    model: FaceModel, neutral: np.ndarray, visemes: np.ndarray, buffer: Buffer
+) -> list[dict[str, Any]]:
+    """Returns the primitives of the face, one for each of `_MATERIALS`, each with vertices of its
+    own: importers copy a buffer that primitives share once for each."""
+    corners, rest = split_corners(model), normals(model, neutral)
+    positions, normal = neutral[corners.source], rest[corners.source]
+    attributes = {
+        "POSITION": positions,
+        "NORMAL": normal,
+        "TANGENT": tangents(corners, positions, normal),
+        "TEXCOORD_0": corners.uvs * [1, -1] + [0, 1],  # glTF's origin is top-left
+    }
+    moves = _with_visemes(np.asarray(model.expression_basis), visemes)
+    turns = np.stack([normals(model, neutral + move) - rest for move in moves])
+    turns[np.abs(turns).max(-1) < _STILL] = 0.0
+    moves, turns = moves[:, corners.source], turns[:, corners.source]
+    material_ids = _triangle_materials(model)
+    primitives = []
+    for index in range(len(_MATERIALS)):
+        used, order = np.unique(corners.triangles[material_ids == index], return_inverse=True)
+        if not len(used):
+            continue
+        primitives.append(
+            {
+                "attributes": {
+                    name: buffer.attribute(array[used], bounds=name == "POSITION")
+                    for name, array in attributes.items()
+                },
+                "indices": buffer.indices(order.ravel()),
+                "material": index,
+                "targets": buffer.targets(moves[:, used], turns[:, used]),
+            }
+        )
+    return primitives
+
+
+def _with_visemes(basis: np.ndarray, visemes: np.ndarray) -> np.ndarray:
+    """Returns the displacements `[E + 15, N, 3]` of expressions and visemes."""
+    return np.concatenate([basis, np.tensordot(visemes, basis, 1).astype(np.float32)])
+
+
+def _animation(
+    buffer: Buffer, animation: Animation, targets: int, followers: list[int]
+) -> dict[str, Any]:
+    """Returns the glTF animation, its keyframes appended to the buffer, the weights of `targets`
+    morph targets; `followers` are nodes whose expressions are the face's."""
     times = buffer.keyframes(animation.times)
+    frames, expressions = animation.weights.shape
+    weights = np.zeros((frames, targets))
+    weights[:, :expressions] = animation.weights
     values = {
-        "weights": animation.weights.ravel(),
+        "weights": weights.ravel(),
         "rotation": animation.rotations,
         "translation": animation.translations,
     }
@@ -192,11 +178,12 @@ def _animation(buffer: _Buffer, animation: Animation) -> dict[str, Any]:
         "channels": [
             {"sampler": index, "target": {"node": 0, "path": path}}
             for index, path in enumerate(values)
-        ],
+        ]
+        + [{"sampler": 0, "target": {"node": node, "path": "weights"}} for node in followers],
     }
 
 
-def surface_maps(surface: Materials) -> dict[str, np.ndarray]:
+def _surface_maps(surface: Materials) -> dict[str, np.ndarray]:
     """Returns glTF's textures of a surface, 0..1: normals, roughness in the green channel, the
     specular factor in the alpha channel."""
     roughness, specular = np.asarray(surface.roughness), np.asarray(surface.specular)
@@ -204,14 +191,8 @@ def surface_maps(surface: Materials) -> dict[str, np.ndarray]:
     return {
         "normal": 0.5 + 0.5 * np.asarray(surface.normal),
         "roughness": np.stack([zeros, roughness, zeros], -1),
-        "specular": np.stack([specular] * 4, -1),
+        "specular": np.stack([zeros, zeros, zeros, specular], -1),
     }
-
-
-def _png(image: np.ndarray) -> bytes:
-    stream = BytesIO()
-    Image.fromarray(to_bytes(image)).save(stream, "png", compress_level=4)
-    return stream.getvalue()
 
 
 def _triangle_materials(model: FaceModel) -> np.ndarray:

@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from jaxface.export.mesh import smooth
 from jaxface.export.stored import StoredResult
+from jaxface.hair.lashes import lash_mesh
 from jaxface.images import Photo, to_bytes
 from jaxface.loading import PAINTED
 from jaxface.morphable.files import load_model
@@ -24,7 +25,7 @@ from jaxface.rendering.color import linear_to_srgb
 from jaxface.rendering.lighting import studio
 from jaxface.rendering.occlusion import sky_seen
 from jaxface.rendering.render import render
-from jaxface.types import Camera, Crop, FaceModel, Lighting, Materials, Reconstruction
+from jaxface.types import Camera, Crop, FaceModel, HairMesh, Lighting, Materials, Reconstruction
 
 TILE = 512
 _VIEWS = (-35.0, 0.0, 35.0)  # degrees of yaw
@@ -32,23 +33,28 @@ _TARGET, _EXTENT = (0.0, -0.02, -0.05), 0.3  # metres: of the studio camera
 _BACKDROP, _CORNER_FRACTION = (0.085, 0.088, 0.095), 0.25  # linear RGB at the centre; at corners
 _TURN_YAW, _TURN_PITCH = 65.0, 6.0  # degrees, amplitudes of the turntable
 _FILM_SIZE, _FRAMES = 400, 24  # pixels a side, frames from side to side
+_FILM_LAYERS = 2  # surfaces of hair
 FILM_RATE = 12  # frames a second
 
 
 class Head(NamedTuple):
-    """A head to render: model, vertices (metres) and exposure (`sky_seen`, 0..1) of each."""
+    """A head to render: model, vertices (metres), exposure (`sky_seen`, 0..1) of each, hair."""
 
     model: FaceModel
     vertices: Float[Array, "V 3"]
     exposure: Float[Array, " V"]
+    hair: tuple[HairMesh, ...] = ()
 
 
-def fine_head(model: FaceModel, vertices: Float[np.ndarray | Array, "V 3"]) -> Head:
-    """Returns the head after one step of subdivision; see `smooth`."""
+def fine_head(
+    model: FaceModel, vertices: Float[np.ndarray | Array, "V 3"], hair: HairMesh | None = None
+) -> Head:
+    """Returns the head after one step of subdivision (see `smooth`), with lashes and hair."""
     vertices = jnp.asarray(vertices)
+    strands = tuple(mesh for mesh in (lash_mesh(model, vertices, hair), hair) if mesh is not None)
     exposure = sky_seen(vertices, model.triangles)
     finer, fine = smooth(model, np.concatenate([vertices, exposure[:, None]], axis=1))
-    return Head(finer, fine[:, :3], jnp.clip(fine[:, 3], 0.0, 1.0))
+    return Head(finer, fine[:, :3], jnp.clip(fine[:, 3], 0.0, 1.0), strands)
 
 
 def preview(
@@ -63,13 +69,13 @@ def preview(
         photo: the input.
         reconstruction: whose camera is in pixels of the photo.
         model: the face model that was fitted.
-        finer: `fine_head` of it and the fit's vertices.
+        finer: `fine_head` of it, the fit's vertices and the hair.
     """
     fit, texture = reconstruction.fit, reconstruction.synthesis.texture
     camera = fit.parameters.camera
     crop, camera = crop_head(photo.srgb, fit.vertices, camera, model)
     fitted = finer.model, finer.vertices, texture, camera, fit.parameters.lighting
-    over, alpha = draw(*fitted, exposure=painted_exposure(finer))
+    over, alpha = draw(*fitted, exposure=painted_exposure(finer), hair=finer.hair)
     views = [studio_view(finer, texture, reconstruction.materials, yaw) for yaw in _VIEWS]
     overlay = np.asarray(over) * np.asarray(alpha) + crop * (1 - np.asarray(alpha))
     return np.concatenate([crop, overlay, *views], axis=1)
@@ -88,9 +94,13 @@ def turntable(reconstruction: Reconstruction, finer: Head) -> np.ndarray:
 
     Args:
         reconstruction: of a photo.
-        finer: `fine_head` of the face model and the fit's vertices.
+        finer: `fine_head` of the face model, the fit's vertices and the hair.
     """
     texture, surface = reconstruction.synthesis.texture, reconstruction.materials
+    # Small pictures, many of them: what lies under two layers of hair is not missed.
+    finer = finer._replace(
+        hair=tuple(mesh.replace(layers=min(mesh.layers, _FILM_LAYERS)) for mesh in finer.hair)
+    )
     phases = [math.pi * (step / _FRAMES - 0.5) for step in range(_FRAMES + 1)]
     # All are dispatched before the first is waited for.
     views = [
@@ -112,7 +122,8 @@ def write_film(path: str | Path, frames: np.ndarray) -> None:
     import av  # slow import
 
     height, width = frames.shape[1:3]
-    with av.open(str(path), "w") as film:
+    # FFmpeg would take what stands before a colon in a path for a protocol.
+    with open(path, "wb") as file, av.open(file, "w", format="mp4") as film:
         stream = film.add_stream(
             "libx264", rate=Fraction(FILM_RATE), height=height, width=width, pix_fmt="yuv420p"
         )
@@ -146,9 +157,11 @@ def render_view(
     if light == "photo":
         camera, lighting = _studio_camera(yaw, pitch, size), parameters.lighting
         fine = smooth(model, np.asarray(vertices))
-        view, _ = draw(*fine, stored.texture_linear, camera, lighting, size)
+        lashes = lash_mesh(model, vertices, stored.hair)
+        strands = tuple(mesh for mesh in (lashes, stored.hair) if mesh is not None)
+        view, _ = draw(*fine, stored.texture_linear, camera, lighting, size, hair=strands)
     else:
-        head = fine_head(model, vertices)
+        head = fine_head(model, vertices, stored.hair)
         view = studio_view(
             *(head, stored.texture_linear, stored.surface, yaw), pitch=pitch, size=size
         )
@@ -179,6 +192,7 @@ def studio_view(
         exposure=head.exposure,
         background=_backdrop(size),
         supersample=supersample,
+        hair=head.hair,
     )[0]
 
 
@@ -202,6 +216,7 @@ def draw(
     exposure: Float[Array, " V"] | None = None,
     background: Float[np.ndarray | Array, "..."] | float = 0.0,
     supersample: int = 2,
+    hair: tuple[HairMesh, ...] = (),
 ) -> tuple[Float[Array, "S S 3"], Float[Array, "S S 1"]]:
     """Returns an image (sRGB) and its coverage; see `render`. Asynchronous."""
     image, alpha = render(
@@ -211,6 +226,7 @@ def draw(
         surface=surface,
         exposure=exposure,
         background=background,
+        hair=hair,
     )
     return linear_to_srgb(image), alpha[..., None]
 

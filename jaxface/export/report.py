@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,10 @@ MIN_SEEN = 0.15
 """Fraction of the texture below which the report says that most of it is inferred."""
 
 
+SURE_DOUBT = "The shape of what the photo does not show is the most probable one, not known."
+"""What is uncertain of every face."""
+
+
 def report(photo: Photo, reconstruction: Reconstruction, data: dict[str, Any]) -> str:
     """Returns the report as Markdown.
 
@@ -34,7 +39,7 @@ def report(photo: Photo, reconstruction: Reconstruction, data: dict[str, Any]) -
     distance = data["camera"]["translation"][2]
     side = reconstruction.synthesis.texture.shape[0]
     lines = [
-        f"# {photo.name}",
+        f"# {_escaped(photo.name)}",
         "",
         f"Photo {width} x {height} pixels; texture {side} x {side} texels.",
         "",
@@ -51,9 +56,10 @@ def report(photo: Photo, reconstruction: Reconstruction, data: dict[str, Any]) -
         + ".",
         "- Ears, neck and scalp where the photo does not show them; the back of the head is the "
         "face model's.",
+        "- " + _hair(data["hair"]),
         "",
         "## Uncertain",
-        *[f"- {line}" for line in _doubts(data, seen, distance)],
+        *[f"- {line}" for line in [*doubts_of(data, seen), SURE_DOUBT]],
         "",
     ]
     if timings := data.get("timings"):
@@ -63,21 +69,35 @@ def report(photo: Photo, reconstruction: Reconstruction, data: dict[str, Any]) -
     return "\n".join(lines)
 
 
+def _escaped(name: str) -> str:
+    """Returns a name as Markdown that shows it, and is neither formatting nor HTML."""
+    return re.sub(r"([\\`*_\[\]<>&~#|])", r"\\\1", name)
+
+
+def _hair(hair: dict[str, Any]) -> str:
+    """Returns a sentence about the hair."""
+    if hair["style"] == "none":
+        return "No hair: none was seen on the scalp, or none was asked for."
+    return (
+        f"The hair is the style {hair['style']}, drawn to the photo's outline and in its colour; "
+        f"it covers {100 * hair['overlap']:.0f} per cent of the hair seen (`--hair` takes another)."
+    )
+
+
 def _strongest(values: dict[str, float], count: int, least: float) -> str:
     """Returns the `count` largest values above `least` with their names, or "neutral"."""
     top = sorted(values.items(), key=lambda item: -item[1])[:count]
     return ", ".join(f"{name} {value:.2f}" for name, value in top if value >= least) or "neutral"
 
 
-def _doubts(data: dict[str, Any], seen: float, distance: float) -> list[str]:
+def doubts_of(data: dict[str, Any], seen: float) -> list[str]:
     """Returns a sentence for each finding that makes the result uncertain.
 
     Args:
         data: the contents of `parameters.json`.
         seen: fraction of the texture that is taken from the photo.
-        distance: from the camera, metres.
     """
-    doubts = []
+    doubts, distance = [], data["camera"]["translation"][2]
     if not data["fit"]["converged"]:
         doubts.append("The fit stopped before it converged.")
     for kind in ("identity", "albedo"):
@@ -106,5 +126,4 @@ def _doubts(data: dict[str, Any], seen: float, distance: float) -> list[str]:
             )
     if seen < MIN_SEEN:
         doubts.append("Little skin was seen; most of the texture is inferred.")
-    doubts.append("The shape of what the photo does not show is the most probable one, not known.")
     return doubts

@@ -10,17 +10,24 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from jaxface.config import Detail
+from jaxface.export.detail import expressive_head, posed_head
 from jaxface.export.folder import whole_folder
 from jaxface.export.glb import encode_glb
+from jaxface.export.hair import HAIR, LASHES, obj_picture
 from jaxface.export.obj import encode_mtl, encode_obj
 from jaxface.export.preview import fine_head, preview, turntable, write_film
-from jaxface.export.report import report
+from jaxface.export.report import doubts_of, report
 from jaxface.export.stored import PARAMETERS
+from jaxface.export.textures import padded
 from jaxface.export.viewer import viewer_page
+from jaxface.hair.config import HAIR_STYLES
+from jaxface.hair.lashes import lash_basis, lash_mesh
+from jaxface.hair.mesh import compact, hair_mesh
 from jaxface.images import Photo, write_png
 from jaxface.morphable.model import shape
 from jaxface.rendering.color import linear_to_srgb
-from jaxface.types import FaceModel, FitResult, Reconstruction
+from jaxface.types import FaceModel, FitResult, Hair, Reconstruction
 
 
 def write_result(
@@ -31,6 +38,7 @@ def write_result(
     model: FaceModel,
     details: dict[str, Any],
     face_names: Sequence[str] = (),
+    detail: Detail = "none",
     extra: Callable[[Path], None] | None = None,
 ) -> None:
     """Writes the result of one photo: meshes, textures, preview, parameters, report.
@@ -45,6 +53,7 @@ def write_result(
         details: further entries of `parameters.json`: settings, versions, timings, checksums.
         face_names: of the database's faces (`Assets.face_names`), for the weights; numbers if
             missing.
+        detail: of the meshes, as in `ReconstructConfig`.
         extra: writes more files into the folder before it appears.
 
     Raises:
@@ -56,7 +65,7 @@ def write_result(
         ... )  # doctest: +SKIP
     """
     with whole_folder(folder) as work:
-        _fill(work, photo, reconstruction, model, details, face_names)
+        _fill(work, photo, reconstruction, model, details, face_names, detail)
         if extra is not None:
             extra(work)
 
@@ -80,9 +89,17 @@ def parameters_json(
             "duality_gap": _numbers(reconstruction.blend.duality_gap),
             "iterations": _numbers(reconstruction.blend.iterations),
         },
+        "hair": hair_json(reconstruction.hair),
         "synthesis": {"losses": _numbers(reconstruction.synthesis.losses)},
         **details,
     }
+
+
+def hair_json(hair: Hair | None) -> dict[str, Any]:
+    """Returns what is said of the hair: style ("none" for the bald), overlap with the photo's."""
+    if hair is None or int(hair.style) < 0:
+        return {"style": "none"}
+    return {"style": HAIR_STYLES[int(hair.style)], "overlap": _numbers(hair.overlap)}
 
 
 def fit_json(fit: FitResult, model: FaceModel) -> dict[str, Any]:
@@ -113,21 +130,32 @@ def _fill(
     model: FaceModel,
     details: dict[str, Any],
     face_names: Sequence[str],
+    detail: Detail,
 ) -> None:
     """Writes all files of a result into a folder."""
     fit, unwrapped = reconstruction.fit, reconstruction.unwrapped
     parameters = fit.parameters
-    albedo = np.asarray(linear_to_srgb(reconstruction.synthesis.texture))
     neutral = np.asarray(shape(model, parameters.identity, jnp.zeros_like(parameters.expression)))
+    reconstruction = padded(reconstruction, model)
+    albedo = np.asarray(linear_to_srgb(reconstruction.synthesis.texture))
     surface = reconstruction.materials
-    finer = fine_head(model, fit.vertices)
-    glb = encode_glb(model, neutral, np.asarray(parameters.expression), albedo, surface)
+    hair = hair_mesh(reconstruction.hair)
+    finer = fine_head(model, fit.vertices, hair)
+    expression = np.asarray(parameters.expression)
+    hair = None if hair is None else compact(hair)
+    lashes = lash_mesh(model, neutral, hair)
+    moving = None if lashes is None else (lashes, lash_basis(model))
+    head = expressive_head(model, neutral, detail)
+    glb = encode_glb(*(*head, expression, albedo, surface), hair=hair, lashes=moving)
     (folder / "face.glb").write_bytes(glb)
     low_frequency = np.asarray(linear_to_srgb(unwrapped.low_frequency))
     page = viewer_page(photo.name, glb, low_frequency)
     (folder / "viewer.html").write_text(page, encoding="utf-8")
-    (folder / "face.obj").write_text(encode_obj(model, np.asarray(fit.vertices)))
-    (folder / "face.mtl").write_text(encode_mtl("albedo.png"))
+    meshes = {LASHES: lash_mesh(model, fit.vertices, hair), HAIR: hair}
+    strands = {name: mesh for name, mesh in meshes.items() if mesh is not None}
+    posed = posed_head(model, np.asarray(fit.vertices), np.asarray(surface.height), detail)
+    (folder / "face.obj").write_text(encode_obj(*posed, hair=strands))
+    (folder / "face.mtl").write_text(encode_mtl("albedo.png", hair=strands))
     images = {
         "albedo": albedo,
         "albedo_lowfreq": low_frequency,
@@ -139,12 +167,14 @@ def _fill(
         "specular": surface.specular,
         "preview": preview(photo, reconstruction, model, finer),
     }
+    images |= {name: obj_picture(mesh) for name, mesh in strands.items()}
     for name, image in images.items():
         write_png(folder / f"{name}.png", np.asarray(image))
     write_film(folder / "turntable.mp4", turntable(reconstruction, finer))
     data = parameters_json(reconstruction, model, details, face_names)
+    data["doubts"] = doubts_of(data, float(np.mean(np.asarray(unwrapped.skin_mask))))
     (folder / PARAMETERS).write_text(json.dumps(data, indent=1) + "\n")
-    (folder / "report.md").write_text(report(photo, reconstruction, data))
+    (folder / "report.md").write_text(report(photo, reconstruction, data), encoding="utf-8")
 
 
 def _numbers(array: Any) -> Any:

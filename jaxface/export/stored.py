@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,22 +12,24 @@ import numpy as np
 from PIL import Image
 
 from jaxface.errors import InputError
+from jaxface.export.hair import read_hair
 from jaxface.rendering.color import srgb_to_linear
 from jaxface.rendering.normals import normalize
-from jaxface.types import Camera, FaceParameters, Lighting, Materials
+from jaxface.types import Camera, FaceParameters, HairMesh, Lighting, Materials
 
 PARAMETERS = "parameters.json"
 
 
 @dataclass(frozen=True)
 class StoredResult:
-    """A result read back: name of the model, coefficients, texture (linear RGB) and surface maps
-    (height is not stored and is 0)."""
+    """A result read back: name of the model, coefficients, texture (linear RGB), surface maps
+    (height is not stored and is 0) and hair."""
 
     model: str
     parameters: FaceParameters
     texture_linear: jnp.ndarray
     surface: Materials
+    hair: HairMesh | None = None
 
 
 def load_result(folder: str | Path) -> StoredResult:
@@ -51,7 +54,9 @@ def load_result(folder: str | Path) -> StoredResult:
         }
         name = str(data["model"])
         lighting = Lighting(coefficients=jnp.asarray(data["lighting"], jnp.float32))
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        glb = folder / "face.glb"
+        hair = read_hair(glb.read_bytes()) if glb.exists() else None
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, struct.error) as error:
         raise InputError(f"{folder} holds no complete jaxface result ({error}).") from error
     parameters = FaceParameters(**vectors, camera=Camera(**camera), lighting=lighting)
     surface = Materials(
@@ -60,7 +65,7 @@ def load_result(folder: str | Path) -> StoredResult:
         roughness=roughness,
         specular=specular,
     )
-    return StoredResult(name, parameters, srgb_to_linear(texture), surface)
+    return StoredResult(name, parameters, srgb_to_linear(texture), surface, hair)
 
 
 def _read_image(file: Path, mode: str) -> jnp.ndarray:

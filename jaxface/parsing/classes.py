@@ -4,4 +4,6 @@ CLASSES = ("face", "hair", "other", "background")
 """`face`: skin of face, ears, neck and bald scalp, eyes, teeth, lips, brows, beard; skin behind
 clear glass. `hair`: of the head, strands before the face included. `other`: glasses, hats, cloth,
 hands, whatever else is on or before a person. `background`: the rest."""
-FACE, HAIR = CLASSES.index("face"), CLASSES.index("hair")
+FACE, HAIR, OTHER, BACKGROUND = range(len(CLASSES))
+BEARD = len(CLASSES)
+"""What comes after the classes: the part of `face` that is beard (moustache and stubble, too)."""

@@ -48,4 +48,10 @@ def weights_of(stored: Mapping[str, np.ndarray]) -> ParserWeights:
         )
 
     coarse, fine = ("coarse", LAYERS, len(DILATIONS)), ("fine", FINE_LAYERS, len(FINE_DILATIONS))
-    return ParserWeights(coarse=stage(*coarse), fine=stage(*fine), bridge=arrays["bridge"])
+    return ParserWeights(
+        coarse=stage(*coarse),
+        fine=stage(*fine),
+        bridge=arrays["bridge"],
+        beard_kernel=arrays["beard_kernel"],
+        beard_bias=arrays["beard_bias"],
+    )

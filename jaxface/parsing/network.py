@@ -51,11 +51,15 @@ class ParserWeights:
         coarse: the stage at stride 4, on all `LAYERS`.
         fine: the stage at stride 2, on `FINE_LAYERS`.
         bridge: from the coarse stage's last features to the fine stage's first, `[O, Q]`.
+        beard_kernel: from first and last features of both stages to the logit of beard, `[F]`.
+        beard_bias: `[]`.
     """
 
     coarse: ParserStage
     fine: ParserStage
     bridge: Float[Array, "O Q"]
+    beard_kernel: Float[Array, "F"]
+    beard_bias: Float[Array, ""]
 
 
 def parser_features(
@@ -93,8 +97,11 @@ def _projected(
 
 def class_logits(
     coarse: Float[Array, "s s P"], fine: Float[Array, "t t Q"], weights: ParserWeights
-) -> tuple[Float[Array, f"s s {len(CLASSES)}"], Float[Array, f"t t {len(CLASSES)}"]]:
-    """Returns the logits of `CLASSES` of the coarse and of the fine stage.
+) -> tuple[
+    Float[Array, f"s s {len(CLASSES)}"], Float[Array, f"t t {len(CLASSES)}"], Float[Array, "t t F"]
+]:
+    """Returns the logits of `CLASSES` of the coarse and of the fine stage, and the features that
+    beard is told by: first and last ones of both stages.
 
     Of each stage x_0 = f + offset; x_k = relu(conv_k(x_{k-1})) (+ x_{k-1} if the shapes agree),
     dilated by `DILATIONS` or `FINE_DILATIONS`; logits = x_last W + b. Those of the fine stage are
@@ -113,7 +120,8 @@ def class_logits(
 
     near = _convolved(fine + enlarged(seen @ weights.bridge), weights.fine, FINE_DILATIONS)
     change = near @ weights.fine.classes_kernel + weights.fine.classes_bias
-    return logits, enlarged(logits) + change
+    features = jnp.concatenate([enlarged(seen), near, enlarged(coarse), fine], -1)
+    return logits, enlarged(logits) + change, features
 
 
 def _convolved(

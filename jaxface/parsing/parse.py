@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxface.parsing.classes import CLASSES, FACE
+from jaxface.filters import smoothstep
+from jaxface.parsing.classes import BACKGROUND, BEARD, FACE
 from jaxface.parsing.crop import SIZE, parsing_crop
 from jaxface.parsing.network import ParserWeights, class_logits, parser_features
 from jaxface.parsing.refine import guided_filter
@@ -24,6 +25,13 @@ sigma reaches borders that lie farther off, a larger epsilon follows strong ones
 With the fine stage besides, it still adds 1.3 to the per cent of pixels within 4 pixels of the
 face's border that are right."""
 
+WIDER = 1.5
+"""Side of the wide square over that of the near one."""
+SEAM = 24.0  # pixels of a square over which it comes in at its border
+
+BEARD_PROBABLE = (0.3, 0.6)
+"""Probabilities between which a pixel comes to count as beard; shaded cheeks have up to 0.3."""
+
 
 @jit
 def parse(
@@ -32,13 +40,16 @@ def parse(
     vgg: Mapping[str, Any],
     weights: ParserWeights,
 ) -> Float[Array, "H W K"]:
-    """Returns the probability of each of `CLASSES` in each pixel of a photo; they sum to 1.
+    """Returns the probabilities of `CLASSES` and `BEARD` in each pixel of a photo.
+
+    Those of the classes sum to 1; that of beard, the last, is part of the face's.
 
     A square around the face (`parsing_crop`) is parsed at 384 x 384 pixels: VGG-16's features,
     a coarse convolutional head at stride 4, with a guided filter along the photo's borders, and a
-    fine one at stride 2, which sees rims of glasses and strands of hair. Outside the square
+    fine one at stride 2, which sees rims of glasses and strands of hair. A square `WIDER` times as
+    wide, parsed likewise, tells of what lies around it: hair that is high or long. Outside that
     everything is `background`. Pure, unbatched: works under `jit`, `vmap` and `grad`; where the
-    square lies has no derivative.
+    squares lie has no derivative.
 
     Args:
         photo_srgb: 0..1.
@@ -50,17 +61,21 @@ def parse(
         >>> from jaxface import load_parser, load_vgg
         >>> points = jnp.linspace(20.0, 40.0, 956).reshape(478, 2)
         >>> parse(jnp.full((64, 48, 3), 0.5), points, load_vgg(), load_parser()).shape
-        (64, 48, 4)
+        (64, 48, 5)
     """
-    crop = parsing_crop(landmarks)
-    size = jnp.asarray(photo_srgb.shape[:2], jnp.float32)
-    image = sample(pyramid(photo_srgb), size, crop)
-    found = parse_square(image, vgg, weights)
+    near = parsing_crop(landmarks)
+    crops = (near.replace(side=WIDER * near.side), near)
+    size, levels = jnp.asarray(photo_srgb.shape[:2], jnp.float32), pyramid(photo_srgb)
+    images = jnp.stack([sample(levels, size, crop) for crop in crops])
+    squares = jax.lax.map(lambda image: parse_square(image, vgg, weights), images)
     y, x = jnp.meshgrid(*(jnp.arange(n) + 0.5 for n in photo_srgb.shape[:2]), indexing="ij")
-    at = crop.points_to_crop(jnp.stack([x, y], -1))
-    inside = jnp.all((at >= 0) & (at <= SIZE), -1)[..., None]
-    background = jax.nn.one_hot(CLASSES.index("background"), len(CLASSES))
-    return jnp.where(inside, sample_image(found, at), background)
+    found = jnp.broadcast_to(jax.nn.one_hot(BACKGROUND, BEARD + 1), (*x.shape, BEARD + 1))
+    for crop, square in zip(crops, squares, strict=True):  # the near square over the wide one
+        at = crop.points_to_crop(jnp.stack([x, y], -1))
+        to_border = jnp.min(jnp.minimum(at, SIZE - at), -1, keepdims=True)
+        inside = smoothstep(to_border, 0.0, SEAM)
+        found = (1.0 - inside) * found + inside * sample_image(square, at)
+    return found
 
 
 def parse_square(
@@ -71,12 +86,16 @@ def parse_square(
     The face has the smaller one of the two stages' probabilities: both must see it. The rest is
     shared among the other classes as the stages' mean is. Arguments as `parse`.
     """
-    coarse, fine = class_logits(*parser_features(image_srgb, vgg, weights), weights)
-    size = (*image_srgb.shape[:2], len(CLASSES))
+    coarse, fine, features = class_logits(*parser_features(image_srgb, vgg, weights), weights)
+    size = (*image_srgb.shape[:2], coarse.shape[-1])
     seen = jax.image.resize(jax.nn.softmax(coarse), size, "linear")
     seen = guided_filter(seen, image_srgb, sigma=SIGMA, epsilon=EPSILON)
     near = jax.image.resize(jax.nn.softmax(fine), size, "linear")
     face = jnp.minimum(seen, near)[..., FACE : FACE + 1]
-    rest = (seen + near) * (jnp.arange(len(CLASSES)) != FACE)
+    is_face = jnp.arange(size[-1]) == FACE
+    rest = (seen + near) * ~is_face
     rest = rest * (1 - face) / jnp.maximum(jnp.sum(rest, -1, keepdims=True), 1e-6)
-    return jnp.where(jnp.arange(len(CLASSES)) == FACE, face, rest)
+    beard = jax.nn.sigmoid(features @ weights.beard_kernel[:, None] + weights.beard_bias)
+    beard = smoothstep(beard, *BEARD_PROBABLE)
+    beard = jax.image.resize(beard, (*size[:2], 1), "linear")
+    return jnp.concatenate([jnp.where(is_face, face, rest), face * beard], -1)

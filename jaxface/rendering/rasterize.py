@@ -14,7 +14,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from jaxface.precision import jit
 
@@ -61,7 +61,7 @@ def rasterize(
         >>> int(raster[..., 3].sum()), int(dropped)
         (28, 0)
     """
-    winner, dropped = _winners(
+    keys, dropped = _nearest_keys(
         jax.lax.stop_gradient(xy),
         jax.lax.stop_gradient(depth),
         triangles,
@@ -69,7 +69,53 @@ def rasterize(
         width,
         near,
         cull,
+        None,
     )
+    return _pixels(xy, depth, triangles, keys), dropped
+
+
+@partial(jit, static_argnames=("height", "width", "layers"))
+def rasterize_layers(
+    xy: Float[Array, "V 2"],
+    depth: Float[Array, " V"],
+    triangles: Int[Array, "F 3"],
+    height: int,
+    width: int,
+    layers: int,
+) -> Float[Array, "K H W 4"]:
+    """Returns the nearest surfaces of each pixel, front to back, each as of `rasterize`.
+
+    Args:
+        xy: pixel coordinates; the centre of the top-left pixel is (0.5, 0.5).
+        depth: distance along the camera's axis, metres.
+        triangles: vertex indices.
+        height: of the image, pixels.
+        width: of the image, pixels.
+        layers: number of surfaces.
+
+    Source: depth peeling, Everitt, *Interactive Order-Independent Transparency* (NVIDIA 2001).
+    """
+    where = jax.lax.stop_gradient(xy), jax.lax.stop_gradient(depth)
+
+    def peel(above: Array, _: None) -> tuple[Array, Array]:
+        keys, _dropped = _nearest_keys(*where, triangles, height, width, 1e-3, False, above)
+        return keys, keys
+
+    above = jnp.zeros(height * width, jnp.uint32)
+    _, keys = jax.lax.scan(peel, above, None, length=layers)
+    return jax.vmap(lambda each: _pixels(xy, depth, triangles, each.reshape(height, width)))(keys)
+
+
+def _pixels(
+    xy: Float[Array, "V 2"],
+    depth: Float[Array, " V"],
+    triangles: Int[Array, "F 3"],
+    keys: UInt32[Array, "H W"],
+) -> Float[Array, "H W 4"]:
+    """Returns what `rasterize` does, of the keys of its pixels."""
+    height, width = keys.shape
+    ids = (keys & jnp.uint32(2 ** _id_bits(triangles) - 1)).astype(jnp.int32)
+    winner = jnp.where(keys == jnp.uint32(_EMPTY), -1, ids)
     corners = triangles[jnp.maximum(winner, 0)]
     covered = winner >= 0
     row, column = jnp.meshgrid(jnp.arange(height), jnp.arange(width), indexing="ij")
@@ -84,7 +130,12 @@ def rasterize(
         ],
         -1,
     )
-    return jnp.where(covered[..., None], values, 0.0), dropped
+    return jnp.where(covered[..., None], values, 0.0)
+
+
+def _id_bits(triangles: Int[Array, "F 3"]) -> int:
+    """Returns how many of a key's bits hold the triangle's index."""
+    return max(1, math.ceil(math.log2(max(2, triangles.shape[0]))))
 
 
 def triangle_ids(raster: Float[Array, "H W 4"]) -> Int[Array, "H W"]:
@@ -116,7 +167,7 @@ def _perspective(
     return inverse * scale[..., None], scale
 
 
-def _winners(
+def _nearest_keys(
     xy: Float[Array, "V 2"],
     depth: Float[Array, " V"],
     triangles: Int[Array, "F 3"],
@@ -124,13 +175,15 @@ def _winners(
     width: int,
     near: float,
     cull: bool,
-) -> tuple[Int[Array, "H W"], Int[Array, ""]]:
-    """Returns the index of the nearest triangle per pixel (-1 none) and the number dropped.
+    above: UInt32[Array, " N"] | None,
+) -> tuple[UInt32[Array, "..."], Int[Array, ""]]:
+    """Returns the key of the nearest triangle per pixel (`_EMPTY` none) and the number dropped.
 
     A pixel's key is the quantized depth in the upper bits and the triangle's index in the lower
-    ones, so that a scatter-minimum finds the nearest triangle.
+    ones, so that a scatter-minimum finds the nearest triangle. With `above`, keys of pixels, only
+    greater keys count, and the result is flat as it is.
     """
-    id_bits = max(1, math.ceil(math.log2(max(2, triangles.shape[0]))))
+    id_bits = _id_bits(triangles)
     usable_vertex = (
         (depth > near) & jnp.isfinite(depth) & jnp.all(jnp.abs(xy) < _GUARD, axis=-1)
     )  # NaN compares false
@@ -181,15 +234,15 @@ def _winners(
         inverse = jnp.clip(inverse, depth_bounds[..., 0], depth_bounds[..., 1])
         quantized = jnp.clip((nearest - inverse) * depth_scale, 0.0, depth_steps)
         key = (quantized.astype(jnp.uint32) << id_bits) | triangle.astype(jnp.uint32)[:, None, None]
+        if above is not None:
+            inside &= key > above[jnp.clip(y * width + x, 0, height * width - 1)]
         pixel = jnp.where(inside, y * width + x, height * width)
         keys = keys.at[pixel.ravel()].min(key.ravel(), mode="drop")
         return start + _CHUNK, keys
 
     initial = jnp.int32(0), jnp.full(height * width, _EMPTY, jnp.uint32)
     _, keys = jax.lax.while_loop(lambda state: state[0] < ends[-1], draw, initial)
-    ids = (keys & jnp.uint32(2**id_bits - 1)).astype(jnp.int32)
-    winner = jnp.where(keys == jnp.uint32(_EMPTY), -1, ids)
-    return winner.reshape(height, width), jnp.sum(~usable)
+    return keys if above is not None else keys.reshape(height, width), jnp.sum(~usable)
 
 
 def _edge(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import jax.numpy as jnp
@@ -10,12 +11,13 @@ from jaxtyping import Array, Float
 from jaxface.precision import jit
 from jaxface.rendering.antialias import antialias
 from jaxface.rendering.camera import project, rotation_matrix, to_camera
+from jaxface.rendering.hair import draw_hair
 from jaxface.rendering.interpolate import interpolate, screen_derivatives
 from jaxface.rendering.lighting import STUDIO_LIGHTS, shade
 from jaxface.rendering.normals import normalize, vertex_normals
 from jaxface.rendering.rasterize import rasterize, triangle_ids
 from jaxface.rendering.texture import sample_texture
-from jaxface.types import Camera, FaceModel, Lighting, Materials
+from jaxface.types import Camera, FaceModel, HairMesh, Lighting, Materials
 
 _ROUGHNESS = {"eyes": 0.12, "lips": 0.35, "teeth": 0.3, "inner_mouth": 0.4}
 _SKIN_ROUGHNESS = 0.5
@@ -42,6 +44,7 @@ def render(
     surface: Materials | None = None,
     exposure: Float[Array, " V"] | None = None,
     background: Float[Array, "..."] | float = 0.0,
+    hair: Sequence[HairMesh] = (),
 ) -> tuple[Float[Array, "H W 3"], Float[Array, "H W"]]:
     """Returns the rendered image (linear RGB over the background) and its coverage.
 
@@ -64,6 +67,7 @@ def render(
         surface: normal map, roughness and specular factor by texel; by region if missing.
         exposure: fraction of the light that reaches a vertex, from `sky_seen`; 1 if missing.
         background: linear RGB or grey behind the head.
+        hair: meshes drawn over the head, the later over the earlier; they cast no shadow.
 
     Source: Lambertian shading under spherical harmonics, Ramamoorthi and Hanrahan (SIGGRAPH 2001).
 
@@ -121,6 +125,10 @@ def render(
     image = jnp.concatenate([covered * colour, covered], axis=-1)
     if smooth:
         image = antialias(image, raster, xy * factor, model.triangles)
+    head_depth = jnp.where(covered[..., 0] > 0, raster[..., 2], jnp.inf)
+    for mesh in hair:
+        over = draw_hair(mesh, camera, lighting, head_depth, factor=factor, specular=specular)
+        image = over + (1 - over[..., 3:]) * image
     image = _box(image, factor)
     coverage = image[..., 3:]
     return image[..., :3] + (1 - coverage) * background, coverage[..., 0]

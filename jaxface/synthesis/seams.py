@@ -27,6 +27,20 @@ def seam_pairs(model: FaceModel) -> Int[np.ndarray, "N 2"]:
     return np.stack([uvs[first], uvs[first + 1]], 1).astype(np.int32)
 
 
+def seam_edges(model: FaceModel) -> Int[np.ndarray, "E 2 2"]:
+    """Returns the UV vertex indices of the seams' edges on skin, of both sides and both ends in the
+    same order: `[edge, side, end]`. Host function."""
+    skin = [i for i, name in enumerate(model.region_names) if name in _SKIN]
+    is_skin = np.isin(np.asarray(model.vertex_region), skin)
+    sides = np.stack([np.asarray(model.triangles), np.asarray(model.uv_triangles)], 1)
+    ends = np.stack([sides, np.roll(sides, -1, 2)], -1).swapaxes(1, 2).reshape(-1, 2, 2)
+    swapped = ends[:, 0, 0] > ends[:, 0, 1]  # `[side, mesh or UV, end]`
+    ends[swapped] = ends[swapped, :, ::-1]
+    ends = np.unique(ends[is_skin[ends[:, 0]].all(1)], axis=0)
+    first = np.flatnonzero((ends[1:, 0] == ends[:-1, 0]).all(1))
+    return np.stack([ends[first, 1], ends[first + 1, 1]], 1)
+
+
 @jit
 def level_seams(
     texture_linear: Float[Array, "T T 3"],

@@ -51,7 +51,7 @@ class ExposureConfig:
             as neighbours correlate; more draws the coefficients to their prior.
     """
 
-    light: tuple[float, float, float] = (0.05, 0.0, 0.0)
+    light: tuple[float, float, float] = (0.15, 0.0, 0.0)
     light_sigma: tuple[float, float, float] = (0.25, 0.25, 0.1)
     skin: tuple[float, float, float] = SKIN
     skin_sigma: tuple[float, float, float] = (0.6, 0.2, 0.05)
@@ -94,7 +94,8 @@ class UnwrapConfig:
         depth_tolerance: metres by which a texel may lie behind the depth buffer.
         facing: cosines of the viewing angle between which visibility rises from 0 to 1.
         oblique: the same between which the weight of skin rises: at the rim the light changes
-            within the distance of the vertices, at which it is corrected, and ridges would be left.
+            within the distance of the vertices, at which it is corrected, and ridges would be left;
+            beards are kept there.
         probable: probabilities of the parser between which a texel's weight rises from 0 to 1.
         sure: the same between which colour loses its say.
         dark: linear luminance up to which a texel's weight rises from 0 to 1: below, JPEG's chroma

@@ -29,8 +29,10 @@ def balance_light(
 ) -> FitResult:
     """Returns the fit with its lighting scaled per channel to the most probable level.
 
-    The mean log radiance of the skin, r = light + skin, stays fixed. With independent Gaussian
-    priors on level, warmth and green of both, the posterior mean of the log light is, of each,
+    The log of the skin's mean radiance, r = light + skin, stays fixed, with light the log of the
+    mean irradiance over pi: a mean of logs would be that of the shadows where light is one-sided,
+    and cameras expose for what is lit. With independent Gaussian priors on level, warmth and green
+    of both, the posterior mean of the log light is, of each,
 
         (light_0 / sigma_light^2 + (r - skin_0) / sigma_skin^2) / (sigma_light^-2 + sigma_skin^-2).
 
@@ -48,12 +50,13 @@ def balance_light(
     skin = model.vertex_region == model.region_names.index("skin")
     weight = (skin * jnp.clip(-normals[:, 2], 0.0, 1.0))[:, None]
     albedo = albedo_at(model, parameters.albedo, vertex_uvs(model))
-    shading = jnp.maximum(shade(normals, parameters.lighting), 1e-3)
+    shading = jnp.maximum(shade(normals, parameters.lighting), 0.0)
 
-    def mean(logarithm):
-        return jnp.sum(weight * logarithm, 0) / jnp.maximum(jnp.sum(weight), 1e-6)
+    def log_mean(values):
+        mean = jnp.sum(weight * values, 0) / jnp.maximum(jnp.sum(weight), 1e-6)
+        return jnp.log(jnp.maximum(mean, 1e-3))
 
-    light, radiance = mean(jnp.log(shading)), mean(jnp.log(shading * albedo))
+    light, radiance = log_mean(shading), log_mean(shading * albedo)
     axes = jnp.asarray(AXES)
     of_light, of_skin = jnp.asarray(config.light_sigma) ** -2, jnp.asarray(config.skin_sigma) ** -2
     from_skin = axes @ radiance - jnp.asarray(config.skin)

@@ -43,12 +43,12 @@ class MaskEvidence:
     Attributes:
         usable: weight, 0..1: the photo shows a face there, neither too dark nor saturated.
         sure: 0..1: whether the parser is sure of that.
-        normals: of the texels, camera space.
+        beard: how much of it is beard, 0..1: whatever its colour, it belongs to the face.
     """
 
     usable: Float[Array, "T T"]
     sure: Float[Array, "T T"]
-    normals: Float[Array, "T T 3"]
+    beard: Float[Array, "T T"]
 
 
 def mask_evidence(
@@ -65,20 +65,20 @@ def mask_evidence(
     seen = jax.lax.stop_gradient(seen)
     saturated_from, saturated_to = config.burnt
     level = luminance(seen.radiance)
-    well_exposed = smoothstep(level, 0.0, config.dark)
+    well_exposed = jnp.maximum(smoothstep(level, 0.0, config.dark), seen.beard)
     well_exposed = well_exposed * smoothstep(level, saturated_to, saturated_from)
     skin = region_mask(model, texels, *REGIONS)
-    frontal = smoothstep(seen.projection.facing, *config.oblique)
+    frontal = jnp.maximum(smoothstep(seen.projection.facing, *config.oblique), seen.beard)
     return MaskEvidence(
         usable=seen.visibility * frontal * seen.face * well_exposed * skin,
         sure=seen.sure,
-        normals=seen.projection.normals,
+        beard=seen.beard,
     )
 
 
 def skin_mask(
     log_ratio: Float[Array, "T T 3"],
-    lighting: Lighting,
+    steepness: Float[Array, "T T"],
     evidence: MaskEvidence,
     model: FaceModel,
     texels: TexelMap,
@@ -88,20 +88,20 @@ def skin_mask(
 
     Args:
         log_ratio: photo over fitted albedo times shading, natural logarithm.
-        lighting: of the fit.
+        steepness: of the shading, from `shading_steepness`.
         evidence: from `mask_evidence`.
         model: the face model of the fit.
         texels: of the model.
         config: `steep` is used.
     """
-    log_ratio, lighting, evidence = jax.lax.stop_gradient((log_ratio, lighting, evidence))
+    log_ratio, steepness, evidence = jax.lax.stop_gradient((log_ratio, steepness, evidence))
     usable, size = evidence.usable, len(log_ratio)
     grazing_from, grazing_to = config.steep
-    steepness = shading_steepness(evidence.normals, lighting)
     usable = usable * smoothstep(steepness, grazing_to, grazing_from)
     known = usable * evidence.sure
-    alike = has_colour_of_skin(log_ratio, usable, known, model, texels)
-    usable = jnp.maximum(known, usable * alike)
+    bare = known * (1.0 - evidence.beard)
+    alike = has_colour_of_skin(log_ratio, usable, bare, model, texels)
+    usable = jnp.maximum(known, usable * jnp.maximum(alike, evidence.beard))
     kept = 1.0 * (usable > MIN_USABLE)
     soft = erode(kept, max(1, round(RADIUS * size)))
     soft = blur(soft[..., None], BORDER_SIGMA * size)[..., 0]

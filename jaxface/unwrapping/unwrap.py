@@ -17,16 +17,18 @@ from jaxtyping import Array, Float
 from jaxface.filters import LOG_OFFSET, log_encode
 from jaxface.morphable.albedo import albedo_texture
 from jaxface.precision import jit
+from jaxface.rendering.hair import DIMMEST
 from jaxface.rendering.lighting import shade
 from jaxface.types import FaceModel, FitResult, TexelMap, UnwrapResult
 from jaxface.unwrapping.config import UnwrapConfig
 from jaxface.unwrapping.delight import shading_correction
 from jaxface.unwrapping.exposure import albedo_coefficients, balance_light
+from jaxface.unwrapping.folds import fold_shading, fold_weight
 from jaxface.unwrapping.highlights import remove_highlights
-from jaxface.unwrapping.hue import hue_excess
 from jaxface.unwrapping.membrane import texels_to_vertices, vertices_to_texels
 from jaxface.unwrapping.paint import paint_parts
-from jaxface.unwrapping.skin_mask import mask_evidence, skin_mask
+from jaxface.unwrapping.skin_limits import asymmetry_excess, hue_excess, no_bluer_than_grey
+from jaxface.unwrapping.skin_mask import mask_evidence, shading_steepness, skin_mask
 from jaxface.unwrapping.tone import low_frequency_albedo
 from jaxface.unwrapping.visible import see
 
@@ -87,6 +89,7 @@ def unwrap(
     seen = see(photo_srgb, fit, model, texels, classes, config)
     view = seen.projection
     evidence = mask_evidence(seen, model, texels, config)
+    folds = fold_weight(fit, model, texels)
 
     def estimate(fit: FitResult, _: None) -> tuple[FitResult, tuple[Array, ...]]:
         fit = balance(fit)
@@ -95,20 +98,29 @@ def unwrap(
         shading = jnp.maximum(shade(view.normals, lighting), LOG_OFFSET)
         log_ratio = log_encode(seen.radiance) - log_encode(albedo * shading)
         log_ratio = jnp.clip(log_ratio, -MAX_LOG_RATIO, MAX_LOG_RATIO)
-        mask = skin_mask(log_ratio, lighting, evidence, model, texels, config)
+        steepness = shading_steepness(view.normals, lighting)
+        mask = skin_mask(log_ratio, steepness, evidence, model, texels, config)
 
+        bare = mask * (1.0 - seen.beard)  # whose darkness and hue are not light's
         values, weights = texels_to_vertices(log_ratio, mask, model, texels)
-        correction = shading_correction(values, weights, model)
+        correction = shading_correction(*texels_to_vertices(log_ratio, bare, model, texels), model)
         of_texels = vertices_to_texels(correction, texels)
-        excess = hue_excess(log_ratio - of_texels, mask, model, texels)
+        excess = hue_excess(log_ratio - of_texels, bare, model, texels)
+        grey = jnp.mean(log_ratio - of_texels, -1)
+        of_folds = fold_shading(grey, bare, folds)
+        of_halves = asymmetry_excess(grey - of_folds, bare, steepness, model, texels)
+        excess = excess + (of_folds + of_halves)[..., None]
+        excess = excess + _beard_light(shading * jnp.exp(of_texels + excess), bare, seen.beard)
         shading = shading * jnp.exp(of_texels + excess)
         tone = values - correction - texels_to_vertices(excess, mask, model, texels)[0]
         low_frequency = low_frequency_albedo(albedo, tone, weights, model, texels, config)
-        partial, mask = remove_highlights(
-            seen.radiance / shading, low_frequency, mask, config.highlights
+        partial, matt = remove_highlights(
+            seen.radiance / shading, low_frequency, bare, config.highlights
         )
+        partial = no_bluer_than_grey(partial)
+        mask = mask - bare + matt
         partial = jnp.where((seen.visibility > 0)[..., None], partial, 0.0)
-        coefficients = albedo_coefficients(partial, mask, model, config.exposure)
+        coefficients = albedo_coefficients(partial, matt, model, config.exposure)
         fit = fit.replace(parameters=fit.parameters.replace(albedo=coefficients))
         return fit, (albedo, shading, low_frequency, partial, mask)
 
@@ -124,3 +136,19 @@ def unwrap(
         low_frequency=paint_parts(low_frequency, albedo, shading, seen, model, texels),
     )
     return result, fit
+
+
+def _beard_light(
+    shading: Float[Array, "T T 3"], skin: Float[Array, "T T"], beard: Float[Array, "T T"]
+) -> Float[Array, "T T 3"]:
+    """Returns by how much (log) a beard's light is above the given one: no channel is below
+    `DIMMEST` of skin's mean, as nothing there tells of the light, and black hair would turn white.
+
+    Args:
+        shading: irradiance over pi.
+        skin: weight of texels that show bare skin, 0..1.
+        beard: how much of a texel is beard, 0..1.
+    """
+    dimmest = DIMMEST * jnp.einsum("tu,tuc->c", skin, shading) / jnp.maximum(jnp.sum(skin), 1e-6)
+    brighter = jnp.maximum(dimmest / jnp.maximum(shading, LOG_OFFSET), 1.0)
+    return beard[..., None] * jnp.log(brighter)

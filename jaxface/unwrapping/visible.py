@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float
 
-from jaxface.filters import erode, smoothstep
-from jaxface.parsing.classes import FACE, HAIR
+from jaxface.filters import dilate, erode, opening, smoothstep
+from jaxface.parsing.classes import BEARD, FACE, HAIR
 from jaxface.rendering.camera import project, rotation_matrix, to_camera
 from jaxface.rendering.color import srgb_to_linear
 from jaxface.rendering.normals import normalize, vertex_normals
@@ -23,7 +23,11 @@ from jaxface.unwrapping.regions import chart_mask
 
 LEVELS = 5  # most of the photo's pyramid: above 16 pixels per texel, radiance aliases
 EDGE = 1 / 256  # of the texture's side: erosion at silhouettes, as the fit is off by a pixel
-CONTOUR = 3.0  # texels: radius of the erosion of the parser's classes, which are as inexact
+CONTOUR = 3 / 512
+"""Of the side: radius of the erosion of the parser's classes, which are as inexact."""
+BEARD_RADIUS = 3 / 256
+"""Of the side: half of what a beard measures at least, and how far its border may be from its
+mirror image."""
 
 
 @struct.dataclass
@@ -58,6 +62,7 @@ class VisibleTexels:
         face: 1 where the parser sees the face (skin, brows, beard), 0 where it does not.
         sure: 1 where it is sure of that.
         head: as `face`, of face or hair.
+        beard: how much of it is beard, 0..1.
     """
 
     projection: Projection
@@ -68,6 +73,7 @@ class VisibleTexels:
     face: Float[Array, "T T"]
     sure: Float[Array, "T T"]
     head: Float[Array, "T T"]
+    beard: Float[Array, "T T"]
 
 
 def see(
@@ -104,17 +110,20 @@ def see(
     photo_linear = srgb_to_linear(photo_srgb)
     levels = 1 + max(0, math.ceil(math.log2(max(height, width) / size)))
     inside = jnp.all((view.xy > 1) & (view.xy < jnp.array([width - 1, height - 1])), axis=-1)
-    eroded = erode((view.unoccluded & inside).astype(jnp.float32), max(1, round(EDGE * size)))
-    visibility = eroded * smoothstep(view.facing, *config.facing)
+    visibility = visibility_of(view.unoccluded & inside, view.facing, config)
     face = sure = head = jnp.ones_like(visibility)
+    beard = jnp.zeros_like(visibility)
     if classes is not None:
-        radius = CONTOUR * jnp.mean(view.pixels_per_texel * chart_mask(texels))
+        radius = CONTOUR * size * jnp.mean(view.pixels_per_texel * chart_mask(texels))
         face, head = (
             _least_around(probability, view.xy, radius)
             for probability in (classes[..., FACE], classes[..., FACE] + classes[..., HAIR])
         )
         sure = smoothstep(face, *config.sure)
         face, head = (smoothstep(p, *config.probable) for p in (face, head))
+        beard = _on_both_sides(
+            sample_image(classes[..., BEARD:], view.xy)[..., 0], visibility * face, size
+        )
     return VisibleTexels(
         projection=view,
         photo_linear=photo_linear,
@@ -126,7 +135,27 @@ def see(
         face=face,
         sure=sure,
         head=head,
+        beard=beard,
     )
+
+
+def visibility_of(
+    unoccluded: Bool[Array, "T T"], facing: Float[Array, "T T"], config: UnwrapConfig
+) -> Float[Array, "T T"]:
+    """Returns 0..1: unoccluded, off silhouettes by `EDGE`, times a ramp of the facing cosine."""
+    eroded = erode(unoccluded.astype(jnp.float32), max(1, round(EDGE * len(unoccluded))))
+    return eroded * smoothstep(facing, *config.facing)
+
+
+def _on_both_sides(
+    beard: Float[Array, "T T"], seen: Float[Array, "T T"], size: int
+) -> Float[Array, "T T"]:
+    """Returns the beard (its opening) where the mirror image has one too or is not seen: a shaded
+    jaw looks like a beard, but on one side only or in spots."""
+    radius = max(1, round(BEARD_RADIUS * size))
+    beard = opening(beard, radius)
+    other = dilate(beard, radius)[:, ::-1]
+    return beard * (1.0 - seen[:, ::-1] * (1.0 - other))
 
 
 def _least_around(

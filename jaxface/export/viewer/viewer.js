@@ -112,6 +112,18 @@
     relief.setAttribute("aria-pressed", "true");
   };
 
+  // Hair is drawn as it is, or not at all.
+  const wigs = (meshes) => {
+    if (!meshes.length) return;
+    const hair = button(element("textures"), "hair", () => {
+      const on = hair.getAttribute("aria-pressed") !== "true";
+      meshes.forEach((mesh) => { mesh.visible = on; });
+      hair.setAttribute("aria-pressed", String(on));
+      redraw();
+    });
+    hair.setAttribute("aria-pressed", "true");
+  };
+
   const expressions = (meshes) => {
     const names = meshes[0].morphTargetDictionary;
     const photo = meshes[0].morphTargetInfluences.slice();
@@ -129,7 +141,7 @@
         const label = document.createElement("label");
         const slider = Object.assign(document.createElement("input"),
           { type: "range", min: 0, max: 1, step: 0.01, value: photo[names[name]] });
-        label.append(Object.assign(document.createElement("span"), { textContent: name.slice(group.length) || name }), slider);
+        label.append(Object.assign(document.createElement("span"), { textContent: name.slice(group.length).replace("_", "") || name }), slider);
         slider.addEventListener("input", () => { set(name, Number(slider.value)); redraw(); });
         sliders[name] = slider;
         box.append(label);
@@ -158,13 +170,18 @@
   };
 
   new THREE.GLTFLoader().parseAsync(bytes("face").buffer, "").then(async (gltf) => {
-    const meshes = [];
-    gltf.scene.traverse((node) => { if (node.isMesh) meshes.push(node); });
+    const meshes = [], moving = [], locks = [];
+    gltf.scene.traverse((node) => {
+      if (!node.isMesh) return;
+      if (node.morphTargetDictionary) moving.push(node);
+      (/^(hair|lashes)/.test(node.material.name) ? locks : meshes).push(node);
+    });
     const anisotropy = renderer.capabilities.getMaxAnisotropy();
     meshes.forEach(({ material }) => { if (material.map) material.map.anisotropy = anisotropy; });
     scene.add(gltf.scene);
     surfaces(meshes, await texture("smooth"));
-    expressions(meshes);
+    wigs(locks);
+    expressions(moving);
     element("message").remove();
     fit();
     light();

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from scipy.spatial import cKDTree
 
-from jaxface.features.weights import cache_folder, read_cached, write_cached
+from jaxface.caches import cache_folder, read_arrays, write_arrays
 from jaxface.morphable import surface as surface_code
 from jaxface.morphable.adapters import registration as registration_code
 from jaxface.morphable.adapters.interior import Interior, interior
@@ -108,10 +108,10 @@ def registration_of(official: OfficialModel, model: FaceModel) -> Registration:
     ):
         digest.update(np.ascontiguousarray(array).tobytes())
     file = cache_folder() / f"registration-{digest.hexdigest()[:16]}.npz"
-    arrays = read_cached(file)
+    arrays = read_arrays(file)
     if arrays is None:
         arrays = vars(register(official, model))
-        write_cached(file, arrays)
+        write_arrays(file, arrays)
     return Registration(**arrays)
 
 
