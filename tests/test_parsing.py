@@ -129,7 +129,7 @@ def test_a_portrait_is_parsed(portrait, weights):
     assert outside.any() and (found[outside, BACKGROUND] == 1).all()
 
 
-def test_the_wide_square_goes_on_where_the_near_one_ends(monkeypatch):
+def test_the_wide_square_goes_on_where_the_near_one_ends(monkeypatch, weights):
     """Hair everywhere in both squares is hair as far as the wide one reaches, without a seam."""
 
     def all_hair(image, vgg, weights):
@@ -138,7 +138,7 @@ def test_the_wide_square_goes_on_where_the_near_one_ends(monkeypatch):
     monkeypatch.setattr(import_module("jaxface.parsing.parse"), "parse_square", all_hair)
     points = jnp.asarray(np.random.default_rng(0).uniform((180, 180), (220, 220), (478, 2)))
     crop = parsing_crop(points)
-    found = parse.__wrapped__(jnp.full((400, 400, 3), 0.5), points, {}, None)
+    found = parse.__wrapped__(jnp.full((400, 400, 3), 0.5), points, {}, weights)
     y, x = np.mgrid[:400, :400] + 0.5
     at = np.asarray(crop.points_to_crop(jnp.asarray(np.stack([x, y], -1)))) - SIZE / 2
     reach = np.abs(at).max(-1) / (SIZE / 2)  # 1 at the near square's border
