@@ -104,6 +104,23 @@ def test_no_film_is_one_sentence(tmp_path: Path) -> None:
             Film(tmp_path / name)
 
 
+def test_films_of_any_name_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FFmpeg takes what stands before a colon for a protocol, and % for a number elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    data = write_film(tmp_path / "film.mp4", [QUADRANTS] * 2).read_bytes()
+    for name in (
+        "a:b.mp4",
+        "file:a.mp4",
+        "-a.MOV",
+        " a .mp4",
+        "50%d#?.mp4",
+        "a\nb.mp4",
+        "caf\udce9",
+    ):
+        Path(name).write_bytes(data)
+        assert next(Film(Path(name)).frames()).srgb.shape == (64, 96, 3)
+
+
 def test_an_interrupted_search_is_continued(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
