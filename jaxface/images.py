@@ -47,7 +47,8 @@ _OTHERS[b"MM\0*"] = _OTHERS[b"II*\0"]
 DAMAGE = (OSError, ValueError, SyntaxError, EOFError, RuntimeError, LookupError, struct.error)
 """What decoders raise on damaged files."""
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-REDUCED_RESOLUTION, DNG_VERSION = 254, 50706  # tags of TIFF
+# Tags of TIFF.
+REDUCED_RESOLUTION, BITS_PER_SAMPLE, PLANAR_CONFIGURATION, DNG_VERSION = 254, 258, 284, 50706
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,9 @@ def _decode(image: ImageFile.ImageFile, path: Path) -> Photo:
         tags = image.tag_v2  # type: ignore[attr-defined]
         if DNG_VERSION in tags or tags.get(REDUCED_RESOLUTION, 0) & 1:
             raise InputError(f"{path} is a camera's raw file; export it as JPEG.")
+        if tags.get(PLANAR_CONFIGURATION) == 2 and max(tags.get(BITS_PER_SAMPLE, (8,))) > 8:
+            # Pillow would scramble it.
+            raise InputError(f"{path} has a plane of 16 bits for each colour; save it with 8 bits.")
     coded = _rawmode(image)  # first: of a PNG, reading EXIF decodes all
     exif = read_exif(image)
     image.draft("RGB", (MAX_SIDE, MAX_SIDE))  # JPEG decodes at a fraction of its size

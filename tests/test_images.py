@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 
@@ -75,13 +76,12 @@ def save_png(path: Path, values: np.ndarray, extra: bytes = b"") -> None:
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
 
 
-def save_tiff(path: Path, values: np.ndarray, orientation: int = 1) -> None:
+def save_tiff(path: Path, values: np.ndarray, more: Mapping[int, int] = {}) -> None:
     """Writes an uncompressed TIFF `[H, W, 3]` of 16 bits, which Pillow reads and does not write."""
     height, width = values.shape[:2]
     tags, pixels = TiffImagePlugin.ImageFileDirectory_v2(), values.astype("<u2").tobytes()
     fields = {256: width, 257: height, 258: (16,) * 3, 259: 1, 262: 2, 277: 3, 278: height}
-    fields[274] = orientation
-    for tag, value in (fields | {273: 0, 279: len(pixels)}).items():
+    for tag, value in (fields | {273: 0, 279: len(pixels)} | more).items():
         tags[tag] = value
     # The strip's offset, 273, counts from the end of the tags.
     path.write_bytes(b"II*\0" + struct.pack("<I", 8) + tags.tobytes(8) + pixels)
@@ -119,7 +119,7 @@ def test_a_lying_tiff_of_16_bits_is_turned_once(tmp_path: Path, grey: bool) -> N
     if grey:
         Image.fromarray(values[..., 1].copy()).save(path, tiffinfo={274: 6})
     else:
-        save_tiff(path, values, orientation=6)
+        save_tiff(path, values, {274: 6})
     expected = np.rot90(shown[..., 1:2] if grey else shown, -1)
     assert np.abs(255 * read_photo(path).srgb - expected).max() <= 1
 
@@ -348,6 +348,8 @@ def bad(kind: str, folder: Path) -> Path:
         Image.fromarray(np.full((64, 64), 1 << 24, np.int32)).save(path, "TIFF")
     elif kind == "unknown tiff":
         path.write_bytes(b"II*\0" + bytes(64))
+    elif kind == "planes":
+        save_tiff(path, skin().astype(np.uint16), {284: 2})
     elif kind == "raw":
         picture().save(path, "TIFF", tiffinfo={254: 1})
     return path
@@ -368,6 +370,7 @@ def bad(kind: str, folder: Path) -> Path:
         ("float", "8 or 16 bits"),
         ("integers", "8 or 16 bits"),
         ("unknown tiff", "TIFF of a kind"),
+        ("planes", "a plane of 16 bits"),
         ("raw", "raw file"),
     ],
 )
