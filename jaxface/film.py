@@ -48,7 +48,7 @@ class Film:
         self.path = path
         reason = "it holds no picture"
         try:
-            with av.open(str(path)) as container:
+            with av.open(str(path.absolute())) as container:
                 self.duration = (container.duration or 0) / av.time_base
             if any(True for _ in self.frames({0})):
                 return
@@ -68,7 +68,7 @@ class Film:
         import av
 
         last = None if numbers is None else max(numbers, default=-1)
-        with av.open(str(self.path)) as container:
+        with av.open(str(self.path.absolute())) as container:
             if not container.streams.video:
                 return
             stream = container.streams.video[0]

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from jaxface.errors import InputError
-from jaxface.exif import focal_in_diagonals, read_exif, upright
+from jaxface.exif import Exif, focal_in_diagonals, read_exif, upright
 from jaxface.names import printable
 from jaxface.profiles import Codes, to_srgb
 
@@ -47,7 +47,8 @@ _OTHERS[b"MM\0*"] = _OTHERS[b"II*\0"]
 DAMAGE = (OSError, ValueError, SyntaxError, EOFError, RuntimeError, LookupError, struct.error)
 """What decoders raise on damaged files."""
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-REDUCED_RESOLUTION, DNG_VERSION = 254, 50706  # tags of TIFF
+# Tags of TIFF.
+REDUCED_RESOLUTION, BITS_PER_SAMPLE, PLANAR_CONFIGURATION, DNG_VERSION = 254, 258, 284, 50706
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,8 @@ def read_photo(path: str | Path) -> Photo:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of what is checked or mended here
             formats = [name for name in FORMATS if name in Image.OPEN]
-            with Image.open(path, formats=formats) as image:
+            # From a stream: of a path Pillow maps TIFFs into memory, and scrambles lying ones.
+            with open(path, "rb") as stream, Image.open(stream, formats=formats) as image:
                 return _decode(image, path)
     except UnidentifiedImageError:
         raise InputError(_unreadable(path)) from None
@@ -151,13 +153,16 @@ def _decode(image: ImageFile.ImageFile, path: Path) -> Photo:
         tags = image.tag_v2  # type: ignore[attr-defined]
         if DNG_VERSION in tags or tags.get(REDUCED_RESOLUTION, 0) & 1:
             raise InputError(f"{path} is a camera's raw file; export it as JPEG.")
+        if tags.get(PLANAR_CONFIGURATION) == 2 and max(tags.get(BITS_PER_SAMPLE, (8,))) > 8:
+            # Pillow would scramble it.
+            raise InputError(f"{path} has a plane of 16 bits for each colour; save it with 8 bits.")
     coded = _rawmode(image)  # first: of a PNG, reading EXIF decodes all
     exif = read_exif(image)
     image.draft("RGB", (MAX_SIDE, MAX_SIDE))  # JPEG decodes at a fraction of its size
     image.load()
-    icc, codes = image.info.get("icc_profile"), _codes(image, path)
+    icc, codes = _profile(image, path), _codes(image, path)
     diagonals = focal_in_diagonals(image, exif, size)
-    picture = upright(_stretched(image, coded, path), exif)
+    picture = _eight_bits(image, coded, path, exif)
     if max(picture.size) > MAX_SIDE:
         if picture.mode in ("P", "PA", "1") or "transparency" in picture.info:
             picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
@@ -186,8 +191,8 @@ def _rawmode(image: ImageFile.ImageFile) -> str:
     return first if isinstance(first, str) else ""
 
 
-def _stretched(image: ImageFile.ImageFile, coded: str, path: Path) -> Image.Image:
-    """Returns an image of 8 bits a channel.
+def _eight_bits(image: ImageFile.ImageFile, coded: str, path: Path, exif: Exif) -> Image.Image:
+    """Returns an upright image of 8 bits a channel.
 
     Cameras and scanners write 10, 12 or 14 bits into the lower ones of 16: such a picture would be
     black. Pillow keeps the upper 8 bits of colours; those below are read by FFmpeg.
@@ -200,6 +205,7 @@ def _stretched(image: ImageFile.ImageFile, coded: str, path: Path) -> Image.Imag
             f"{path} holds floating-point or 32-bit values, whose white is not known; save it with "
             "8 or 16 bits."
         )
+    turned = image.format == "TIFF"  # which Pillow turns upright while it loads it
     if image.mode.startswith("I"):
         values = np.asarray(image, np.float32)
     elif ";16" in coded and max(top for _, top in _extrema(image)) < 64:
@@ -208,11 +214,13 @@ def _stretched(image: ImageFile.ImageFile, coded: str, path: Path) -> Image.Imag
         # FFmpeg takes % in a name as the number of a sequence's picture: it gets the contents.
         contents = path.read_bytes()
         values = iio.imread(contents, plugin="pyav", format="rgb48le", index=0).astype(np.float32)
+        turned = False
     else:
-        return image
+        return image if turned else upright(image, exif)
     bits = next((bits for bits in (10, 12, 14) if values.max() < 1 << bits), 16)
     scaled = np.clip(values / ((1 << bits) - 1), 0, 1)
-    return Image.fromarray(np.uint8(255 * scaled + 0.5))
+    stretched = Image.fromarray(np.uint8(255 * scaled + 0.5))
+    return stretched if turned else upright(stretched, exif)
 
 
 def _extrema(image: Image.Image) -> tuple[tuple[float, float], ...]:
@@ -220,6 +228,16 @@ def _extrema(image: Image.Image) -> tuple[tuple[float, float], ...]:
     bands = image.getchannel(0) if image.mode == "LA" else image.convert("RGB")
     found = bands.getextrema()
     return found if isinstance(found[0], tuple) else (found,)
+
+
+def _profile(image: ImageFile.ImageFile, path: Path) -> bytes | None:
+    """Returns the ICC profile of a file, or None."""
+    if image.format != "JPEG2000":
+        return image.info.get("icc_profile")
+    # Pillow does not read it: box `colr` is length, name, method 2, two bytes and the profile.
+    with open(path, "rb") as stream:
+        before, found, box = stream.read(1 << 20).partition(b"jp2c")[0].partition(b"colr\2")
+    return box[2 : int.from_bytes(before[-4:]) - 9] if found else None
 
 
 def _codes(image: ImageFile.ImageFile, path: Path) -> Codes | None:

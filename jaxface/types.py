@@ -192,7 +192,7 @@ class FaceCrop:
         landmarks: NaN where one is missing.
         blendshapes: of the detector, 0..1; zeros if there are none.
         focal: focal length; NaN if it is not known.
-        principal: the camera's principal point: the photo's centre.
+        principal: the photo's centre, which is the principal point of a photo that is no crop.
         photo_side: the photo's longer side.
     """
 

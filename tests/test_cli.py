@@ -114,6 +114,16 @@ def test_render_turns_the_head(jaxface: Run, result: Path, tmp_path: Path) -> No
     assert a.shape == (128, 128, 3) and np.abs(a - b).mean() > 3
 
 
+def test_a_file_that_reads_as_an_option(
+    jaxface: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("-dash.jpg").write_text("no photo")
+    assert_one_sentence(jaxface("reconstruct", "-dash.jpg"), 2, "write ./-dash.jpg")
+    for args in (["./-dash.jpg"], ["--", "-dash.jpg"]):
+        assert_one_sentence(jaxface("reconstruct", *args), 2, "not a picture")
+
+
 @pytest.mark.parametrize(
     ("args", "code", "word"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from fractions import Fraction
 from pathlib import Path
 
@@ -102,6 +103,48 @@ def test_no_film_is_one_sentence(tmp_path: Path) -> None:
     for name, word in (("empty.mp4", "not a video"), ("sound.wav", "no picture"), ("a", "no file")):
         with pytest.raises(InputError, match=word):
             Film(tmp_path / name)
+
+
+def test_memory_does_not_grow_with_the_film(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JAXFACE_CACHE", str(tmp_path))
+    monkeypatch.setattr(
+        film_faces, "_faces_of", lambda frame, networks: np.zeros(film_faces.MAX_FACES, FACE)
+    )
+
+    def peak(count: int) -> int:
+        frames = [QUADRANTS] * count
+        film = Film(write_film(tmp_path / f"{count}.mp4", frames))
+        with FilmFaces(film) as store:
+            tracemalloc.start()
+            try:
+                faces, _ = store.find(None, film_faces.StageTimer())
+                assert len(faces) == film_faces.MAX_FACES * count
+                return tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+
+    peak(10)  # imports
+    few, many = peak(50), peak(500)
+    assert many - few < 0.05 * 450 * film_faces.MAX_FACES * FACE.itemsize
+
+
+def test_films_of_any_name_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FFmpeg takes what stands before a colon for a protocol, and % for a number elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    data = write_film(tmp_path / "film.mp4", [QUADRANTS] * 2).read_bytes()
+    for name in (
+        "a:b.mp4",
+        "file:a.mp4",
+        "-a.MOV",
+        " a .mp4",
+        "50%d#?.mp4",
+        "a\nb.mp4",
+        "caf\udce9",
+    ):
+        Path(name).write_bytes(data)
+        assert next(Film(Path(name)).frames()).srgb.shape == (64, 96, 3)
 
 
 def test_an_interrupted_search_is_continued(

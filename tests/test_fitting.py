@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
+from scipy.spatial.transform import Rotation
 
 from jaxface.errors import InputError
 from jaxface.fitting import FitConfig, fit
 from jaxface.fitting.files import load_noise
-from jaxface.fitting.landmarks import LandmarkTerms, plain_noise, start_pose
+from jaxface.fitting.landmarks import LandmarkTerms, plain_noise, start_pose, yaw_of
 from jaxface.fitting.photometric import PixelTerm, irradiance_basis, make_samples, start_lighting
 from jaxface.fitting.schemes import scheme_of, with_landmarks68
 from jaxface.fitting.solver import SolverConfig, cauchy, residual_system, solve
+from jaxface.fitting.target import fit_target
 from jaxface.fitting.unknowns import LIGHTING, Layout, camera_of, pose_of, shape_basis
 from jaxface.morphable.files import load_model
 from jaxface.morphable.model import landmark_points, shape
+from jaxface.morphable.surface import similarity
 from jaxface.rendering.camera import look_at, project, rotation_matrix
 from jaxface.types import FaceModel
 
@@ -140,6 +145,63 @@ def test_fit_recovers_a_known_face(model, yaw):
     np.testing.assert_allclose(reprojected, result.landmarks, atol=0.02)
 
 
+def test_a_photo_without_a_focal_length_may_be_a_crop():
+    """Its principal point is taken half way from its centre to the face's, and that of a photo
+    with a focal length in its centre; in a batch, too."""
+    points = jnp.array([[250.0, 60.0], [350.0, 100.0], [300.0, 160.0]])
+
+    def principal(focal, centre):
+        target = fit_target(jnp.zeros((200, 400, 3)), points, focal, None, centre, None, 1.5)
+        return target.crop.points_to_photo(target.principal)
+
+    centre = jnp.array([200.0, 100.0])
+    found = jax.vmap(principal, (0, None))(jnp.array([500.0, jnp.nan]), centre)
+    np.testing.assert_allclose(found, [[200, 100], [250, 105]], atol=1e-3)
+    np.testing.assert_array_equal(principal(None, None), principal(jnp.nan, centre))
+
+
+def test_the_same_face_elsewhere_in_a_frame_is_the_same_face(model):
+    """Landmarks of real photos, whose focal length is unknown, in the corner of a frame, as a
+    camera turned by 17 degrees shows them, in a crop, in other sizes and turned. Millimetres."""
+    limits = {"corner": 0.5, "off axis": 1.3, "cropped": 0.1, "half size": 0.01, "turned": 0.1}
+    front = np.asarray(model.mean[:, 2] > -0.02)
+    angle = np.radians(17)
+    with np.load(Path(__file__).parent / "data" / "landmarks.npz") as data:
+        for name in ("obama", "biden", "astronaut"):
+            points, shapes = data[name].astype(float), jnp.asarray(data[f"{name}/blendshapes"])
+            side = 2.5 * (points.max(0) - points.min(0)).max()
+            at = points - 0.5 * (points.max(0) + points.min(0)) + side / 2  # in a square of it
+            ray = np.column_stack([at - side / 2, np.full(len(at), 1.5 * side)])
+            ray @= Rotation.from_rotvec(angle / np.sqrt(2) * np.array([1, -1, 0])).as_matrix().T
+            turn = Rotation.from_euler("z", 120, degrees=True).as_matrix()[:2, :2]
+            cases = {
+                "plain": (at, [side, side]),
+                "corner": (at + side, [2 * side, 2 * side]),
+                "off axis": (1.5 * side * ray[:, :2] / ray[:, 2:] + side, [2 * side, 2 * side]),
+                "cropped": (at - [0.12 * side, 0], [0.88 * side, 0.88 * side]),
+                "half size": (0.5 * at, [0.5 * side, 0.5 * side]),
+                "turned": ((at - side / 2) @ turn.T + side / 2, [side, side]),
+            }
+            found = {}
+            for case, (moved, extent) in cases.items():
+                vertices = fit(
+                    jnp.zeros((8, 8, 3)),
+                    jnp.asarray(moved, jnp.float32),
+                    model,
+                    blendshapes=shapes,
+                    noise=load_noise(),
+                    principal=0.5 * jnp.array(extent),
+                    photo_size=jnp.array(max(extent)),
+                    config=FitConfig(photometric=False),
+                ).vertices
+                found[case] = np.asarray(vertices, float)[front]
+            plain = found.pop("plain")
+            for case, vertices in found.items():
+                rotation, _, shift = similarity(vertices, plain, scale=False)
+                away = vertices @ rotation.T + shift - plain
+                assert 1e3 * np.linalg.norm(away, axis=1).mean() < limits[case], (name, case)
+
+
 def test_fit_in_a_batch_is_the_single_fit(model):
     landmarks = jnp.stack([known_face(model, yaw)[3] for yaw in (0.0, 0.5)])
     photos = jnp.zeros((2, 400, 400, 3))
@@ -231,6 +293,15 @@ def test_start_pose_is_exact_for_exact_projections(model):
     pose, frame = start_pose(points, target, jnp.ones(len(points)), camera.principal)
     found = camera_of(pose, frame)
     np.testing.assert_allclose(project(points, found)[0], target, atol=0.5)
+
+
+def test_yaw_does_not_depend_on_the_roll():
+    for yaw, pitch in ((0.6, 0.0), (-0.4, 0.3), (0.0, -0.3)):
+        upright = rotation_matrix(look_at(yaw, pitch, 100, 100).rotation)
+        assert float(yaw_of(upright)) == pytest.approx(yaw, abs=0.05)
+        for roll in (0.5, 1.6, 3.1, -2.0):
+            turn = rotation_matrix(jnp.array([0.0, 0.0, roll]))
+            np.testing.assert_allclose(yaw_of(turn @ upright), yaw_of(upright), atol=1e-5)
 
 
 def test_landmark_schemes(model):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 
@@ -31,6 +32,16 @@ def test_formats(tmp_path: Path, suffix: str) -> None:
     photo = read_photo(path)
     assert photo.srgb.shape == (48, 64, 3) and photo.srgb.dtype == np.float32
     assert np.abs(photo.srgb[24, 50] * 255 - COLOR).max() < 12
+
+
+def test_every_suffix_that_a_folder_run_takes_is_read(tmp_path: Path) -> None:
+    """In upper case, too: `.JFIF`, `.HIF`, `.MPO`."""
+    for suffix, kind in readable().items():
+        stream = BytesIO()
+        picture().save(stream, kind)
+        path = tmp_path / f"a{suffix.upper()}"
+        path.write_bytes(stream.getvalue())
+        assert read_photo(path).srgb.shape == (48, 64, 3), suffix
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "P", "L", "LA", "RGBA", "1"])
@@ -65,12 +76,12 @@ def save_png(path: Path, values: np.ndarray, extra: bytes = b"") -> None:
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
 
 
-def save_tiff(path: Path, values: np.ndarray) -> None:
+def save_tiff(path: Path, values: np.ndarray, more: Mapping[int, int] = {}) -> None:
     """Writes an uncompressed TIFF `[H, W, 3]` of 16 bits, which Pillow reads and does not write."""
     height, width = values.shape[:2]
     tags, pixels = TiffImagePlugin.ImageFileDirectory_v2(), values.astype("<u2").tobytes()
     fields = {256: width, 257: height, 258: (16,) * 3, 259: 1, 262: 2, 277: 3, 278: height}
-    for tag, value in (fields | {273: 0, 279: len(pixels)}).items():
+    for tag, value in (fields | {273: 0, 279: len(pixels)} | more).items():
         tags[tag] = value
     # The strip's offset, 273, counts from the end of the tags.
     path.write_bytes(b"II*\0" + struct.pack("<I", 8) + tags.tobytes(8) + pixels)
@@ -96,6 +107,20 @@ def test_bits_that_are_used_are_the_range(tmp_path: Path, bits: int, grey: bool,
     else:
         save_tiff(path, values)
     expected = shown[..., 1:2] if grey else shown
+    assert np.abs(255 * read_photo(path).srgb - expected).max() <= 1
+
+
+@pytest.mark.parametrize("grey", [True, False])
+def test_a_lying_tiff_of_16_bits_is_turned_once(tmp_path: Path, grey: bool) -> None:
+    """Pillow turns TIFF by itself; FFmpeg, which reads colours of 12 bits, does not."""
+    shown, path = skin(), tmp_path / "a.tif"
+    shown[0, 0] = 255
+    values = np.round(shown / 255 * 4095).astype(np.uint16)
+    if grey:
+        Image.fromarray(values[..., 1].copy()).save(path, tiffinfo={274: 6})
+    else:
+        save_tiff(path, values, {274: 6})
+    expected = np.rot90(shown[..., 1:2] if grey else shown, -1)
     assert np.abs(255 * read_photo(path).srgb - expected).max() <= 1
 
 
@@ -158,6 +183,20 @@ def test_a_profile_of_greys_counts(tmp_path: Path, mode: str) -> None:
         image = Image.fromarray(np.uint8(255 * grey + 0.5)).convert(mode)
     image.save(tmp_path / "a.png", icc_profile=profile("grey"))
     assert np.abs(255 * read_photo(tmp_path / "a.png").srgb - shown[..., None]).max() <= 2
+
+
+def test_a_profile_in_jpeg_2000_counts(tmp_path: Path) -> None:
+    """As macOS writes it, and Pillow does not: in box `colr`, by method 2."""
+    stream, icc = BytesIO(), profile("Adobe RGB")
+    Image.fromarray(in_space(skin(), "Adobe RGB")).save(stream, "JPEG2000")
+    data = stream.getvalue()
+    at, header = data.find(b"colr") - 4, data.find(b"jp2h") - 4
+    old = int.from_bytes(data[at : at + 4])
+    box = struct.pack(">I", 11 + len(icc)) + b"colr\2\0\0" + icc
+    size = int.from_bytes(data[header : header + 4]) + len(box) - old
+    head = data[:header] + struct.pack(">I", size) + data[header + 4 : at]
+    (tmp_path / "a.jp2").write_bytes(head + box + data[at + old :])
+    assert np.abs(255 * read_photo(tmp_path / "a.jp2").srgb - skin()).max() <= 2
 
 
 def test_a_profile_of_other_colours_than_the_picture_counts_as_none(tmp_path: Path) -> None:
@@ -309,6 +348,8 @@ def bad(kind: str, folder: Path) -> Path:
         Image.fromarray(np.full((64, 64), 1 << 24, np.int32)).save(path, "TIFF")
     elif kind == "unknown tiff":
         path.write_bytes(b"II*\0" + bytes(64))
+    elif kind == "planes":
+        save_tiff(path, skin().astype(np.uint16), {284: 2})
     elif kind == "raw":
         picture().save(path, "TIFF", tiffinfo={254: 1})
     return path
@@ -329,6 +370,7 @@ def bad(kind: str, folder: Path) -> Path:
         ("float", "8 or 16 bits"),
         ("integers", "8 or 16 bits"),
         ("unknown tiff", "TIFF of a kind"),
+        ("planes", "a plane of 16 bits"),
         ("raw", "raw file"),
     ],
 )

@@ -70,6 +70,11 @@ def run() -> None:
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, signal.default_int_handler)
     try:
+        for argument in sys.argv[1:]:
+            if argument == "--":
+                break
+            if len(argument) > 2 and argument.startswith("-") and Path(argument).is_file():
+                raise InputError(f"{argument} reads as an option; write ./{argument} for the file.")
         with lasting_streams():
             app()
     except JaxfaceError as error:

@@ -137,7 +137,9 @@ def fit(
         focal: focal length in pixels where it is known, for example from EXIF; NaN is unknown.
         noise: of the landmark detector (`load_noise`).
         face_mask: probability that a pixel shows the face, 0..1.
-        principal: the camera's principal point, pixels; the photo's centre if not given.
+        principal: the camera's principal point, pixels; the photo's centre if not given. Where
+            `focal` is not known, the photo may be a crop, and the fit takes the point half way
+            between this one and the landmarks' centre.
         photo_size: longer side of the uncropped photo in this photo's pixels, for the prior on the
             focal length; this photo's own if not given.
         config: options.

@@ -155,8 +155,13 @@ def start_pose(
 
 
 def yaw_of(rotation: Float[Array, "3 3"]) -> Float[Array, ""]:
-    """Returns the yaw, radians; positive if the face is turned to the subject's left."""
-    return jnp.arctan2(rotation[0, 2], -rotation[2, 2])
+    """Returns the yaw, radians; positive if the face is turned to the subject's left.
+
+    Measured along the line between the eyes as the picture shows it, so that it does not depend on
+    the roll.
+    """
+    eyes = normalize(rotation[:2, 0])
+    return jnp.arctan2(eyes @ rotation[:2, 2], -rotation[2, 2])
 
 
 def inter_ocular(landmarks: Float[Array, "L 2"]) -> Float[Array, ""]:

@@ -51,7 +51,7 @@ def fit_faces(
         focals: focal lengths in pixels; NaN where one is not known.
         noise: of the landmark detector.
         face_masks: probability that a pixel shows the face, 0..1.
-        principals: principal points, pixels; the photos' centres if not given.
+        principals: principal points, pixels, used as by `fit`; the photos' centres if not given.
         photo_sizes: longer sides of the uncropped photos, in these photos' pixels.
         config: options.
 

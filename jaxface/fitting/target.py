@@ -14,6 +14,10 @@ CROP = 256
 """Side of the crop that the fit works on, pixels."""
 CROP_MARGIN = 1.6
 """Its side in the photo over the longer side of the landmarks' bounding box."""
+PRINCIPAL_SHIFT = 0.5
+"""Where the principal point is taken to be if the focal length is not known, on the way from the
+photo's centre (0) to the face's (1). Such a photo may be a crop: 0 is exact for whole frames, 1 for
+a crop around the face of a frame that the face was in the centre of."""
 
 
 @struct.dataclass
@@ -24,7 +28,7 @@ class FitTarget:
         image: sRGB 0..1, and the probability of the face.
         landmarks: measured; a missing one is at the others' mean.
         present: 1 where a landmark was measured.
-        principal: the camera's principal point.
+        principal: the camera's principal point, or the expected one (`PRINCIPAL_SHIFT`).
         log_focal: logarithm of the focal length; of its prior's median where it is not known.
         focal_known: whether the focal length was given.
         crop: the square of the photo.
@@ -56,16 +60,17 @@ def fit_target(
     crop = crop_around(jax.lax.stop_gradient(landmarks))
     mask = jnp.ones((height, width)) if face_mask is None else face_mask
     image = resample(jnp.concatenate([photo_srgb, mask[..., None]], axis=2), crop)
-    principal = jnp.array([width / 2.0, height / 2.0]) if principal is None else principal
+    centre = jnp.array([width / 2.0, height / 2.0]) if principal is None else principal
     side = max(height, width) if photo_size is None else photo_size
     focal = jnp.asarray(jnp.nan if focal is None else focal)
     known = jnp.isfinite(focal)
     median_focal = jnp.where(known, focal, usual_focal * side)
+    shift = jnp.where(known, 0.0, PRINCIPAL_SHIFT)
     return FitTarget(
         image=image,
         landmarks=crop.points_to_crop(landmarks),
         present=present.astype(landmarks.dtype),
-        principal=crop.points_to_crop(principal),
+        principal=crop.points_to_crop(centre + shift * (crop.center - centre)),
         log_focal=jnp.log(median_focal * crop.scale),
         focal_known=known,
         crop=crop,
