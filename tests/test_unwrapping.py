@@ -31,8 +31,8 @@ from jaxface.unwrapping.scalp import colour_scalp
 from jaxface.unwrapping.skin_limits import (
     SIDE,
     asymmetry_excess,
-    hue_excess,
     no_bluer_than_grey,
+    skin_excess,
 )
 from jaxface.unwrapping.teeth import whiten_teeth
 from jaxface.unwrapping.visible import project_texels, see
@@ -238,14 +238,17 @@ def test_a_beard_is_neither_taken_for_shadow_nor_for_gloss(scene):
     assert found["known"][1] > found["unknown"][1] + 0.1, found
 
 
-def test_a_beard_on_one_side_alone_is_a_shadow(scene):
+def test_a_beard_on_one_side_alone_or_at_the_rim_is_a_shadow(scene):
     model, texels, _, camera, light, *_ = scene
     place = np.asarray(vertices_to_texels(model.mean, texels))
     jaw = regions(model, texels, ("skin",)) & (place[..., 1] < -0.03) & (place[..., 2] > 0.0)
     jaw &= np.abs(place[..., 0]) > 0.015
     one_side = jaw & (place[..., 0] > 0)
     found = {}
-    for name, where in (("both", jaw), ("one", one_side)):
+    facing = np.asarray(
+        project_texels(model.mean, camera, model, texels, window=512, tolerance=1e-3).facing
+    )
+    for name, where in (("both", jaw), ("one", one_side), ("rim", jaw & (facing < 0.6))):
         marks = jnp.repeat(1.0 * where[..., None], 3, -1)
         beard = render(model, model.mean, marks, camera, light, PHOTO, PHOTO)[0][..., 0] > 0.05
         face = jnp.ones((PHOTO, PHOTO))
@@ -254,8 +257,9 @@ def test_a_beard_on_one_side_alone_is_a_shadow(scene):
         seen = see(photo, fit_of(model, camera, light), model, texels, classes, CONFIG)
         inner = scipy.ndimage.binary_erosion(where, iterations=6)
         sides = (seen.visibility > 0.9) & (seen.visibility[:, ::-1] > 0.9)
-        found[name] = float(np.asarray(seen.beard)[inner & np.asarray(sides)].mean())
-    assert found["both"] > 0.9 and found["one"] < 0.1, found
+        sides = inner & np.asarray(sides) if name != "rim" else where
+        found[name] = float(np.asarray(seen.beard)[sides].mean())
+    assert found["both"] > 0.9 and found["one"] < 0.1 and found["rim"] < 0.1, found
 
 
 def test_low_frequency_albedo_agrees_with_the_seen_and_takes_its_tone_elsewhere(scene, result):
@@ -520,24 +524,37 @@ def test_gradients_are_finite(scene):
     assert float(jnp.abs(gradients[0]).sum()) > 0
 
 
-def test_hue_that_skin_can_have_stays_and_what_it_cannot_is_lights(scene):
+def test_what_skin_can_have_stays_and_what_it_cannot_is_lights(scene):
+    """Faint hues and pores stay; strong hues, dark patches and gloss are drawn to the limits."""
     model, texels = scene[:2]
-    mask = jnp.ones((SIZE, SIZE))
-    rows = jnp.arange(SIZE)[:, None, None]
-    stripe = jnp.exp(-0.5 * ((rows - SIZE / 2) / (SIZE / 160)) ** 2) * jnp.array([1.0, -1.0, 0.0])
-    stripe = jnp.broadcast_to(stripe, (SIZE, SIZE, 3))
     face = regions(model, texels, ("skin", "nose"))
-    faint, strong = (np.asarray(hue_excess(s * stripe, mask, model, texels)) for s in (0.005, 0.3))
-    assert np.abs(faint).max() < 0.05 * 0.005
-    left = np.abs(0.3 * np.asarray(stripe) - strong)[face]
-    assert left.max() < 0.15
-    np.testing.assert_allclose(strong.mean(-1), 0, atol=1e-6)
-    assert np.abs(strong[~face]).max() == 0
+    ones = jnp.ones((SIZE, SIZE))
+    row, column = np.mgrid[:SIZE, :SIZE] / SIZE
+    mm = np.hypot(row - 0.5, column - 0.33) * SIDE  # from the middle of one cheek
+    here = mm < 3
+
+    def spot(width, colour):
+        return jnp.asarray(np.exp(-0.5 * (mm / width) ** 2)[..., None] * np.asarray(colour))
+
+    def excess(pattern, where=ones):
+        return np.asarray(skin_excess(pattern, ones, where, model, texels))
+
+    yellow, grey = np.array([0.3, 0.0, -0.3]), np.ones(3)
+    assert np.abs(excess(spot(5.0, 0.01 * yellow))).max() < 0.1 * 0.003
+    left = spot(5.0, yellow) - excess(spot(5.0, yellow))
+    assert np.abs(left[here]).max() < 0.5 * 0.3
+    for sign in (-0.6, 0.6):  # a shadow, gloss
+        patch = spot(7.0, sign * grey)
+        assert np.abs((patch - excess(patch))[here]).mean() < 0.6 * 0.6
+    mole = spot(1.0, -0.6 * grey)
+    assert np.abs(excess(mole).mean(-1)).max() < 0.1 * 0.6
+    assert np.abs(excess(patch)[~face]).max() == 0
+    assert np.abs(excess(patch, 0 * ones)).max() == 0
 
     def total(size):
-        return jnp.sum(hue_excess(size * stripe, mask, model, texels) ** 2)
+        return jnp.sum(skin_excess(size * patch, ones, ones, model, texels) ** 2)
 
-    for size in (0.0, 0.3):
+    for size in (0.0, 1.0):
         assert np.isfinite(jax.grad(total)(size))
 
 

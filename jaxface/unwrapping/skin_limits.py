@@ -1,10 +1,13 @@
-"""What no skin has is light's: odd hues, halves of the face that differ, blue.
+"""What no skin has is light's: contrasts, odd hues, halves of the face that differ, blue.
 
-Rims of coloured light, shadows that a camera saturates, light from one side on a shape that is not
-quite the photo's. Limits are what real skin shows.
+Shadows and gloss that no fitted light explains, rims of coloured light, shadows that a camera
+saturates, light from one side on a shape that is not quite the photo's. Limits are what real skin
+shows.
 """
 
 from __future__ import annotations
+
+import math
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -16,40 +19,52 @@ from jaxface.unwrapping.regions import region_mask
 REGIONS = ("skin", "nose")
 SIDE = 324.0  # millimetres that the texture's side measures on the front of the mean face
 SIGMAS = (1.25, 2.5, 5.0, 10.0, 20.0)  # of the Gaussians between the bands, millimetres
-HUE_LIMITS = (0.044, 0.020, 0.028, 0.039, 0.044)
-"""Natural logarithms: 95th percentile of the length of each band on real skin, the median of
-MakeHuman's eleven that are at hand at 2,048 texels."""
+AXES = ((0.400, 0.595, 0.697), (0.813, 0.122, -0.570), (-0.424, 0.795, -0.435))
+"""Orthonormal, in log RGB: principal axes of real skin's bands. Along the first skin is darker or
+brighter, as melanin makes it, along the second redder or yellower, along the third greener."""
+LIMITS = (
+    (math.inf, 0.027, 0.021),
+    (math.inf, 0.011, 0.007),
+    (0.081, 0.013, 0.008),
+    (0.130, 0.018, 0.010),
+    (0.143, 0.021, 0.013),
+)
+"""Natural logarithms, by band and axis: 95th percentile on real skin, the median of MakeHuman's
+eleven that are at hand, at 512 texels. Pores, hairs and moles may be as dark as they are."""
 FIRST_OF_HALVES = 2
 """Bands before this one hold moles, scars and wrinkles, which may be on one side only."""
 HALVES_LIMITS = (0.015, 0.016, 0.016)
 """Likewise of the odd part of luminance under the mirror, from band `FIRST_OF_HALVES` on."""
 
 
-def hue_excess(
+def skin_excess(
     log_ratio: Float[Array, "T T 3"],
     mask: Float[Array, "T T"],
+    where: Float[Array, "T T"],
     model: FaceModel,
     texels: TexelMap,
 ) -> Float[Array, "T T 3"]:
-    """Returns how much more of a hue the log ratio has than skin can: it is light's.
+    """Returns how much more contrast and hue the log ratio has than skin can: it is light's.
 
-    With h the ratio less its mean over RGB and G_k the masked Gaussian means, each band
-    b = G_(k-1) h - G_k h is drawn to b / sqrt(1 + |b|^2 / limit^2); the excess is what is lost. It
-    is 0 off the mask and in lips, lids and brows, and the widest mean stays. Differentiable.
+    With G_k the masked Gaussian means of the ratio r, each band b = G_(k-1) r - G_k r is drawn
+    along each of `AXES`, by x = <b, axis>, to x / (1 + (x / limit)^4)^(1/4): within its limit it
+    hardly changes. The excess is what is lost. The widest mean stays, and lips, lids and brows.
+    Differentiable.
 
     Args:
-        log_ratio: photo over shading and fitted albedo, natural logarithm.
-        mask: visible skin, 0..1.
+        log_ratio: albedo over fitted albedo, natural logarithm.
+        mask: visible skin, 0..1, of which the means are taken.
+        where: 0..1, weight of the excess: all of it where the mask is soft, too.
         model: the face model.
         texels: of the model.
     """
-    weight = mask * region_mask(model, texels, *REGIONS)
-    hue = log_ratio - jnp.mean(log_ratio, -1, keepdims=True)
-    means = [masked_blur(hue, weight, s / SIDE * len(mask)) for s in SIGMAS]
-    bands = jnp.stack([hue, *means[:-1]]) - jnp.stack(means)
-    square = jnp.sum(bands**2, -1, keepdims=True)
-    limit = jnp.asarray(HUE_LIMITS)[:, None, None, None]
-    return weight[..., None] * jnp.sum(_beyond(bands, square, limit), 0)
+    region = region_mask(model, texels, *REGIONS)
+    weight = mask * region
+    means = [masked_blur(log_ratio, weight, s / SIDE * len(mask)) for s in SIGMAS]
+    bands = jnp.stack([log_ratio, *means[:-1]]) - jnp.stack(means)
+    axes, limits = jnp.asarray(AXES), jnp.asarray(LIMITS)[:, None, None, :]
+    lost = _beyond(bands @ axes.T, limits) @ axes
+    return (region * where)[..., None] * jnp.sum(lost, 0)
 
 
 def asymmetry_excess(
@@ -62,7 +77,7 @@ def asymmetry_excess(
     """Returns how much more the halves of the face differ in luminance than skin can: it is light.
 
     With r the log ratio and r' its mirror image, the bands of (r - r') / 2 from `FIRST_OF_HALVES`
-    on are drawn inside `HALVES_LIMITS` as in `hue_excess`. What is lost is taken from both halves,
+    on are drawn inside `HALVES_LIMITS` as in `skin_excess`. What is lost is taken from both halves,
     from each in proportion to its error's variance. 0 where one half is not seen, and in lips, lids
     and brows; the widest mean stays. Differentiable.
 
@@ -80,14 +95,14 @@ def asymmetry_excess(
     means = jnp.stack([masked_blur(odd, both, s / SIDE * len(mask)) for s in sigmas])[..., 0]
     bands = means[:-1] - means[1:]
     limit = jnp.asarray(HALVES_LIMITS)[:, None, None]
-    lost = jnp.sum(_beyond(bands, bands**2, limit), 0)
+    lost = jnp.sum(_beyond(bands, limit), 0)
     own, other = doubt**2, doubt[:, ::-1] ** 2
     return 2.0 * both * lost * own / jnp.maximum(own + other, 1e-12)
 
 
-def _beyond(bands: Array, square: Array, limit: Array) -> Array:
-    """Returns b - b / sqrt(1 + |b|^2 / limit^2): what is lost when bands are drawn inside."""
-    return bands * (1.0 - 1.0 / jnp.sqrt(1.0 + square / limit**2))
+def _beyond(bands: Array, limit: Array) -> Array:
+    """Returns b - b / (1 + (b / limit)^4)^(1/4): what is lost when bands are drawn inside."""
+    return bands * (1.0 - (1.0 + (bands / limit) ** 4) ** -0.25)
 
 
 def no_bluer_than_grey(albedo: Float[Array, "*N 3"]) -> Float[Array, "*N 3"]:

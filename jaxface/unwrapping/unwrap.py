@@ -27,7 +27,7 @@ from jaxface.unwrapping.folds import fold_shading, fold_weight
 from jaxface.unwrapping.highlights import remove_highlights
 from jaxface.unwrapping.membrane import texels_to_vertices, vertices_to_texels
 from jaxface.unwrapping.paint import paint_parts
-from jaxface.unwrapping.skin_limits import asymmetry_excess, hue_excess, no_bluer_than_grey
+from jaxface.unwrapping.skin_limits import asymmetry_excess, no_bluer_than_grey, skin_excess
 from jaxface.unwrapping.skin_mask import mask_evidence, shading_steepness, skin_mask
 from jaxface.unwrapping.tone import low_frequency_albedo
 from jaxface.unwrapping.visible import see
@@ -54,11 +54,12 @@ def unwrap(
     Alternating estimation (block coordinate descent), `rounds` iterations, as the mask depends on
     the albedo and the albedo on the mask. With radiance p, the fit's albedo a and its shading s_0
     by spherical harmonics, the log ratio is r = log(p + o) - log(a s_0 + o), o = `LOG_OFFSET`,
-    clipped to +-4. `skin_mask` finds skin by r; `shading_correction` d of r and `hue_excess` h of
-    r - d give the shading s = s_0 exp(d + h); `partial` is p / s without specular reflection; the
+    clipped to +-4. `skin_mask` finds skin by r; `shading_correction` d of r, `fold_shading` and
+    `asymmetry_excess` h of r - d and `skin_excess` e of what is left without specular reflection
+    give the shading s = s_0 exp(d + h + e); `partial` is p / s without specular reflection; the
     low-frequency albedo is a exp(m), m the screened-Laplacian interpolation (`membrane`) of
-    r - d - h. Last, a is fitted to `partial`: the last round's a is in the returned fit, but not
-    used in the returned maps.
+    r - d - h - e. Last, a is fitted to `partial`: the last round's a is in the returned fit, but
+    not used in the returned maps.
     `pixels_per_texel` is the sampling rate over 1 + noise / `NoiseConfig.masking` (noise: standard
     deviation, sRGB 0..1), the resolution that is left of a noisy photo.
 
@@ -105,11 +106,10 @@ def unwrap(
         values, weights = texels_to_vertices(log_ratio, mask, model, texels)
         correction = shading_correction(*texels_to_vertices(log_ratio, bare, model, texels), model)
         of_texels = vertices_to_texels(correction, texels)
-        excess = hue_excess(log_ratio - of_texels, bare, model, texels)
         grey = jnp.mean(log_ratio - of_texels, -1)
         of_folds = fold_shading(grey, bare, folds)
         of_halves = asymmetry_excess(grey - of_folds, bare, steepness, model, texels)
-        excess = excess + (of_folds + of_halves)[..., None]
+        excess = jnp.broadcast_to((of_folds + of_halves)[..., None], log_ratio.shape)
         excess = excess + _beard_light(shading * jnp.exp(of_texels + excess), bare, seen.beard)
         shading = shading * jnp.exp(of_texels + excess)
         tone = values - correction - texels_to_vertices(excess, mask, model, texels)[0]
@@ -117,7 +117,14 @@ def unwrap(
         partial, matt = remove_highlights(
             seen.radiance / shading, low_frequency, bare, config.highlights
         )
-        partial = no_bluer_than_grey(partial)
+        # After the gloss, whose white would count as a hue that is light's, and be removed twice.
+        log_albedo_ratio = log_encode(partial) - log_encode(albedo)
+        log_albedo_ratio = jnp.clip(log_albedo_ratio, -MAX_LOG_RATIO, MAX_LOG_RATIO)
+        where = (mask > 0.0) * (1.0 - seen.beard)
+        excess = skin_excess(log_albedo_ratio, bare, where, model, texels)
+        partial, shading = no_bluer_than_grey(partial * jnp.exp(-excess)), shading * jnp.exp(excess)
+        tone = tone - texels_to_vertices(excess, mask, model, texels)[0]
+        low_frequency = low_frequency_albedo(albedo, tone, weights, model, texels, config)
         mask = mask - bare + matt
         partial = jnp.where((seen.visibility > 0)[..., None], partial, 0.0)
         coefficients = albedo_coefficients(partial, matt, model, config.exposure)
