@@ -113,9 +113,9 @@ def unwrap(
         excess = excess + _beard_light(shading * jnp.exp(of_texels + excess), bare, seen.beard)
         shading = shading * jnp.exp(of_texels + excess)
         tone = values - correction - texels_to_vertices(excess, mask, model, texels)[0]
-        low_frequency = low_frequency_albedo(albedo, tone, weights, model, texels, config)
+        with_gloss = low_frequency_albedo(albedo, tone, weights, model, texels, config)
         partial, matt = remove_highlights(
-            seen.radiance / shading, low_frequency, bare, config.highlights
+            seen.radiance / shading, with_gloss, bare, config.highlights
         )
         # After the gloss, whose white would count as a hue that is light's, and be removed twice.
         log_albedo_ratio = log_encode(partial) - log_encode(albedo)
@@ -124,15 +124,15 @@ def unwrap(
         excess = skin_excess(log_albedo_ratio, bare, where, model, texels)
         partial, shading = no_bluer_than_grey(partial * jnp.exp(-excess)), shading * jnp.exp(excess)
         tone = tone - texels_to_vertices(excess, mask, model, texels)[0]
-        low_frequency = low_frequency_albedo(albedo, tone, weights, model, texels, config)
         mask = mask - bare + matt
         partial = jnp.where((seen.visibility > 0)[..., None], partial, 0.0)
         coefficients = albedo_coefficients(partial, matt, model, config.exposure)
         fit = fit.replace(parameters=fit.parameters.replace(albedo=coefficients))
-        return fit, (albedo, shading, low_frequency, partial, mask)
+        return fit, (albedo, shading, tone, weights, partial, mask)
 
     fit, rounds = jax.lax.scan(estimate, fit, length=config.rounds)
-    albedo, shading, low_frequency, partial, mask = jax.tree.map(lambda leaf: leaf[-1], rounds)
+    albedo, shading, tone, weights, partial, mask = jax.tree.map(lambda leaf: leaf[-1], rounds)
+    low_frequency = low_frequency_albedo(albedo, tone, weights, model, texels, config)
     result = UnwrapResult(
         radiance=seen.radiance * (seen.visibility > 0)[..., None],
         shading=shading,
