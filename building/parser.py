@@ -8,6 +8,7 @@ learnt from; the script prints on them what it prints while it learns.
     features    projected features of every picture, kept in PICTURES/features
     stages      the convolutions
     beard       logistic regression on the features of both stages, which stay
+    brows       likewise with one hidden layer, on the features around a pixel
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ from building.people.dataset import is_held_out
 from jaxface import assets
 from jaxface.features.vgg import layer_stride, vgg_features
 from jaxface.features.weights import load_vgg
-from jaxface.parsing.classes import BEARD, CLASSES, FACE, HAIR
+from jaxface.parsing.classes import BEARD, CLASSES, FACE, FACIAL_HAIR, HAIR
 from jaxface.parsing.files import FILE, weights_of
 from jaxface.parsing.network import (
+    BROWS_DILATION,
     DILATIONS,
     FINE_DILATIONS,
     FINE_LAYERS,
@@ -58,6 +60,9 @@ BROW_WEIGHT = 4.0
 """Brows look like the tips of a fringe, and are few."""
 BEARD_PIXELS = (900, 600, 200)  # of a picture: any of the face, of brows and beard, of its border
 BEARD_RIDGE = 1e-4  # of the regression, on features of unit variance
+BROWS_PIXELS = (450, 300, 100, 200)  # of a picture: likewise, and of the head's hair
+BROWS_CHANNELS, BROWS_STEPS, BROWS_BATCH, BROWS_RATE = 32, 3000, 1024, 3e-3
+BROWS_NOISE = 0.1  # added to features of unit variance
 CHANGE = 0.01  # weight of the square of what the fine stage adds: nothing where little is gained
 
 
@@ -132,6 +137,11 @@ def start(files: list[Path], vgg: dict, key: jax.Array) -> ParserWeights:
         bridge=jax.random.normal(keys[2], (CHANNELS, fine)) / jnp.sqrt(CHANNELS),
         beard_kernel=jnp.zeros(CHANNELS + COMPONENTS + 2 * fine),
         beard_bias=jnp.zeros(()),
+        brows_kernels=(
+            jnp.zeros((3, 3, CHANNELS + COMPONENTS + 2 * fine, BROWS_CHANNELS)),
+            jnp.zeros(BROWS_CHANNELS),
+        ),
+        brows_biases=(jnp.zeros(BROWS_CHANNELS), jnp.zeros(())),
     )
 
 
@@ -276,8 +286,14 @@ def learn(
     return weights
 
 
-def beard_samples(files: list[Path], folder: Path, weights: ParserWeights, vgg: dict) -> list[Path]:
-    """Writes features and share of beard of some pixels of every picture; resumable."""
+def facial_samples(
+    kind: str, files: list[Path], folder: Path, weights: ParserWeights, vgg: dict
+) -> list[Path]:
+    """Writes features and share of `beard` or `brows` of some pixels of every picture; resumable.
+
+    Of beard the features of the pixel, `[N, F]`, among the face's pixels; of brows those of the
+    3 x 3 around it, `[N, 9, F]`, among the head's hair, too.
+    """
     folder.mkdir(exist_ok=True)
 
     @jax.jit
@@ -291,42 +307,64 @@ def beard_samples(files: list[Path], folder: Path, weights: ParserWeights, vgg: 
         with np.load(file) as picture:
             side = len(picture["srgb"]) // FINE_STRIDE
             blocks = (side, FINE_STRIDE, side, FINE_STRIDE)
-            seen = features(jnp.asarray(picture["srgb"] / 255.0, jnp.float32))
+            seen = np.asarray(features(jnp.asarray(picture["srgb"] / 255.0, jnp.float32)))
             inside = picture["inside"].reshape(blocks).mean((1, 3)) > 0.9
-            face, brows, beard = (
-                (a / np.float32(255)).reshape(blocks).mean((1, 3))
-                for a in (picture["classes"][..., FACE], picture["brows"], picture["beard"])
+            classes = picture["classes"]
+            layers = classes[..., FACE], classes[..., HAIR], picture["brows"], picture["beard"]
+            face, hair, brows, beard = (
+                (a / np.float32(255)).reshape(blocks).mean((1, 3)) for a in layers
             )
         whole = inside & (face > 0.8)
-        kinds = whole, whole & (np.maximum(brows, beard) > 0.3), inside & ~whole & (face > 0.05)
+        kinds = [whole, whole & (np.maximum(brows, beard) > 0.3), inside & ~whole & (face > 0.05)]
+        kinds += [inside & (hair > 0.8)] if kind == "brows" else []
+        counts = BROWS_PIXELS if kind == "brows" else BEARD_PIXELS
         rng = np.random.default_rng(int(file.stem))
         at = [
-            rng.permutation(np.flatnonzero(kind))[:count]
-            for kind, count in zip(kinds, BEARD_PIXELS, strict=True)
+            rng.permutation(np.flatnonzero(those))[:count]
+            for those, count in zip(kinds, counts, strict=True)
         ]
         chosen = np.concatenate(at)
+        if kind == "brows":
+            reach = BROWS_DILATION
+            padded = np.pad(seen, ((reach, reach), (reach, reach), (0, 0)))
+            row, column = np.divmod(chosen, side)
+            offsets = [(i, j) for i in (0, reach, 2 * reach) for j in (0, reach, 2 * reach)]
+            x = np.stack([padded[row + i, column + j] for i, j in offsets], 1)
+        else:
+            x = seen.reshape(side * side, -1)[chosen]
+        share = (brows if kind == "brows" else beard).ravel()[chosen]
         half = target.with_suffix(".tmp.npz")
-        x = np.asarray(seen).reshape(side * side, -1)[chosen]
-        np.savez(half, x=x.astype(np.float16), beard=beard.ravel()[chosen].astype(np.float16))
+        np.savez(half, x=x.astype(np.float16), share=share.astype(np.float16))
         half.replace(target)
     return targets
 
 
+def _stacked(samples: list[Path], *, held_out: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Returns features (float16) and shares of `facial_samples`, of pictures held out or not."""
+    rows = []
+    for file in samples:
+        if is_held_out(int(file.stem)) == held_out:
+            with np.load(file) as stored:
+                rows.append((stored["x"], stored["share"]))
+    x, share = (np.concatenate(column) for column in zip(*rows, strict=True))
+    return x, share.astype(np.float32)
+
+
+def _judge(kind: str, logit: np.ndarray, share: np.ndarray) -> None:
+    """Prints the chance that a pixel of that hair has a higher value than one without, and what is
+    called that hair."""
+    is_hair, bare = share > 0.5, share < 0.1
+    rank = np.argsort(np.argsort(logit[is_hair | bare]))[is_hair[is_hair | bare]]
+    higher = (rank.mean() - (len(rank) - 1) / 2) / bare.sum()
+    print(f"{kind} higher {100 * higher:.1f} %")
+    for name, those in ((kind, is_hair), ("the rest", bare)):
+        print(f"{name} called {kind} {100 * (logit[those] > 0).mean():.1f} %")
+
+
 def learn_beard(samples: list[Path], weights: ParserWeights) -> ParserWeights:
-    """Returns weights with the regression of `beard_samples`; prints how it does on those held out:
-    the chance that a pixel of beard gets a higher value than one without, and what it calls beard.
-    """
-
-    def stacked(held_out: bool) -> tuple[np.ndarray, np.ndarray]:
-        rows = []
-        for file in samples:
-            if is_held_out(int(file.stem)) == held_out:
-                with np.load(file) as stored:
-                    rows.append((stored["x"].astype(np.float32), stored["beard"]))
-        x, beard = (np.concatenate(column) for column in zip(*rows, strict=True))
-        return x, beard.astype(np.float32)
-
-    x, beard = stacked(False)
+    """Returns weights with the regression of beard; prints how it does on pictures held out."""
+    x, beard = _stacked(samples, held_out=False)
+    x = x.astype(np.float32)
     mean, deviation = x.mean(0), x.std(0) + 1e-3
     x = np.concatenate([(x - mean) / deviation, np.ones((len(x), 1), np.float32)], 1)
 
@@ -342,16 +380,55 @@ def learn_beard(samples: list[Path], weights: ParserWeights) -> ParserWeights:
     ).x
     kernel = found[:-1] / deviation
     bias = found[-1] - kernel @ mean
-    apart, truth = stacked(True)
-    logit = apart @ kernel + bias
-    is_beard, bare = truth > 0.5, truth < 0.1
-    rank = np.argsort(np.argsort(logit[is_beard | bare]))[is_beard[is_beard | bare]]
-    higher = (rank.mean() - (len(rank) - 1) / 2) / bare.sum()
-    print(f"beard higher {100 * higher:.1f} %")
-    for name, those in (("beard", is_beard), ("bare skin", bare)):
-        print(f"{name} called beard {100 * (logit[those] > 0).mean():.1f} %")
+    apart, truth = _stacked(samples, held_out=True)
+    _judge("beard", apart.astype(np.float32) @ kernel + bias, truth)
     return weights.replace(
         beard_kernel=jnp.asarray(kernel, jnp.float32), beard_bias=jnp.asarray(bias, jnp.float32)
+    )
+
+
+def learn_brows(samples: list[Path], weights: ParserWeights, seed: int = 0) -> ParserWeights:
+    """Returns weights with the network of brows; prints how it does on pictures held out.
+
+    Adam with a cosine schedule on the cross-entropy, on features of unit variance with noise.
+    """
+    x, brows = _stacked(samples, held_out=False)
+    print(f"{100 * brows.mean():.1f} % of what brows are learnt from is brow")
+    centre = x[:, x.shape[1] // 2].astype(np.float32)
+    mean, deviation = centre.mean(0), centre.std(0) + 1e-3
+    key, wide = jax.random.key(seed), 9 * len(mean)
+    first = jax.random.normal(key, (wide, BROWS_CHANNELS)) * np.sqrt(2 / wide)
+    learnt = (first, jnp.zeros(BROWS_CHANNELS), jnp.zeros(BROWS_CHANNELS), jnp.zeros(()))
+
+    def entropy(learnt: tuple, x: jax.Array, share: jax.Array, key: jax.Array) -> jax.Array:
+        kernel, bias, out, out_bias = learnt
+        x = ((x.astype(jnp.float32) - mean) / deviation).reshape(len(x), -1)
+        x = x + BROWS_NOISE * jax.random.normal(key, x.shape)
+        logit = jax.nn.relu(x @ kernel + bias) @ out + out_bias
+        ridge = BEARD_RIDGE * sum(jnp.sum(part**2) for part in learnt)
+        return jnp.mean(optax.sigmoid_binary_cross_entropy(logit, share)) + ridge
+
+    optimiser = optax.adam(optax.cosine_decay_schedule(BROWS_RATE, BROWS_STEPS))
+
+    @jax.jit
+    def step(learnt: tuple, state: tuple, *batch: jax.Array) -> tuple:
+        update, state = optimiser.update(jax.grad(entropy)(learnt, *batch), state)
+        return optax.apply_updates(learnt, update), state
+
+    state, rng = optimiser.init(learnt), np.random.default_rng(seed)
+    for count in range(BROWS_STEPS):
+        at = rng.integers(0, len(x), BROWS_BATCH)
+        learnt, state = step(learnt, state, x[at], brows[at], jax.random.fold_in(key, count))
+    kernel, bias, out, out_bias = map(np.asarray, learnt)
+    kernel = kernel.reshape(3, 3, -1, BROWS_CHANNELS) / deviation[:, None]
+    bias = bias - np.einsum("ijfo,f->o", kernel, mean)
+    apart, truth = _stacked(samples, held_out=True)
+    apart = apart.astype(np.float32).reshape(len(apart), -1)
+    hidden = np.maximum(apart @ kernel.reshape(-1, BROWS_CHANNELS) + bias, 0)
+    _judge("brows", hidden @ out + out_bias, truth)
+    return weights.replace(
+        brows_kernels=(jnp.asarray(kernel), jnp.asarray(out)),
+        brows_biases=(jnp.asarray(bias), jnp.asarray(out_bias)),
     )
 
 
@@ -395,6 +472,8 @@ def save(weights: ParserWeights, file: Path) -> None:
         "bridge": weights.bridge,
         "beard_kernel": weights.beard_kernel,
         "beard_bias": weights.beard_bias,
+        **{f"brows_kernel_{k}": a for k, a in enumerate(weights.brows_kernels)},
+        **{f"brows_bias_{k}": a for k, a in enumerate(weights.brows_biases)},
     }
     for name, stage in (("coarse", weights.coarse), ("fine", weights.fine)):
         arrays |= {f"{name}_projection_{k}": a for k, a in stage.projections.items()}
@@ -414,7 +493,7 @@ def main() -> None:
     parser.add_argument("pictures", type=Path)
     parser.add_argument("--start", type=Path, help="weights to learn on from, with projections")
     parser.add_argument("--fine-only", action="store_true", help="the coarse stage stays")
-    parser.add_argument("--beard-only", action="store_true", help="both stages stay")
+    parser.add_argument("--only", choices=FACIAL_HAIR, help="learn this; the rest stays")
     parser.add_argument("--out", type=Path, help="another file than the embedded one")
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--rate", type=float, default=RATE, help="the first step's, of Adam")
@@ -427,13 +506,15 @@ def main() -> None:
         save(start(files, vgg, jax.random.key(0)), first)
     with np.load(first) as stored:
         weights = weights_of(stored)
-    if not args.beard_only:
+    if args.only is None:
         features_of(files, folder, weights, vgg)
         weights = learn(
             files, folder, weights, steps=args.steps, rate=args.rate, fine_only=args.fine_only
         )
-    samples = beard_samples(files, args.pictures / "beard", weights, vgg)
-    weights = learn_beard(samples, weights)
+    for kind, learn_one in (("beard", learn_beard), ("brows", learn_brows)):
+        if args.only in (None, kind):
+            samples = facial_samples(kind, files, args.pictures / kind, weights, vgg)
+            weights = learn_one(samples, weights)
     save(weights, args.out or assets.folder() / FILE)
     for name, percent in measure(files, weights, vgg).items():
         print(f"{name} {percent:.1f} %")

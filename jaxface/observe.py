@@ -75,7 +75,7 @@ def _fit_to_photo(crop: Crop, fitted: FitResult) -> FitResult:
 def pixel_classes(
     crop: FaceCrop, vgg: Mapping[str, Any], parser: ParserWeights
 ) -> Float[Array, "S S K"]:
-    """Returns the probabilities of the parser's `CLASSES` and `BEARD` in each pixel of a crop.
+    """Returns the probabilities of the parser's `CLASSES` and `FACIAL_HAIR` in a crop's pixels.
 
     All are 0 outside the photo, where the crop repeats its edge. Differentiable in the crop's
     pixels and the networks' weights.

@@ -16,7 +16,7 @@ from jaxface.features.weights import load_vgg
 from jaxface.images import read_photo
 from jaxface.landmarks.schemes import IBUG68
 from jaxface.observe import pixel_classes
-from jaxface.parsing.classes import BACKGROUND, BEARD, CLASSES, FACE, HAIR
+from jaxface.parsing.classes import BACKGROUND, BEARD, BROWS, CLASSES, FACE, HAIR
 from jaxface.parsing.crop import SIZE, parsing_crop
 from jaxface.parsing.files import load_parser
 from jaxface.parsing.network import class_logits
@@ -110,14 +110,20 @@ def test_the_crop_is_level_with_the_eyes_whatever_the_landmarks():
 def test_a_portrait_is_parsed(portrait, weights):
     photo, points = portrait
     found = np.asarray(parse(photo, points, load_vgg(), weights))
-    assert found.shape == (*photo.shape[:2], BEARD + 1)
+    assert found.shape == (*photo.shape[:2], BROWS + 1)
     np.testing.assert_allclose(found[..., :BEARD].sum(-1), 1, atol=1e-3)
     xy = np.asarray(points)[:, :2]
     # Nose, cheeks, between the brows, chin; the middle of the forehead lies under the fringe.
     inner = xy[[1, 4, 5, 50, 280, 9, 199, 205, 425]].astype(int)
     assert (found[inner[:, 1], inner[:, 0], FACE] > 0.8).all()
     assert found[inner[:, 1], inner[:, 0], BEARD].max() < 0.3
-    assert (found[..., BEARD] <= found[..., FACE]).all()
+    assert (found[..., BEARD:].max(-1) <= found[..., FACE]).all()
+    # A brow's middle, and above the cheeks none.
+    brow, skin = (
+        found[..., BROWS][xy[k, 1].astype(int), xy[k, 0].astype(int)]
+        for k in ([105, 334], [50, 280])
+    )
+    assert brow.max() > 0.5 and skin.max() < 0.1, (brow, skin)
     crown = np.array([xy[10, 0], xy[10, 1] - 0.25 * np.ptp(xy[:, 1])]).astype(int)
     assert found[crown[1], crown[0], HAIR] > 0.5
     # Beyond the wide square nothing is known; between the two the hair goes on.
@@ -133,7 +139,7 @@ def test_the_wide_square_goes_on_where_the_near_one_ends(monkeypatch, weights):
     """Hair everywhere in both squares is hair as far as the wide one reaches, without a seam."""
 
     def all_hair(image, vgg, weights):
-        return jnp.broadcast_to(jnp.eye(BEARD + 1)[HAIR], (SIZE, SIZE, BEARD + 1))
+        return jnp.broadcast_to(jnp.eye(BROWS + 1)[HAIR], (SIZE, SIZE, BROWS + 1))
 
     monkeypatch.setattr(import_module("jaxface.parsing.parse"), "parse_square", all_hair)
     points = jnp.asarray(np.random.default_rng(0).uniform((180, 180), (220, 220), (478, 2)))
@@ -150,7 +156,7 @@ def test_the_wide_square_goes_on_where_the_near_one_ends(monkeypatch, weights):
 
 def test_outside_the_photo_nothing_is_seen(monkeypatch, weights):
     """A face at the photo's left edge: the crop repeats its first column, the classes end there."""
-    everywhere = jnp.full((512, 512, BEARD + 1), 0.25)
+    everywhere = jnp.full((512, 512, BROWS + 1), 0.25)
     monkeypatch.setattr(import_module("jaxface.observe"), "parse", lambda *given: everywhere)
     points = np.random.default_rng(0).uniform((0, 100), (100, 200), (478, 2))
     crop = crop_face(np.full((300, 400, 3), 0.5), points)

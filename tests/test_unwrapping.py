@@ -25,6 +25,7 @@ from jaxface.unwrapping import (
     unwrap,
 )
 from jaxface.unwrapping.eyes import angle_of_texels, paint_iris
+from jaxface.unwrapping.facial_hair import believed_brows, hue_of_hair
 from jaxface.unwrapping.folds import fold_shading, fold_weight, log_compression
 from jaxface.unwrapping.membrane import membrane, vertices_to_texels
 from jaxface.unwrapping.scalp import colour_scalp
@@ -224,7 +225,7 @@ def test_a_beard_is_neither_taken_for_shadow_nor_for_gloss(scene):
     photo = jnp.clip(linear_to_srgb(picture), 0, 1)
     found = {}
     for name, beard in (("known", where * face), ("unknown", 0 * face)):
-        classes = jnp.stack([face, 0 * face, 0 * face, 1 - face, beard], -1)
+        classes = jnp.stack([face, 0 * face, 0 * face, 1 - face, beard, 0 * face], -1)
         given = photo, fit_of(model, camera, light), model, texels
         one = unwrap(*given, classes=classes, known_light=True, config=CONFIG)[0]
         inner = scipy.ndimage.binary_erosion(lower, iterations=4)
@@ -252,7 +253,7 @@ def test_a_beard_on_one_side_alone_or_at_the_rim_is_a_shadow(scene):
         marks = jnp.repeat(1.0 * where[..., None], 3, -1)
         beard = render(model, model.mean, marks, camera, light, PHOTO, PHOTO)[0][..., 0] > 0.05
         face = jnp.ones((PHOTO, PHOTO))
-        classes = jnp.stack([face, 0 * face, 0 * face, 0 * face, 1.0 * beard], -1)
+        classes = jnp.stack([face, 0 * face, 0 * face, 0 * face, 1.0 * beard, 0 * face], -1)
         photo = jnp.full((PHOTO, PHOTO, 3), 0.5)
         seen = see(photo, fit_of(model, camera, light), model, texels, classes, CONFIG)
         inner = scipy.ndimage.binary_erosion(where, iterations=6)
@@ -260,6 +261,45 @@ def test_a_beard_on_one_side_alone_or_at_the_rim_is_a_shadow(scene):
         sides = inner & np.asarray(sides) if name != "rim" else where
         found[name] = float(np.asarray(seen.beard)[sides].mean())
     assert found["both"] > 0.9 and found["one"] < 0.1 and found["rim"] < 0.1, found
+
+
+def test_brows_are_where_brows_are_and_darker_than_the_skin_around(scene):
+    """The same probability everywhere tells of brows at the model's alone; bright gloss is none."""
+    model, texels, *_ = scene
+    brows = regions(model, texels, ("brows",))
+    inner = scipy.ndimage.binary_erosion(brows, iterations=2)
+    far = regions(model, texels, ("skin",)) & ~scipy.ndimage.binary_dilation(brows, iterations=20)
+    assert inner.sum() > 50
+    left = np.arange(SIZE)[None] < SIZE // 2
+    ones = jnp.ones((SIZE, SIZE))
+    for level, dark_side, bright_side in ((0.1, 0.95, 0.05), (0.5, 0.95, 0.95)):
+        # Left brow of that level; a third of the right one bright, as gloss is: skin is 0.5.
+        gloss = inner & ~left & (np.arange(SIZE)[:, None] % 3 == 0)
+        grey = jnp.where(brows, level, 0.5) + 0.3 * gloss
+        radiance = jnp.repeat(grey[..., None], 3, -1)
+        found = np.asarray(believed_brows(0.4 * ones, radiance, ones, model, texels))
+        assert found[inner & left].mean() > dark_side and found[far].max() < 0.01
+        assert (found[gloss].mean() > bright_side) == (bright_side > 0.5)
+
+
+def test_hair_has_one_hue(rng):
+    """Noise of the hue, and a blue half, leave hair; what changes with its level stays."""
+    skin_colour, hair_colour = np.log([0.4, 0.25, 0.18]), np.log([0.05, 0.03, 0.02])
+    row = np.arange(128)[:, None]
+    hair = 1.0 * (np.abs(row - 64) < 5) * np.ones((1, 128))
+    cover = hair * rng.uniform(0.3, 1.0, (128, 128))
+    truth = skin_colour + cover[..., None] * (hair_colour - skin_colour)
+    noise = rng.normal(0, 0.15, (128, 128, 3))
+    noise -= noise.mean(-1, keepdims=True)
+    noisy = truth + hair[..., None] * noise + 0.1 * (hair * (row > 64))[..., None] * [-1, 0, 1]
+    given = jnp.asarray(noisy), jnp.asarray(1 - hair), jnp.asarray(hair)
+    found = np.asarray(hue_of_hair(*given))
+    where = hair > 0
+    assert np.abs(found - truth)[where].mean() < 0.3 * np.abs(noisy - truth)[where].mean()
+    np.testing.assert_allclose(found.mean(-1), noisy.mean(-1), atol=1e-4)
+    np.testing.assert_array_equal(found[~where], noisy.astype(np.float32)[~where])
+    far = hue_of_hair(given[0], jnp.zeros_like(given[1]), given[2])
+    np.testing.assert_array_equal(far, given[0])  # no skin tells what is around
 
 
 def test_low_frequency_albedo_agrees_with_the_seen_and_takes_its_tone_elsewhere(scene, result):

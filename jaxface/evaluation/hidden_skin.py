@@ -124,7 +124,7 @@ def skin_of(
     """
     seen, camera = result.unwrapped, crop.crop.camera_to_crop(result.fit.parameters.camera)
     xy, _ = _project(result.fit, camera, assets, config)
-    beard = sample_image(jnp.asarray(probabilities)[..., BEARD:], xy)[..., 0]
+    beard = sample_image(jnp.asarray(probabilities)[..., BEARD : BEARD + 1], xy)[..., 0]
     known = face_texels(assets.model, assets.texels) & (np.asarray(assets.painted) == 0)
     known &= (np.asarray(seen.skin_mask) > SURE) & (np.asarray(seen.visibility) > SURE)
     known &= (np.asarray(seen.pixels_per_texel) >= FINE) & (np.asarray(beard) < NO_BEARD)

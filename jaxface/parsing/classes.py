@@ -5,5 +5,7 @@ CLASSES = ("face", "hair", "other", "background")
 clear glass. `hair`: of the head, strands before the face included. `other`: glasses, hats, cloth,
 hands, whatever else is on or before a person. `background`: the rest."""
 FACE, HAIR, OTHER, BACKGROUND = range(len(CLASSES))
-BEARD = len(CLASSES)
-"""What comes after the classes: the part of `face` that is beard (moustache and stubble, too)."""
+FACIAL_HAIR = ("beard", "brows")
+"""What comes after the classes: the parts of `face` that are beard (moustache and stubble, too) and
+brows."""
+BEARD, BROWS = (len(CLASSES) + k for k in range(len(FACIAL_HAIR)))

@@ -54,4 +54,6 @@ def weights_of(stored: Mapping[str, np.ndarray]) -> ParserWeights:
         bridge=arrays["bridge"],
         beard_kernel=arrays["beard_kernel"],
         beard_bias=arrays["beard_bias"],
+        brows_kernels=(arrays["brows_kernel_0"], arrays["brows_kernel_1"]),
+        brows_biases=(arrays["brows_bias_0"], arrays["brows_bias_1"]),
     )

@@ -19,6 +19,7 @@ DILATIONS = (1, 2, 4, 8)
 """Of the 3 x 3 convolutions: the last one's features see 31 of the stage's pixels a side."""
 FINE_LAYERS = ("relu1_2", "relu2_2")
 FINE_STRIDE = 2  # of the fine stage, which sees rims of glasses and strands of hair
+BROWS_DILATION = 2
 FINE_DILATIONS = (1, 2, 4)  # 15 of its pixels a side: both borders of what is thin, and beyond
 
 
@@ -53,6 +54,9 @@ class ParserWeights:
         bridge: from the coarse stage's last features to the fine stage's first, `[O, Q]`.
         beard_kernel: from first and last features of both stages to the logit of beard, `[F]`.
         beard_bias: `[]`.
+        brows_kernels: from those features to hidden ones `[3, 3, F, O]`, from these to the logit of
+            brows `[O]`.
+        brows_biases: `[O]` and `[]`.
     """
 
     coarse: ParserStage
@@ -60,6 +64,8 @@ class ParserWeights:
     bridge: Float[Array, "O Q"]
     beard_kernel: Float[Array, "F"]
     beard_bias: Float[Array, ""]
+    brows_kernels: tuple[Float[Array, "3 3 F O"], Float[Array, "O"]]
+    brows_biases: tuple[Float[Array, "O"], Float[Array, ""]]
 
 
 def parser_features(
@@ -101,7 +107,7 @@ def class_logits(
     Float[Array, f"s s {len(CLASSES)}"], Float[Array, f"t t {len(CLASSES)}"], Float[Array, "t t F"]
 ]:
     """Returns the logits of `CLASSES` of the coarse and of the fine stage, and the features that
-    beard is told by: first and last ones of both stages.
+    facial hair is told by: first and last ones of both stages.
 
     Of each stage x_0 = f + offset; x_k = relu(conv_k(x_{k-1})) (+ x_{k-1} if the shapes agree),
     dilated by `DILATIONS` or `FINE_DILATIONS`; logits = x_last W + b. Those of the fine stage are
@@ -122,6 +128,20 @@ def class_logits(
     change = near @ weights.fine.classes_kernel + weights.fine.classes_bias
     features = jnp.concatenate([enlarged(seen), near, enlarged(coarse), fine], -1)
     return logits, enlarged(logits) + change, features
+
+
+def facial_hair_logits(
+    features: Float[Array, "t t F"], weights: ParserWeights
+) -> Float[Array, "t t 2"]:
+    """Returns the logits of `FACIAL_HAIR`, of the features of `class_logits`.
+
+    Beard's are linear in a pixel's features; brows, which are thin, are told by those around it,
+    too: relu(conv(f)) w + b, dilated by `BROWS_DILATION`.
+    """
+    beard = features @ weights.beard_kernel + weights.beard_bias
+    (kernel, out), (bias, out_bias) = weights.brows_kernels, weights.brows_biases
+    hidden = jax.nn.relu(_dilated_convolution(features, kernel, BROWS_DILATION) + bias)
+    return jnp.stack([beard, hidden @ out + out_bias], -1)
 
 
 def _convolved(

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxface.filters import smoothstep
-from jaxface.parsing.classes import BACKGROUND, BEARD, FACE
+from jaxface.parsing.classes import BACKGROUND, BROWS, FACE
 from jaxface.parsing.crop import SIZE, parsing_crop
-from jaxface.parsing.network import ParserWeights, class_logits, parser_features
+from jaxface.parsing.network import ParserWeights, class_logits, facial_hair_logits, parser_features
 from jaxface.parsing.refine import guided_filter
 from jaxface.precision import jit
 from jaxface.rendering.crop import pyramid, sample
@@ -40,9 +40,9 @@ def parse(
     vgg: Mapping[str, Any],
     weights: ParserWeights,
 ) -> Float[Array, "H W K"]:
-    """Returns the probabilities of `CLASSES` and `BEARD` in each pixel of a photo.
+    """Returns the probabilities of `CLASSES` and `FACIAL_HAIR` in each pixel of a photo.
 
-    Those of the classes sum to 1; that of beard, the last, is part of the face's.
+    Those of the classes sum to 1; those of facial hair, the last, are part of the face's.
 
     A square around the face (`parsing_crop`) is parsed at 384 x 384 pixels: VGG-16's features,
     a coarse convolutional head at stride 4, with a guided filter along the photo's borders, and a
@@ -61,7 +61,7 @@ def parse(
         >>> from jaxface import load_parser, load_vgg
         >>> points = jnp.linspace(20.0, 40.0, 956).reshape(478, 2)
         >>> parse(jnp.full((64, 48, 3), 0.5), points, load_vgg(), load_parser()).shape
-        (64, 48, 5)
+        (64, 48, 6)
     """
     near = parsing_crop(landmarks)
     crops = (near.replace(side=WIDER * near.side), near)
@@ -69,7 +69,7 @@ def parse(
     images = jnp.stack([sample(levels, size, crop) for crop in crops])
     squares = jax.lax.map(lambda image: parse_square(image, vgg, weights), images)
     y, x = jnp.meshgrid(*(jnp.arange(n) + 0.5 for n in photo_srgb.shape[:2]), indexing="ij")
-    found = jnp.broadcast_to(jax.nn.one_hot(BACKGROUND, BEARD + 1), (*x.shape, BEARD + 1))
+    found = jnp.broadcast_to(jax.nn.one_hot(BACKGROUND, BROWS + 1), (*x.shape, BROWS + 1))
     for crop, square in zip(crops, squares, strict=True):  # the near square over the wide one
         at = crop.points_to_crop(jnp.stack([x, y], -1))
         to_border = jnp.min(jnp.minimum(at, SIZE - at), -1, keepdims=True)
@@ -95,7 +95,7 @@ def parse_square(
     is_face = jnp.arange(size[-1]) == FACE
     rest = (seen + near) * ~is_face
     rest = rest * (1 - face) / jnp.maximum(jnp.sum(rest, -1, keepdims=True), 1e-6)
-    beard = jax.nn.sigmoid(features @ weights.beard_kernel[:, None] + weights.beard_bias)
-    beard = smoothstep(beard, *BEARD_PROBABLE)
-    beard = jax.image.resize(beard, (*size[:2], 1), "linear")
-    return jnp.concatenate([jnp.where(is_face, face, rest), face * beard], -1)
+    beard, brows = jnp.unstack(jax.nn.sigmoid(facial_hair_logits(features, weights)), axis=-1)
+    facial = jnp.stack([smoothstep(beard, *BEARD_PROBABLE), brows], -1)
+    facial = jax.image.resize(facial, (*size[:2], facial.shape[-1]), "linear")
+    return jnp.concatenate([jnp.where(is_face, face, rest), face * facial], -1)

@@ -14,8 +14,7 @@ from jaxtyping import Array, Float
 
 from jaxface.filters import masked_blur
 from jaxface.types import FaceModel, TexelMap
-from jaxface.unwrapping.membrane import vertices_to_texels
-from jaxface.unwrapping.regions import near_brows, region_mask
+from jaxface.unwrapping.regions import region_mask
 
 REGIONS = ("skin", "nose")
 SIDE = 324.0  # millimetres that the texture's side measures on the front of the mean face
@@ -49,8 +48,8 @@ def skin_excess(
 
     With G_k the masked Gaussian means of the ratio r, each band b = G_(k-1) r - G_k r is drawn
     along each of `AXES`, by x = <b, axis>, to x / (1 + (x / limit)^4)^(1/4): within its limit it
-    hardly changes. The excess is what is lost. The widest mean stays, and lips, lids, brows and
-    what is near these last. Differentiable.
+    hardly changes. The excess is what is lost. The widest mean stays, and lips, lids and brows.
+    Differentiable.
 
     Args:
         log_ratio: albedo over fitted albedo, natural logarithm.
@@ -59,8 +58,7 @@ def skin_excess(
         model: the face model.
         texels: of the model.
     """
-    brows = vertices_to_texels(near_brows(model)[:, None], texels)[..., 0]
-    region = region_mask(model, texels, *REGIONS) * (1.0 - brows)
+    region = region_mask(model, texels, *REGIONS)
     weight = mask * region
     means = [masked_blur(log_ratio, weight, s / SIDE * len(mask)) for s in SIGMAS]
     bands = jnp.stack([log_ratio, *means[:-1]]) - jnp.stack(means)

@@ -43,12 +43,13 @@ class MaskEvidence:
     Attributes:
         usable: weight, 0..1: the photo shows a face there, neither too dark nor saturated.
         sure: 0..1: whether the parser is sure of that.
-        beard: how much of it is beard, 0..1: whatever its colour, it belongs to the face.
+        facial_hair: how much of it is beard or brow, 0..1: it belongs to the face whatever
+            its colour.
     """
 
     usable: Float[Array, "T T"]
     sure: Float[Array, "T T"]
-    beard: Float[Array, "T T"]
+    facial_hair: Float[Array, "T T"]
 
 
 def mask_evidence(
@@ -65,14 +66,14 @@ def mask_evidence(
     seen = jax.lax.stop_gradient(seen)
     saturated_from, saturated_to = config.burnt
     level = luminance(seen.radiance)
-    well_exposed = jnp.maximum(smoothstep(level, 0.0, config.dark), seen.beard)
+    well_exposed = jnp.maximum(smoothstep(level, 0.0, config.dark), seen.facial_hair)
     well_exposed = well_exposed * smoothstep(level, saturated_to, saturated_from)
     skin = region_mask(model, texels, *REGIONS)
-    frontal = jnp.maximum(smoothstep(seen.projection.facing, *config.oblique), seen.beard)
+    frontal = jnp.maximum(smoothstep(seen.projection.facing, *config.oblique), seen.facial_hair)
     return MaskEvidence(
         usable=seen.visibility * frontal * seen.face * well_exposed * skin,
         sure=seen.sure,
-        beard=seen.beard,
+        facial_hair=seen.facial_hair,
     )
 
 
@@ -99,9 +100,9 @@ def skin_mask(
     grazing_from, grazing_to = config.steep
     usable = usable * smoothstep(steepness, grazing_to, grazing_from)
     known = usable * evidence.sure
-    bare = known * (1.0 - evidence.beard)
+    bare = known * (1.0 - evidence.facial_hair)
     alike = has_colour_of_skin(log_ratio, usable, bare, model, texels)
-    usable = jnp.maximum(known, usable * jnp.maximum(alike, evidence.beard))
+    usable = jnp.maximum(known, usable * jnp.maximum(alike, evidence.facial_hair))
     kept = 1.0 * (usable > MIN_USABLE)
     soft = erode(kept, max(1, round(RADIUS * size)))
     soft = blur(soft[..., None], BORDER_SIGMA * size)[..., 0]

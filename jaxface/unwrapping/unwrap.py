@@ -17,12 +17,12 @@ from jaxtyping import Array, Float
 from jaxface.filters import LOG_OFFSET, log_encode
 from jaxface.morphable.albedo import albedo_texture
 from jaxface.precision import jit
-from jaxface.rendering.hair import DIMMEST
 from jaxface.rendering.lighting import shade
 from jaxface.types import FaceModel, FitResult, TexelMap, UnwrapResult
 from jaxface.unwrapping.config import UnwrapConfig
 from jaxface.unwrapping.delight import shading_correction
 from jaxface.unwrapping.exposure import albedo_coefficients, balance_light
+from jaxface.unwrapping.facial_hair import hue_of_hair, light_on_hair
 from jaxface.unwrapping.folds import fold_shading, fold_weight
 from jaxface.unwrapping.highlights import remove_highlights
 from jaxface.unwrapping.membrane import texels_to_vertices, vertices_to_texels
@@ -56,7 +56,8 @@ def unwrap(
     by spherical harmonics, the log ratio is r = log(p + o) - log(a s_0 + o), o = `LOG_OFFSET`,
     clipped to +-4. `skin_mask` finds skin by r; `shading_correction` d of r, `fold_shading` and
     `asymmetry_excess` h of r - d and `skin_excess` e of what is left without specular reflection
-    give the shading s = s_0 exp(d + h + e); `partial` is p / s without specular reflection; the
+    give the shading s = s_0 exp(d + h + e); `partial` is p / s without specular reflection, brows
+    with one hue (`hue_of_hair`); the
     low-frequency albedo is a exp(m), m the screened-Laplacian interpolation (`membrane`) of
     r - d - h - e. Last, a is fitted to `partial`: the last round's a is in the returned fit, but
     not used in the returned maps.
@@ -102,7 +103,7 @@ def unwrap(
         steepness = shading_steepness(view.normals, lighting)
         mask = skin_mask(log_ratio, steepness, evidence, model, texels, config)
 
-        bare = mask * (1.0 - seen.beard)  # whose darkness and hue are not light's
+        bare = mask * (1.0 - seen.facial_hair)  # whose darkness and hue are not light's
         values, weights = texels_to_vertices(log_ratio, mask, model, texels)
         correction = shading_correction(*texels_to_vertices(log_ratio, bare, model, texels), model)
         of_texels = vertices_to_texels(correction, texels)
@@ -110,7 +111,8 @@ def unwrap(
         of_folds = fold_shading(grey, bare, folds)
         of_halves = asymmetry_excess(grey - of_folds, bare, steepness, model, texels)
         excess = jnp.broadcast_to((of_folds + of_halves)[..., None], log_ratio.shape)
-        excess = excess + _beard_light(shading * jnp.exp(of_texels + excess), bare, seen.beard)
+        lit = shading * jnp.exp(of_texels + excess)
+        excess = excess + light_on_hair(lit, bare, seen.facial_hair)
         shading = shading * jnp.exp(of_texels + excess)
         tone = values - correction - texels_to_vertices(excess, mask, model, texels)[0]
         with_gloss = low_frequency_albedo(albedo, tone, weights, model, texels, config)
@@ -120,9 +122,11 @@ def unwrap(
         # After the gloss, whose white would count as a hue that is light's, and be removed twice.
         log_albedo_ratio = log_encode(partial) - log_encode(albedo)
         log_albedo_ratio = jnp.clip(log_albedo_ratio, -MAX_LOG_RATIO, MAX_LOG_RATIO)
-        where = (mask > 0.0) * (1.0 - seen.beard)
+        where = (mask > 0.0) * (1.0 - seen.facial_hair)
         excess = skin_excess(log_albedo_ratio, bare, where, model, texels)
-        partial, shading = no_bluer_than_grey(partial * jnp.exp(-excess)), shading * jnp.exp(excess)
+        partial, shading = partial * jnp.exp(-excess), shading * jnp.exp(excess)
+        partial = jnp.exp(hue_of_hair(log_encode(partial), bare, seen.brows)) - LOG_OFFSET
+        partial = no_bluer_than_grey(jnp.maximum(partial, 0.0))
         tone = tone - texels_to_vertices(excess, mask, model, texels)[0]
         mask = mask - bare + matt
         partial = jnp.where((seen.visibility > 0)[..., None], partial, 0.0)
@@ -143,19 +147,3 @@ def unwrap(
         low_frequency=paint_parts(low_frequency, albedo, shading, seen, model, texels),
     )
     return result, fit
-
-
-def _beard_light(
-    shading: Float[Array, "T T 3"], skin: Float[Array, "T T"], beard: Float[Array, "T T"]
-) -> Float[Array, "T T 3"]:
-    """Returns by how much (log) a beard's light is above the given one: no channel is below
-    `DIMMEST` of skin's mean, as nothing there tells of the light, and black hair would turn white.
-
-    Args:
-        shading: irradiance over pi.
-        skin: weight of texels that show bare skin, 0..1.
-        beard: how much of a texel is beard, 0..1.
-    """
-    dimmest = DIMMEST * jnp.einsum("tu,tuc->c", skin, shading) / jnp.maximum(jnp.sum(skin), 1e-6)
-    brighter = jnp.maximum(dimmest / jnp.maximum(shading, LOG_OFFSET), 1.0)
-    return beard[..., None] * jnp.log(brighter)

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float
 
-from jaxface.filters import dilate, erode, opening, smoothstep
-from jaxface.parsing.classes import BEARD, FACE, HAIR
+from jaxface.filters import erode, smoothstep
+from jaxface.parsing.classes import CLASSES, FACE, FACIAL_HAIR, HAIR
 from jaxface.rendering.camera import project, rotation_matrix, to_camera
 from jaxface.rendering.color import srgb_to_linear
 from jaxface.rendering.normals import normalize, vertex_normals
@@ -17,22 +17,15 @@ from jaxface.rendering.rasterize import rasterize
 from jaxface.rendering.texture import sample_image, sample_pyramid
 from jaxface.types import Camera, FaceModel, FitResult, TexelMap
 from jaxface.unwrapping.config import UnwrapConfig
+from jaxface.unwrapping.facial_hair import believed_beard, believed_brows
 from jaxface.unwrapping.membrane import vertices_to_texels
 from jaxface.unwrapping.noise import denoise
 from jaxface.unwrapping.regions import chart_mask
-from jaxface.unwrapping.skin_limits import SIDE
 
 LEVELS = 5  # most of the photo's pyramid: above 16 pixels per texel, radiance aliases
 EDGE = 1 / 256  # of the texture's side: erosion at silhouettes, as the fit is off by a pixel
 CONTOUR = 3 / 512
 """Of the side: radius of the erosion of the parser's classes, which are as inexact."""
-BEARD_RADIUS = 3 / 256
-"""Of the side: half of what a beard measures at least, how far its border may be from its mirror
-image, and its margin."""
-FRONTAL, BEARD_AREA = 0.75, (200.0, 400.0)
-"""Cosine of the viewing angle from which a texel counts as seen from the front; mm^2 seen so,
-between which a beard is believed. Of 72 portraits, those without a beard have less than 190, all
-but one with a beard (grey stubble on a half in shadow) more than 430."""
 
 
 @struct.dataclass
@@ -68,6 +61,7 @@ class VisibleTexels:
         sure: 1 where it is sure of that.
         head: as `face`, of face or hair.
         beard: how much of it is beard, 0..1.
+        brows: how much of it is brow, 0..1.
     """
 
     projection: Projection
@@ -79,6 +73,12 @@ class VisibleTexels:
     sure: Float[Array, "T T"]
     head: Float[Array, "T T"]
     beard: Float[Array, "T T"]
+    brows: Float[Array, "T T"]
+
+    @property
+    def facial_hair(self) -> Float[Array, "T T"]:
+        """How much of a texel is beard or brow, 0..1."""
+        return jnp.maximum(self.beard, self.brows)
 
 
 def see(
@@ -116,8 +116,11 @@ def see(
     levels = 1 + max(0, math.ceil(math.log2(max(height, width) / size)))
     inside = jnp.all((view.xy > 1) & (view.xy < jnp.array([width - 1, height - 1])), axis=-1)
     visibility = visibility_of(view.unoccluded & inside, view.facing, config)
+    radiance = sample_pyramid(
+        photo_linear, view.xy, view.pixels_per_texel, levels=min(levels, LEVELS)
+    )
     face = sure = head = jnp.ones_like(visibility)
-    beard = jnp.zeros_like(visibility)
+    beard = brows = jnp.zeros_like(visibility)
     if classes is not None:
         radius = CONTOUR * size * jnp.mean(view.pixels_per_texel * chart_mask(texels))
         face, head = (
@@ -126,21 +129,21 @@ def see(
         )
         sure = smoothstep(face, *config.sure)
         face, head = (smoothstep(p, *config.probable) for p in (face, head))
-        beard = _believed_beard(
-            sample_image(classes[..., BEARD:], view.xy)[..., 0], visibility * face, view.facing
-        )
+        facial = sample_image(classes[..., len(CLASSES) :], view.xy)
+        of_beard, of_brows = (facial[..., FACIAL_HAIR.index(k)] for k in ("beard", "brows"))
+        beard = believed_beard(of_beard, visibility * face, view.facing)
+        brows = believed_brows(of_brows, radiance, visibility * face, model, texels)
     return VisibleTexels(
         projection=view,
         photo_linear=photo_linear,
         noise=noise,
-        radiance=sample_pyramid(
-            photo_linear, view.xy, view.pixels_per_texel, levels=min(levels, LEVELS)
-        ),
+        radiance=radiance,
         visibility=visibility,
         face=face,
         sure=sure,
         head=head,
         beard=beard,
+        brows=brows,
     )
 
 
@@ -150,23 +153,6 @@ def visibility_of(
     """Returns 0..1: unoccluded, off silhouettes by `EDGE`, times a ramp of the facing cosine."""
     eroded = erode(unoccluded.astype(jnp.float32), max(1, round(EDGE * len(unoccluded))))
     return eroded * smoothstep(facing, *config.facing)
-
-
-def _believed_beard(
-    probability: Float[Array, "T T"], seen: Float[Array, "T T"], facing: Float[Array, "T T"]
-) -> Float[Array, "T T"]:
-    """Returns the beard, with a margin, or 0 if there is too little of it to be one.
-
-    A shaded jaw looks like a beard, but at the rim, on one side or in spots: what counts (the
-    opening) is seen from the front, and the mirror image has one too or is not seen.
-    """
-    radius = max(1, round(BEARD_RADIUS * len(seen)))
-    opened = opening(probability, radius)
-    other = dilate(opened, radius)[:, ::-1]
-    both = opened * (1.0 - seen[:, ::-1] * (1.0 - other))
-    area = jnp.sum(both * seen * (facing > FRONTAL)) * (SIDE / len(seen)) ** 2
-    around = jnp.minimum(dilate(probability, radius), dilate(both, 3 * radius))
-    return smoothstep(area, *BEARD_AREA) * around
 
 
 def _least_around(
