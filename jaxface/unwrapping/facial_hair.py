@@ -18,9 +18,9 @@ FRONTAL, BEARD_AREA = 0.75, (200.0, 400.0)
 """Cosine of the viewing angle from which a texel counts as seen from the front; mm^2 seen so,
 between which a beard is believed. Of 72 portraits, those without a beard have less than 190, all
 but one with a beard (grey stubble on a half in shadow) more than 430."""
-BROWS_SIGMA = 3.0  # of the Gaussian by which brows lie off the face model's, millimetres
+BROWS_SIGMA = 5.0  # of the Gaussian by which brows lie off the face model's, millimetres
 BROWS_SHARE = 0.112  # of brows in what the parser learnt them from, `building.parser`
-BROWS_PROBABLE = (0.3, 0.6)  # probabilities between which a texel comes to count as brow
+BROWS_PROBABLE = (0.1, 0.4)  # probabilities between which a texel comes to count as brow
 SKIN_SIGMA = 6.0  # of the Gaussian that tells the skin's colour below hair, millimetres
 NEAR = 0.05  # share of the Gaussian that must be skin for that
 FAINT = 0.1  # log contrast to skin from which a texel shows a brow, and a brow its hue
@@ -58,8 +58,7 @@ def believed_brows(
     """Returns the brows: what looks like one where brows are, and is darker than the skin around.
 
     Posterior odds: the parser's p / (1 - p), times the odds of the place over those in what it
-    learnt from. A place's probability is the share of the face model's brows around it. Brows that
-    as a whole are no darker than skin may be lighter, too.
+    learnt from. A place's probability is the share of the face model's brows around it.
 
     Args:
         probability: of brows, by the parser.
@@ -74,10 +73,9 @@ def believed_brows(
     of_skin = (1.0 - probability) * (1.0 - place) / (1.0 - BROWS_SHARE)
     brows = smoothstep(of_brow / jnp.maximum(of_brow + of_skin, 1e-6), *BROWS_PROBABLE)
     level = jnp.mean(log_encode(radiance), -1, keepdims=True)
-    around = masked_blur(level, seen * (1.0 - brows), SKIN_SIGMA / SIDE * len(probability))
-    darker = (around - level)[..., 0]
-    mean = jnp.sum(brows * seen * darker) / jnp.maximum(jnp.sum(brows * seen), 1e-6)
-    return brows * (1.0 - smoothstep(mean, 0.0, FAINT) * (1.0 - smoothstep(darker, 0.0, FAINT)))
+    skin = seen * (1.0 - brows) * region_mask(model, texels, "skin")  # lids lie in shade
+    around = masked_blur(level, skin, SKIN_SIGMA / SIDE * len(probability))
+    return brows * smoothstep((around - level)[..., 0], 0.0, FAINT)
 
 
 def light_on_hair(
