@@ -206,21 +206,38 @@ def _eight_bits(image: ImageFile.ImageFile, coded: str, path: Path, exif: Exif) 
             "8 or 16 bits."
         )
     turned = image.format == "TIFF"  # which Pillow turns upright while it loads it
+    alpha = None
     if image.mode.startswith("I"):
         values = np.asarray(image, np.float32)
+        if isinstance(key := image.info.get("transparency"), int):  # the grey that is transparent
+            alpha = np.float32(65535 * (values != key))
     elif ";16" in coded and max(top for _, top in _extrema(image)) < 64:
-        import imageio.v3 as iio
-
-        # FFmpeg takes % in a name as the number of a sequence's picture: it gets the contents.
-        contents = path.read_bytes()
-        values = iio.imread(contents, plugin="pyav", format="rgb48le", index=0).astype(np.float32)
+        values, alpha = _sixteen_bits(path, has_alpha=image.has_transparency_data)
         turned = False
     else:
         return image if turned else upright(image, exif)
-    bits = next((bits for bits in (10, 12, 14) if values.max() < 1 << bits), 16)
-    scaled = np.clip(values / ((1 << bits) - 1), 0, 1)
-    stretched = Image.fromarray(np.uint8(255 * scaled + 0.5))
+    bits = _bits(values)
+    stretched = Image.fromarray(to_bytes(values / ((1 << bits) - 1)))
+    if alpha is not None:
+        # Some programs scale it as the colours, some to 16 bits.
+        alpha = alpha / ((1 << max(bits, _bits(alpha))) - 1)
+        stretched.putalpha(Image.fromarray(to_bytes(alpha)))
     return stretched if turned else upright(stretched, exif)
+
+
+def _sixteen_bits(path: Path, *, has_alpha: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    """Returns the values of 16 bits of a file, colours `[H, W, 3]` and alpha `[H, W]` or None."""
+    import imageio.v3 as iio
+
+    # FFmpeg takes % in a name as the number of a sequence's picture: it gets the contents.
+    kind = "rgba64le" if has_alpha else "rgb48le"
+    values = iio.imread(path.read_bytes(), plugin="pyav", format=kind, index=0).astype(np.float32)
+    return values[..., :3], values[..., 3] if has_alpha else None
+
+
+def _bits(values: np.ndarray) -> int:
+    """Returns the number of bits that values use: 10, 12, 14 or 16."""
+    return next((bits for bits in (10, 12, 14) if values.max() < 1 << bits), 16)
 
 
 def _extrema(image: Image.Image) -> tuple[tuple[float, float], ...]:

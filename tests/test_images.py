@@ -66,9 +66,10 @@ def skin() -> np.ndarray:
 
 
 def save_png(path: Path, values: np.ndarray, extra: bytes = b"") -> None:
-    """Writes a PNG of 8 or 16 bits, grey or colour, with more chunks in front of its pixels."""
+    """Writes a PNG of 8 or 16 bits, grey or colour, with alpha or not, with more chunks in front of
+    its pixels."""
     height, width = values.shape[:2]
-    depth, kind = 8 * values.itemsize, 2 if values.ndim == 3 else 0
+    depth, kind = 8 * values.itemsize, [0, 4, 2, 6][values[0, 0].size - 1]
     rows = values.astype(values.dtype.newbyteorder(">")).reshape(height, -1)
     body = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
     header = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)
@@ -127,6 +128,34 @@ def test_a_lying_tiff_of_16_bits_is_turned_once(tmp_path: Path, grey: bool) -> N
 def test_alpha_goes_on_white(tmp_path: Path) -> None:
     Image.new("RGBA", (40, 40), (0, 0, 0, 0)).save(tmp_path / "a.png")
     assert np.allclose(read_photo(tmp_path / "a.png").srgb, 1.0)
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+@pytest.mark.parametrize("alpha_bits", [12, 16])
+@pytest.mark.parametrize("grey", [True, False])
+def test_alpha_of_many_bits(tmp_path: Path, bits: int, alpha_bits: int, grey: bool) -> None:
+    """Values of 10 to 16 bits, alpha of as many or of 16, in the same file."""
+    path, shown = tmp_path / "a.png", skin()[..., 1:2] if grey else skin()
+    shown[0, 0] = 255
+    alpha = np.ones((48, 64, 1))
+    alpha[:, :20], alpha[:, 20:40] = 0, 0.5
+    tops = (1 << bits) - 1, (1 << max(bits, alpha_bits)) - 1
+    save_png(path, np.uint16(np.round(np.dstack([shown / 255 * tops[0], alpha * tops[1]]))))
+    expected = alpha * shown + (1 - alpha) * 255
+    assert np.abs(255 * read_photo(path).srgb - expected).max() <= 1.6
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+@pytest.mark.parametrize("grey", [True, False])
+def test_the_transparent_colour_of_many_bits(tmp_path: Path, bits: int, grey: bool) -> None:
+    """The chunk `tRNS`: a colour stands for nothing."""
+    path, shown = tmp_path / "a.png", np.full((48, 64), 255) if grey else skin()
+    shown[24:, :32] = 70 if grey else (70, 160, 70)
+    values = np.uint16(np.round(shown / 255 * ((1 << bits) - 1)))
+    save_png(path, values, chunk(b"tRNS", values[-1, :1].astype(">u2").tobytes()))
+    read = 255 * read_photo(path).srgb
+    assert (read[24:, :32] == 255).all()
+    assert np.abs(read[:24] - np.atleast_3d(shown)[:24]).max() <= 1
 
 
 def test_animation_gives_the_first_frame(tmp_path: Path) -> None:
