@@ -28,6 +28,7 @@ FORMATS = (
     *("PPM", "TGA"),
 )
 """Pillow's names of the formats that are read, HEIF if pillow-heif is installed."""
+_FILM = "is a film; --video reads films"
 # Kinds of files that are recognised and not read, by what they begin with.
 _OTHERS = {
     b"8BPS": "is a Photoshop file; export it as JPEG or PNG",
@@ -39,11 +40,17 @@ _OTHERS = {
     b"#?RA": "is a Radiance file, whose light is not that of a photo; export it as PNG in sRGB",
     b"<svg": "is a drawing; give a photo",
     b"<?xm": "is a text, not a picture; give a photo",
+    b"<!DO": "is a web page, not a picture; save the photo in it",
+    b"<!do": "is a web page, not a picture; save the photo in it",
+    b"<htm": "is a web page, not a picture; save the photo in it",
+    b"PK\3\4": "is an archive; unpack the photos in it",
+    b"\x1aE\xdf\xa3": _FILM,
     b"FUJI": "is a camera's raw file; export it as JPEG",
     b"\xff\x0a": "is a JPEG XL picture; convert it to JPEG or PNG",
     b"\0\0\0\x0cJXL ": "is a JPEG XL picture; convert it to JPEG or PNG",
 }
 _OTHERS[b"MM\0*"] = _OTHERS[b"II*\0"]
+_BITMAPS = ("BMP", "DIB", "TGA")  # which many programs write with 32 bits and an alpha of zero
 DAMAGE = (OSError, ValueError, SyntaxError, EOFError, RuntimeError, LookupError, struct.error)
 """What decoders raise on damaged files."""
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
@@ -102,10 +109,7 @@ def read_photo(path: str | Path) -> Photo:
         (512, 512, 3)
     """
     path = Path(path)
-    if not path.exists():
-        raise InputError(f"There is no file {path}; check the path.")
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; name a photo in it.")
+    check_file(path)
     readable()  # registers what is installed
     try:
         with warnings.catch_warnings():
@@ -124,6 +128,16 @@ def read_photo(path: str | Path) -> Photo:
         raise InputError(f"{path} is damaged or cut off ({error}); save it again.") from None
 
 
+def check_file(path: Path) -> None:
+    """Raises `InputError` unless a path is that of a file: to read a pipe may take for ever."""
+    if not path.exists():
+        raise InputError(f"There is no file {path}; check the path.")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a file in it.")
+    if not path.is_file():
+        raise InputError(f"{path} is a pipe or a device; save it to a file first.")
+
+
 def _too_large(path: Path) -> str:
     return f"{path} has more than {MAX_PIXELS // 1_000_000} million pixels; scale it down first."
 
@@ -131,12 +145,18 @@ def _too_large(path: Path) -> str:
 def _unreadable(path: Path) -> str:
     with open(path, "rb") as stream:
         head = stream.read(12)
+    if not head:
+        return f"{path} is empty; save the photo again."
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
         if "HEIF" not in Image.OPEN:
             return f"{path} is a HEIC photo: pip install 'jaxface[heic]', or convert it to JPEG."
         return f"{path} is a HEIC photo that is damaged or of an unknown kind; convert it to JPEG."
     if head[4:12] == b"ftypcrx ":
         return f"{path} is a camera's raw file; export it as JPEG."
+    if head[4:8] == b"ftyp" and head[8:12] not in (b"avif", b"avis"):
+        return f"{path} {_FILM}."
+    if head[:4] == b"RIFF" and head[8:] == b"AVI ":
+        return f"{path} {_FILM}."
     for start, what in _OTHERS.items():
         if head.startswith(start):
             return f"{path} {what}."
@@ -163,6 +183,8 @@ def _decode(image: ImageFile.ImageFile, path: Path) -> Photo:
     icc, codes = _profile(image, path), _codes(image, path)
     diagonals = focal_in_diagonals(image, exif, size)
     picture = _eight_bits(image, coded, path, exif)
+    if image.format in _BITMAPS and picture.mode == "RGBA" and not picture.getextrema()[3][1]:
+        picture = picture.convert("RGB")
     if max(picture.size) > MAX_SIDE:
         if picture.mode in ("P", "PA", "1") or "transparency" in picture.info:
             picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")

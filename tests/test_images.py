@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import sys
 import zlib
 from collections.abc import Mapping
 from io import BytesIO
@@ -88,6 +90,16 @@ def save_tiff(path: Path, values: np.ndarray, more: Mapping[int, int] = {}) -> N
     path.write_bytes(b"II*\0" + struct.pack("<I", 8) + tags.tobytes(8) + pixels)
 
 
+def save_bitmap(path: Path, values: np.ndarray) -> None:
+    """Writes a BMP `[H, W, 4]` whose header says that there is alpha, which Pillow does not."""
+    height, width = values.shape[:2]
+    masks = [0xFF0000, 0xFF00, 0xFF, 0xFF000000]
+    header = struct.pack("<IiiHHIIiiII", 108, width, -height, 1, 32, 3, values.size, 0, 0, 0, 0)
+    header += struct.pack("<4I", *masks) + b"BGRs" + bytes(48)
+    start = struct.pack("<IHHI", 14 + len(header) + values.size, 0, 0, 14 + len(header))
+    path.write_bytes(b"BM" + start + header + values[..., [2, 1, 0, 3]].tobytes())
+
+
 def chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
@@ -156,6 +168,19 @@ def test_the_transparent_colour_of_many_bits(tmp_path: Path, bits: int, grey: bo
     read = 255 * read_photo(path).srgb
     assert (read[24:, :32] == 255).all()
     assert np.abs(read[:24] - np.atleast_3d(shown)[:24]).max() <= 1
+
+
+@pytest.mark.parametrize("suffix", ["bmp", "tga"])
+def test_an_alpha_that_is_zero_everywhere_is_none(tmp_path: Path, suffix: str) -> None:
+    """As programs write bitmaps of 32 bits. If any of it is not, it is alpha."""
+    image = picture("RGBA")
+    for alpha, expected in ((0, np.array(COLOR)), (128, 255 - (255 - np.array(COLOR)) / 2)):
+        image.putalpha(alpha)
+        image.save(tmp_path / f"a.{suffix}")
+        if suffix == "bmp":
+            save_bitmap(tmp_path / "a.bmp", np.asarray(image))
+        read = read_photo(tmp_path / f"a.{suffix}").srgb[24, 50] * 255
+        assert np.abs(read - expected).max() < 1.5
 
 
 def test_animation_gives_the_first_frame(tmp_path: Path) -> None:
@@ -352,6 +377,15 @@ def huge_png(path: Path) -> None:
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
 
 
+HEADS = {
+    "page": b"<!DOCTYPE html><html><title>404</title></html>",
+    "archive": b"PK\3\4",
+    "mp4": b"\0\0\0\x20ftypisom",
+    "mkv": b"\x1aE\xdf\xa3",
+    "avi": b"RIFF\0\0\0\0AVI LIST",
+}
+
+
 def bad(kind: str, folder: Path) -> Path:
     path = folder / "bad.jpg"
     if kind == "text":
@@ -379,6 +413,12 @@ def bad(kind: str, folder: Path) -> Path:
         path.write_bytes(b"II*\0" + bytes(64))
     elif kind == "planes":
         save_tiff(path, skin().astype(np.uint16), {284: 2})
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind in HEADS:
+        path.write_bytes(HEADS[kind] + bytes(64))
     elif kind == "raw":
         picture().save(path, "TIFF", tiffinfo={254: 1})
     return path
@@ -389,7 +429,7 @@ def bad(kind: str, folder: Path) -> Path:
     [
         ("missing", "no file"),
         ("text", "not a picture"),
-        ("empty", "not a picture"),
+        ("empty", "is empty"),
         ("truncated", "damaged"),
         ("tiny", "too small"),
         ("folder", "folder"),
@@ -401,9 +441,18 @@ def bad(kind: str, folder: Path) -> Path:
         ("unknown tiff", "TIFF of a kind"),
         ("planes", "a plane of 16 bits"),
         ("raw", "raw file"),
+        ("pipe", "a pipe or a device"),
+        ("device", "a pipe or a device"),
+        ("page", "a web page"),
+        ("archive", "an archive"),
+        ("mp4", "is a film; --video"),
+        ("mkv", "is a film; --video"),
+        ("avi", "is a film; --video"),
     ],
 )
 def test_mistakes_get_one_sentence(tmp_path: Path, kind: str, word: str) -> None:
+    if kind in ("pipe", "device") and sys.platform == "win32":
+        pytest.skip("Windows has no such files")
     with pytest.raises(InputError, match=word) as caught:
         read_photo(bad(kind, tmp_path))
     assert "\n" not in str(caught.value) and str(caught.value).endswith(".")
