@@ -49,7 +49,7 @@ class Film:
         reason = "it holds no picture"
         try:
             with av.open(str(path.absolute())) as container:
-                self.duration = (container.duration or 0) / av.time_base
+                self.duration = _duration(container)
             if any(True for _ in self.frames({0})):
                 return
         except Exception as error:  # whatever the decoder raises
@@ -90,6 +90,16 @@ class Film:
                         return
                     if number >= start and (numbers is None or number in numbers):
                         yield FilmFrame(number, seconds, _pixels(frame, stream))
+
+
+def _duration(container: Any) -> float:
+    """Returns how long a container says that its pictures last, seconds: sound may last longer."""
+    import av
+
+    if container.streams.video and container.streams.video[0].duration:
+        stream = container.streams.video[0]
+        return float(stream.duration * stream.time_base)
+    return (container.duration or 0) / av.time_base
 
 
 def _pixels(frame: Any, stream: Any) -> np.ndarray:
