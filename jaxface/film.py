@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxface.errors import InputError
-from jaxface.images import MAX_SIDE
+from jaxface.images import MAX_SIDE, check_file
 
 _USUAL_RATE = 25.0  # frames per second of a film that names none
 
@@ -43,8 +43,7 @@ class Film:
     def __init__(self, path: Path) -> None:
         import av  # slow import
 
-        if not path.is_file():
-            raise InputError(f"There is no file {path}; check the path.")
+        check_file(path)
         self.path = path
         reason = "it holds no picture"
         try:

@@ -28,6 +28,7 @@ FORMATS = (
     *("PPM", "TGA"),
 )
 """Pillow's names of the formats that are read, HEIF if pillow-heif is installed."""
+_SRGB_CODE, _SRGB_TRANSFER, _SRGB_POWER = 1, 13, 0.45455  # of H.273, and PNG's approximation
 _FILM = "is a film; --video reads films"
 # Kinds of files that are recognised and not read, by what they begin with.
 _OTHERS = {
@@ -280,12 +281,20 @@ def _profile(image: ImageFile.ImageFile, path: Path) -> bytes | None:
 
 
 def _codes(image: ImageFile.ImageFile, path: Path) -> Codes | None:
-    """Returns the H.273 codes of an AVIF, HEIF or PNG file's colours, or None."""
+    """Returns the codes of an AVIF, HEIF or PNG file's colours, or None.
+
+    PNG's chunk `gAMA` counts where the file says nothing else of its colours.
+    """
     if image.format == "PNG":
         with open(path, "rb") as stream:
             head = stream.read(1 << 20).partition(b"IDAT")[0]
         found = head.partition(b"\0\0\0\x04cICP")[2]
-        return Codes(found[0], found[1]) if len(found) >= 2 else None
+        if len(found) >= 2:
+            return Codes(found[0], found[1])
+        power = 1 / max(image.info.get("gamma", _SRGB_POWER), 1e-5)
+        if "srgb" in image.info or abs(power - 1 / _SRGB_POWER) < 0.05 or not 0.9 < power < 3:
+            return None
+        return Codes(_SRGB_CODE, _SRGB_TRANSFER, power)
     if image.format not in ("AVIF", "HEIF"):
         return None
     import av

@@ -100,7 +100,12 @@ def test_no_film_is_one_sentence(tmp_path: Path) -> None:
         sound.rate = 8000
         container.mux(stream.encode(sound))
         container.mux(stream.encode(None))
-    for name, word in (("empty.mp4", "not a video"), ("sound.wav", "no picture"), ("a", "no file")):
+    for name, word in (
+        ("empty.mp4", "not a video"),
+        ("sound.wav", "no picture"),
+        ("a", "no file"),
+        (".", "folder"),
+    ):
         with pytest.raises(InputError, match=word):
             Film(tmp_path / name)
 

@@ -142,6 +142,23 @@ def test_alpha_goes_on_white(tmp_path: Path) -> None:
     assert np.allclose(read_photo(tmp_path / "a.png").srgb, 1.0)
 
 
+@pytest.mark.parametrize("power", [1.0, 1.8, 2.2, 9.0])
+@pytest.mark.parametrize("said", [b"", b"sRGB", b"iCCP"])
+def test_a_png_says_its_gamma(tmp_path: Path, power: float, said: bytes) -> None:
+    """The chunk `gAMA`, unless another tells of colours; 9 is nonsense, 2.2 is taken for sRGB."""
+    path, values = tmp_path / "a.png", skin()
+    more = {b"": b"", b"sRGB": chunk(b"sRGB", b"\0")}.get(said)
+    if more is None:
+        srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+        more = chunk(b"iCCP", b"s\0\0" + zlib.compress(srgb))
+    save_png(path, values, chunk(b"gAMA", struct.pack(">I", round(100_000 / power))) + more)
+    counts = not said and power < 2
+    linear_values = (values / 255) ** power
+    shown = 1.055 * np.maximum(linear_values, 0.0031308) ** (1 / 2.4) - 0.055
+    expected = 255 * shown if counts else values
+    assert np.abs(255 * read_photo(path).srgb - expected).max() <= 1
+
+
 @pytest.mark.parametrize("bits", [10, 12, 14, 16])
 @pytest.mark.parametrize("alpha_bits", [12, 16])
 @pytest.mark.parametrize("grey", [True, False])
