@@ -234,8 +234,10 @@ def _eight_bits(image: ImageFile.ImageFile, coded: str, path: Path, exif: Exif) 
         values = np.asarray(image, np.float32)
         if isinstance(key := image.info.get("transparency"), int):  # the grey that is transparent
             alpha = np.float32(65535 * (values != key))
-    elif ";16" in coded and max(top for _, top in _extrema(image)) < 64:
+    elif ";16" in coded and max(top for _, top in _extrema(image, coded)) < 64:
         values, alpha = _sixteen_bits(path, has_alpha=image.has_transparency_data)
+        if alpha is not None and coded.startswith("RGBa"):  # multiplied by alpha
+            values *= ((1 << _bits(alpha)) - 1) / np.maximum(alpha, 1)[..., None]
         turned = False
     else:
         return image if turned else upright(image, exif)
@@ -263,9 +265,13 @@ def _bits(values: np.ndarray) -> int:
     return next((bits for bits in (10, 12, 14) if values.max() < 1 << bits), 16)
 
 
-def _extrema(image: Image.Image) -> tuple[tuple[float, float], ...]:
-    """Returns the least and the largest value of each colour, without alpha."""
-    bands = image.getchannel(0) if image.mode == "LA" else image.convert("RGB")
+def _extrema(image: Image.Image, coded: str) -> tuple[tuple[float, float], ...]:
+    """Returns the least and the largest value of each colour, without alpha; of colours that were
+    divided by alpha, those of alpha."""
+    if coded.startswith("RGBa"):
+        bands = image.getchannel("A")
+    else:
+        bands = image.getchannel(0) if image.mode == "LA" else image.convert("RGB")
     found = bands.getextrema()
     return found if isinstance(found[0], tuple) else (found,)
 

@@ -80,10 +80,10 @@ def save_png(path: Path, values: np.ndarray, extra: bytes = b"") -> None:
 
 
 def save_tiff(path: Path, values: np.ndarray, more: Mapping[int, int] = {}) -> None:
-    """Writes an uncompressed TIFF `[H, W, 3]` of 16 bits, which Pillow reads and does not write."""
-    height, width = values.shape[:2]
+    """Writes an uncompressed TIFF `[H, W, C]` of 16 bits, which Pillow reads and does not write."""
+    height, width, count = values.shape
     tags, pixels = TiffImagePlugin.ImageFileDirectory_v2(), values.astype("<u2").tobytes()
-    fields = {256: width, 257: height, 258: (16,) * 3, 259: 1, 262: 2, 277: 3, 278: height}
+    fields = {256: width, 257: height, 258: (16,) * count, 259: 1, 262: 2, 277: count, 278: height}
     for tag, value in (fields | {273: 0, 279: len(pixels)} | more).items():
         tags[tag] = value
     # The strip's offset, 273, counts from the end of the tags.
@@ -171,6 +171,18 @@ def test_alpha_of_many_bits(tmp_path: Path, bits: int, alpha_bits: int, grey: bo
     tops = (1 << bits) - 1, (1 << max(bits, alpha_bits)) - 1
     save_png(path, np.uint16(np.round(np.dstack([shown / 255 * tops[0], alpha * tops[1]]))))
     expected = alpha * shown + (1 - alpha) * 255
+    assert np.abs(255 * read_photo(path).srgb - expected).max() <= 1.6
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+@pytest.mark.parametrize("multiplied", [True, False])
+def test_alpha_of_a_tiff(tmp_path: Path, bits: int, multiplied: bool) -> None:
+    """Tag 338 says whether colours are multiplied by alpha."""
+    path, top, alpha = tmp_path / "a.tif", (1 << bits) - 1, np.full((48, 64, 1), 0.5)
+    colours = skin() / 255 * (alpha if multiplied else 1)
+    values = np.round(top * np.dstack([colours, alpha]))
+    save_tiff(path, values, {338: 1 if multiplied else 2})
+    expected = 127.5 + skin() / 2
     assert np.abs(255 * read_photo(path).srgb - expected).max() <= 1.6
 
 
