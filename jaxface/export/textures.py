@@ -19,8 +19,7 @@ from jaxface.types import FaceModel, Reconstruction
 
 _REACH = 0.04  # of the side: mip level 4 of 1024 texels mixes 32 of them
 _PER_EDGE = 17  # points of an edge, among which the nearest is sought
-_MIP_LEVELS = 4  # that agree on both sides of a seam, beside level 0
-_PER_SEAM_EDGE = 4  # points of an edge at which they agree: with 3 level 2 keeps a third more
+_POINTS = (4, 4, 2, 2)  # of an edge, at which mip levels 1 to 4 agree; 3 leave a third more at 2
 _FIXED, _FREE = 1.0, 5.0  # texels from a chart: what level 0 reads, and what may change wholly
 _COLOUR_WEIGHT = 0.3  # of the charts' colour beside the step: more shows truer colours, less steps
 _CHANGE_WEIGHT = 1e-4  # of the change of the padding: less closes the steps, with wilder colours
@@ -116,17 +115,22 @@ def level_mips(
     freedom = np.clip((distance_transform_edt(~mask) - _FIXED) / (_FREE - _FIXED), 0, 1)
     rows, columns = np.nonzero(freedom)
     free, image = freedom[rows, columns], texture.astype(np.float64)
-    at = (np.arange(_PER_SEAM_EDGE)[:, None] + 0.5) / _PER_SEAM_EDGE
-    ends = np.asarray(model.uvs, float)[seam_edges(model)][:, :, :, None]  # `[E, side, end, 1, 2]`
-    sides = (ends[:, :, 0] * (1 - at) + ends[:, :, 1] * at).swapaxes(0, 1).reshape(2, -1, 2)
+    edges = seam_edges(model)
+    if not len(edges):
+        return texture
+    starts, ends = np.asarray(model.uvs, float)[edges].transpose(2, 1, 0, 3)  # `[side, E, 2]`
     step_weight = np.sqrt(1 + _COLOUR_WEIGHT**2 / 2)
     mean_weight = np.sqrt(_COLOUR_WEIGHT**2 / 2)
     image = np.dstack([image, image * mask[..., None], mask])  # shown, on charts, share of charts
     blocks, residuals = [], []
-    for level in range(1, _MIP_LEVELS + 1):
+    for level, points in enumerate(_POINTS, 1):
         image = 0.25 * (image[::2, ::2] + image[1::2, ::2] + image[::2, 1::2] + image[1::2, 1::2])
         size = len(image)
-        one, other = (_bilinear(side, size) for side in sides)
+        at = (np.arange(points)[:, None, None] + 0.5) / points
+        one, other = (
+            _bilinear((start * (1 - at) + end * at).reshape(-1, 2), size)
+            for start, end in zip(starts, ends, strict=True)
+        )
         step, total = step_weight * (one - other), mean_weight * (one + other)
         texels = (rows >> level) * size + (columns >> level), np.arange(len(rows))
         spread = csr_array((free * 0.25**level, texels), (size**2, len(rows)))
