@@ -184,7 +184,8 @@ def _decode(image: ImageFile.ImageFile, path: Path) -> Photo:
     icc, codes = _profile(image, path), _codes(image, path)
     diagonals = focal_in_diagonals(image, exif, size)
     picture = _eight_bits(image, coded, path, exif)
-    if image.format in _BITMAPS and picture.mode == "RGBA" and not picture.getextrema()[3][1]:
+    bitmap = image.format in _BITMAPS and picture.mode == "RGBA"
+    if bitmap and picture.getchannel("A").getbbox() is None:  # zero everywhere
         picture = picture.convert("RGB")
     if max(picture.size) > MAX_SIDE:
         if picture.mode in ("P", "PA", "1") or "transparency" in picture.info:
@@ -229,11 +230,11 @@ def _eight_bits(image: ImageFile.ImageFile, coded: str, path: Path, exif: Exif) 
             "8 or 16 bits."
         )
     turned = image.format == "TIFF"  # which Pillow turns upright while it loads it
-    alpha = None
+    alpha: np.ndarray | None = None
     if image.mode.startswith("I"):
         values = np.asarray(image, np.float32)
         if isinstance(key := image.info.get("transparency"), int):  # the grey that is transparent
-            alpha = np.float32(65535 * (values != key))
+            alpha = np.where(values == key, 0, 65535)
     elif ";16" in coded and max(top for _, top in _extrema(image, coded)) < 64:
         values, alpha = _sixteen_bits(path, has_alpha=image.has_transparency_data)
         if alpha is not None and coded.startswith("RGBa"):  # multiplied by alpha
