@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxface.errors import InputError
-from jaxface.images import MAX_SIDE
+from jaxface.images import MAX_SIDE, check_file
 
 _USUAL_RATE = 25.0  # frames per second of a film that names none
 
@@ -43,13 +43,12 @@ class Film:
     def __init__(self, path: Path) -> None:
         import av  # slow import
 
-        if not path.is_file():
-            raise InputError(f"There is no file {path}; check the path.")
+        check_file(path)
         self.path = path
         reason = "it holds no picture"
         try:
             with av.open(str(path.absolute())) as container:
-                self.duration = (container.duration or 0) / av.time_base
+                self.duration = _duration(container)
             if any(True for _ in self.frames({0})):
                 return
         except Exception as error:  # whatever the decoder raises
@@ -90,6 +89,16 @@ class Film:
                         return
                     if number >= start and (numbers is None or number in numbers):
                         yield FilmFrame(number, seconds, _pixels(frame, stream))
+
+
+def _duration(container: Any) -> float:
+    """Returns how long a container says that its pictures last, seconds: sound may last longer."""
+    import av
+
+    if container.streams.video and container.streams.video[0].duration:
+        stream = container.streams.video[0]
+        return float(stream.duration * stream.time_base)
+    return (container.duration or 0) / av.time_base
 
 
 def _pixels(frame: Any, stream: Any) -> np.ndarray:

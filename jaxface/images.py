@@ -28,6 +28,8 @@ FORMATS = (
     *("PPM", "TGA"),
 )
 """Pillow's names of the formats that are read, HEIF if pillow-heif is installed."""
+_SRGB_CODE, _SRGB_TRANSFER, _SRGB_POWER = 1, 13, 0.45455  # of H.273, and PNG's approximation
+_FILM = "is a film; --video reads films"
 # Kinds of files that are recognised and not read, by what they begin with.
 _OTHERS = {
     b"8BPS": "is a Photoshop file; export it as JPEG or PNG",
@@ -39,11 +41,17 @@ _OTHERS = {
     b"#?RA": "is a Radiance file, whose light is not that of a photo; export it as PNG in sRGB",
     b"<svg": "is a drawing; give a photo",
     b"<?xm": "is a text, not a picture; give a photo",
+    b"<!DO": "is a web page, not a picture; save the photo in it",
+    b"<!do": "is a web page, not a picture; save the photo in it",
+    b"<htm": "is a web page, not a picture; save the photo in it",
+    b"PK\3\4": "is an archive; unpack the photos in it",
+    b"\x1aE\xdf\xa3": _FILM,
     b"FUJI": "is a camera's raw file; export it as JPEG",
     b"\xff\x0a": "is a JPEG XL picture; convert it to JPEG or PNG",
     b"\0\0\0\x0cJXL ": "is a JPEG XL picture; convert it to JPEG or PNG",
 }
 _OTHERS[b"MM\0*"] = _OTHERS[b"II*\0"]
+_BITMAPS = ("BMP", "DIB", "TGA")  # which many programs write with 32 bits and an alpha of zero
 DAMAGE = (OSError, ValueError, SyntaxError, EOFError, RuntimeError, LookupError, struct.error)
 """What decoders raise on damaged files."""
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
@@ -102,10 +110,7 @@ def read_photo(path: str | Path) -> Photo:
         (512, 512, 3)
     """
     path = Path(path)
-    if not path.exists():
-        raise InputError(f"There is no file {path}; check the path.")
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; name a photo in it.")
+    check_file(path)
     readable()  # registers what is installed
     try:
         with warnings.catch_warnings():
@@ -124,6 +129,16 @@ def read_photo(path: str | Path) -> Photo:
         raise InputError(f"{path} is damaged or cut off ({error}); save it again.") from None
 
 
+def check_file(path: Path) -> None:
+    """Raises `InputError` unless a path is that of a file: to read a pipe may take for ever."""
+    if not path.exists():
+        raise InputError(f"There is no file {path}; check the path.")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a file in it.")
+    if not path.is_file():
+        raise InputError(f"{path} is a pipe or a device; save it to a file first.")
+
+
 def _too_large(path: Path) -> str:
     return f"{path} has more than {MAX_PIXELS // 1_000_000} million pixels; scale it down first."
 
@@ -131,12 +146,18 @@ def _too_large(path: Path) -> str:
 def _unreadable(path: Path) -> str:
     with open(path, "rb") as stream:
         head = stream.read(12)
+    if not head:
+        return f"{path} is empty; save the photo again."
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
         if "HEIF" not in Image.OPEN:
             return f"{path} is a HEIC photo: pip install 'jaxface[heic]', or convert it to JPEG."
         return f"{path} is a HEIC photo that is damaged or of an unknown kind; convert it to JPEG."
     if head[4:12] == b"ftypcrx ":
         return f"{path} is a camera's raw file; export it as JPEG."
+    if head[4:8] == b"ftyp" and head[8:12] not in (b"avif", b"avis"):
+        return f"{path} {_FILM}."
+    if head[:4] == b"RIFF" and head[8:] == b"AVI ":
+        return f"{path} {_FILM}."
     for start, what in _OTHERS.items():
         if head.startswith(start):
             return f"{path} {what}."
@@ -163,6 +184,9 @@ def _decode(image: ImageFile.ImageFile, path: Path) -> Photo:
     icc, codes = _profile(image, path), _codes(image, path)
     diagonals = focal_in_diagonals(image, exif, size)
     picture = _eight_bits(image, coded, path, exif)
+    bitmap = image.format in _BITMAPS and picture.mode == "RGBA"
+    if bitmap and picture.getchannel("A").getbbox() is None:  # zero everywhere
+        picture = picture.convert("RGB")
     if max(picture.size) > MAX_SIDE:
         if picture.mode in ("P", "PA", "1") or "transparency" in picture.info:
             picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
@@ -206,26 +230,49 @@ def _eight_bits(image: ImageFile.ImageFile, coded: str, path: Path, exif: Exif) 
             "8 or 16 bits."
         )
     turned = image.format == "TIFF"  # which Pillow turns upright while it loads it
+    alpha: np.ndarray | None = None
     if image.mode.startswith("I"):
         values = np.asarray(image, np.float32)
-    elif ";16" in coded and max(top for _, top in _extrema(image)) < 64:
-        import imageio.v3 as iio
-
-        # FFmpeg takes % in a name as the number of a sequence's picture: it gets the contents.
-        contents = path.read_bytes()
-        values = iio.imread(contents, plugin="pyav", format="rgb48le", index=0).astype(np.float32)
+        if isinstance(key := image.info.get("transparency"), int):  # the grey that is transparent
+            alpha = np.where(values == key, 0, 65535)
+    elif ";16" in coded and max(top for _, top in _extrema(image, coded)) < 64:
+        values, alpha = _sixteen_bits(path, has_alpha=image.has_transparency_data)
+        if alpha is not None and coded.startswith("RGBa"):  # multiplied by alpha
+            values *= ((1 << _bits(alpha)) - 1) / np.maximum(alpha, 1)[..., None]
         turned = False
     else:
         return image if turned else upright(image, exif)
-    bits = next((bits for bits in (10, 12, 14) if values.max() < 1 << bits), 16)
-    scaled = np.clip(values / ((1 << bits) - 1), 0, 1)
-    stretched = Image.fromarray(np.uint8(255 * scaled + 0.5))
+    bits = _bits(values)
+    stretched = Image.fromarray(to_bytes(values / ((1 << bits) - 1)))
+    if alpha is not None:
+        # Some programs scale it as the colours, some to 16 bits.
+        alpha = alpha / ((1 << max(bits, _bits(alpha))) - 1)
+        stretched.putalpha(Image.fromarray(to_bytes(alpha)))
     return stretched if turned else upright(stretched, exif)
 
 
-def _extrema(image: Image.Image) -> tuple[tuple[float, float], ...]:
-    """Returns the least and the largest value of each colour, without alpha."""
-    bands = image.getchannel(0) if image.mode == "LA" else image.convert("RGB")
+def _sixteen_bits(path: Path, *, has_alpha: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    """Returns the values of 16 bits of a file, colours `[H, W, 3]` and alpha `[H, W]` or None."""
+    import imageio.v3 as iio
+
+    # FFmpeg takes % in a name as the number of a sequence's picture: it gets the contents.
+    kind = "rgba64le" if has_alpha else "rgb48le"
+    values = iio.imread(path.read_bytes(), plugin="pyav", format=kind, index=0).astype(np.float32)
+    return values[..., :3], values[..., 3] if has_alpha else None
+
+
+def _bits(values: np.ndarray) -> int:
+    """Returns the number of bits that values use: 10, 12, 14 or 16."""
+    return next((bits for bits in (10, 12, 14) if values.max() < 1 << bits), 16)
+
+
+def _extrema(image: Image.Image, coded: str) -> tuple[tuple[float, float], ...]:
+    """Returns the least and the largest value of each colour, without alpha; of colours that were
+    divided by alpha, those of alpha."""
+    if coded.startswith("RGBa"):
+        bands = image.getchannel("A")
+    else:
+        bands = image.getchannel(0) if image.mode == "LA" else image.convert("RGB")
     found = bands.getextrema()
     return found if isinstance(found[0], tuple) else (found,)
 
@@ -241,12 +288,20 @@ def _profile(image: ImageFile.ImageFile, path: Path) -> bytes | None:
 
 
 def _codes(image: ImageFile.ImageFile, path: Path) -> Codes | None:
-    """Returns the H.273 codes of an AVIF, HEIF or PNG file's colours, or None."""
+    """Returns the codes of an AVIF, HEIF or PNG file's colours, or None.
+
+    PNG's chunk `gAMA` counts where the file says nothing else of its colours.
+    """
     if image.format == "PNG":
         with open(path, "rb") as stream:
             head = stream.read(1 << 20).partition(b"IDAT")[0]
         found = head.partition(b"\0\0\0\x04cICP")[2]
-        return Codes(found[0], found[1]) if len(found) >= 2 else None
+        if len(found) >= 2:
+            return Codes(found[0], found[1])
+        power = 1 / max(image.info.get("gamma", _SRGB_POWER), 1e-5)
+        if "srgb" in image.info or abs(power - 1 / _SRGB_POWER) < 0.05 or not 0.9 < power < 3:
+            return None
+        return Codes(_SRGB_CODE, _SRGB_TRANSFER, power)
     if image.format not in ("AVIF", "HEIF"):
         return None
     import av

@@ -27,10 +27,14 @@ _GAMMAS = {4: 2.2, 5: 2.8, LINEAR: 1.0}
 
 
 class Codes(NamedTuple):
-    """Colour primaries and transfer function, numbered as in ITU-T H.273."""
+    """Colour primaries and transfer function, numbered as in ITU-T H.273.
+
+    `power` is in place of the latter where a file says that linear values are powers of its own.
+    """
 
     primaries: int
     transfer: int
+    power: float | None = None
 
 
 def to_srgb(
@@ -87,11 +91,12 @@ def from_codes(image: Image.Image, codes: Codes) -> Image.Image:
         image: mode RGB.
         codes: of the file.
     """
-    known = codes.transfer in (PQ, HLG, *_GAMMAS)
+    known = codes.power or codes.transfer in (PQ, HLG, *_GAMMAS)
     if not known and codes.primaries not in _PRIMARIES:
         return image
     levels = np.arange(256) / 255
-    linear = _linear(levels, codes.transfer).astype(np.float32)[np.asarray(image)]
+    coded = levels**codes.power if codes.power else _linear(levels, codes.transfer)
+    linear = coded.astype(np.float32)[np.asarray(image)]
     matrix = np.eye(3)
     primaries = _PRIMARIES.get(codes.primaries, _SRGB)
     if codes.transfer == HLG:

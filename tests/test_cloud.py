@@ -12,9 +12,11 @@ from standin import FILES, StandIn
 
 from jaxface import InputError
 from jaxface.batch import find_photos, run_photos, to_path
-from jaxface.batch.cloud import staged, upload
+from jaxface.batch.cloud import fetched, staged, upload
+from jaxface.batch.inputs import Item
 from jaxface.batch.journal import JOURNAL, read_entries
 from jaxface.export import PARAMETERS
+from jaxface.images import read_photo
 
 pytest.importorskip("upath", reason="needs the cloud extra")
 
@@ -137,3 +139,21 @@ def test_what_cannot_be_reached_is_one_sentence(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(InputError, match="cannot be reached"):
         find_photos([to_path("s3://faces/photos")])
     assert to_path("photos/a.jpg") == Path("photos/a.jpg")
+
+
+def test_a_sentence_names_the_address() -> None:
+    """Not the file of this machine to which the photo was fetched."""
+    place = to_path("memory://faces/sentence/a.jpg")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(b"%PDF")
+    with (
+        pytest.raises(InputError, match=r"^memory://faces/sentence/a\.jpg is a PDF"),
+        fetched(Item(place, Path("out"))) as local,
+    ):
+        read_photo(local.path)
+
+
+def test_an_empty_path_is_not_this_folder() -> None:
+    """As of a variable of the shell that is not set."""
+    with pytest.raises(InputError, match="An empty path"):
+        to_path("")

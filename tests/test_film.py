@@ -100,7 +100,12 @@ def test_no_film_is_one_sentence(tmp_path: Path) -> None:
         sound.rate = 8000
         container.mux(stream.encode(sound))
         container.mux(stream.encode(None))
-    for name, word in (("empty.mp4", "not a video"), ("sound.wav", "no picture"), ("a", "no file")):
+    for name, word in (
+        ("empty.mp4", "not a video"),
+        ("sound.wav", "no picture"),
+        ("a", "no file"),
+        (".", "folder"),
+    ):
         with pytest.raises(InputError, match=word):
             Film(tmp_path / name)
 
@@ -128,6 +133,26 @@ def test_memory_does_not_grow_with_the_film(
     peak(10)  # imports
     few, many = peak(50), peak(500)
     assert many - few < 0.05 * 450 * film_faces.MAX_FACES * FACE.itemsize
+
+
+def test_sound_that_lasts_longer_counts_for_nothing(tmp_path: Path) -> None:
+    """Progress would stop at a fraction of the film."""
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=5, width=96, height=64)
+        voice = container.add_stream("aac", rate=16000)
+        for _ in range(5):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(QUADRANTS, format="rgb24")))
+        container.mux(stream.encode(None))
+        for number in range(60):
+            sound = av.AudioFrame.from_ndarray(
+                np.zeros((1, 1024), np.float32), format="fltp", layout="mono"
+            )
+            sound.sample_rate, sound.pts = 16000, 1024 * number
+            container.mux(voice.encode(sound))
+        container.mux(voice.encode(None))
+    film = Film(tmp_path / "a.mp4")
+    assert film.duration == pytest.approx(1, abs=0.01)
+    assert len(list(film.frames())) == 5
 
 
 def test_films_of_any_name_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

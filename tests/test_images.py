@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import sys
 import zlib
 from collections.abc import Mapping
 from io import BytesIO
@@ -66,9 +68,10 @@ def skin() -> np.ndarray:
 
 
 def save_png(path: Path, values: np.ndarray, extra: bytes = b"") -> None:
-    """Writes a PNG of 8 or 16 bits, grey or colour, with more chunks in front of its pixels."""
+    """Writes a PNG of 8 or 16 bits, grey or colour, with alpha or not, with more chunks in front of
+    its pixels."""
     height, width = values.shape[:2]
-    depth, kind = 8 * values.itemsize, 2 if values.ndim == 3 else 0
+    depth, kind = 8 * values.itemsize, [0, 4, 2, 6][values[0, 0].size - 1]
     rows = values.astype(values.dtype.newbyteorder(">")).reshape(height, -1)
     body = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
     header = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)
@@ -77,14 +80,24 @@ def save_png(path: Path, values: np.ndarray, extra: bytes = b"") -> None:
 
 
 def save_tiff(path: Path, values: np.ndarray, more: Mapping[int, int] = {}) -> None:
-    """Writes an uncompressed TIFF `[H, W, 3]` of 16 bits, which Pillow reads and does not write."""
-    height, width = values.shape[:2]
+    """Writes an uncompressed TIFF `[H, W, C]` of 16 bits, which Pillow reads and does not write."""
+    height, width, count = values.shape
     tags, pixels = TiffImagePlugin.ImageFileDirectory_v2(), values.astype("<u2").tobytes()
-    fields = {256: width, 257: height, 258: (16,) * 3, 259: 1, 262: 2, 277: 3, 278: height}
+    fields = {256: width, 257: height, 258: (16,) * count, 259: 1, 262: 2, 277: count, 278: height}
     for tag, value in (fields | {273: 0, 279: len(pixels)} | more).items():
         tags[tag] = value
     # The strip's offset, 273, counts from the end of the tags.
     path.write_bytes(b"II*\0" + struct.pack("<I", 8) + tags.tobytes(8) + pixels)
+
+
+def save_bitmap(path: Path, values: np.ndarray) -> None:
+    """Writes a BMP `[H, W, 4]` whose header says that there is alpha, which Pillow does not."""
+    height, width = values.shape[:2]
+    masks = [0xFF0000, 0xFF00, 0xFF, 0xFF000000]
+    header = struct.pack("<IiiHHIIiiII", 108, width, -height, 1, 32, 3, values.size, 0, 0, 0, 0)
+    header += struct.pack("<4I", *masks) + b"BGRs" + bytes(48)
+    start = struct.pack("<IHHI", 14 + len(header) + values.size, 0, 0, 14 + len(header))
+    path.write_bytes(b"BM" + start + header + values[..., [2, 1, 0, 3]].tobytes())
 
 
 def chunk(name: bytes, data: bytes) -> bytes:
@@ -127,6 +140,76 @@ def test_a_lying_tiff_of_16_bits_is_turned_once(tmp_path: Path, grey: bool) -> N
 def test_alpha_goes_on_white(tmp_path: Path) -> None:
     Image.new("RGBA", (40, 40), (0, 0, 0, 0)).save(tmp_path / "a.png")
     assert np.allclose(read_photo(tmp_path / "a.png").srgb, 1.0)
+
+
+@pytest.mark.parametrize("power", [1.0, 1.8, 2.2, 9.0])
+@pytest.mark.parametrize("said", [b"", b"sRGB", b"iCCP"])
+def test_a_png_says_its_gamma(tmp_path: Path, power: float, said: bytes) -> None:
+    """The chunk `gAMA`, unless another tells of colours; 9 is nonsense, 2.2 is taken for sRGB."""
+    path, values = tmp_path / "a.png", skin()
+    more = {b"": b"", b"sRGB": chunk(b"sRGB", b"\0")}.get(said)
+    if more is None:
+        srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+        more = chunk(b"iCCP", b"s\0\0" + zlib.compress(srgb))
+    save_png(path, values, chunk(b"gAMA", struct.pack(">I", round(100_000 / power))) + more)
+    counts = not said and power < 2
+    linear_values = (values / 255) ** power
+    shown = 1.055 * np.maximum(linear_values, 0.0031308) ** (1 / 2.4) - 0.055
+    expected = 255 * shown if counts else values
+    assert np.abs(255 * read_photo(path).srgb - expected).max() <= 1
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+@pytest.mark.parametrize("alpha_bits", [12, 16])
+@pytest.mark.parametrize("grey", [True, False])
+def test_alpha_of_many_bits(tmp_path: Path, bits: int, alpha_bits: int, grey: bool) -> None:
+    """Values of 10 to 16 bits, alpha of as many or of 16, in the same file."""
+    path, shown = tmp_path / "a.png", skin()[..., 1:2] if grey else skin()
+    shown[0, 0] = 255
+    alpha = np.ones((48, 64, 1))
+    alpha[:, :20], alpha[:, 20:40] = 0, 0.5
+    tops = (1 << bits) - 1, (1 << max(bits, alpha_bits)) - 1
+    save_png(path, np.uint16(np.round(np.dstack([shown / 255 * tops[0], alpha * tops[1]]))))
+    expected = alpha * shown + (1 - alpha) * 255
+    assert np.abs(255 * read_photo(path).srgb - expected).max() <= 1.6
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+@pytest.mark.parametrize("multiplied", [True, False])
+def test_alpha_of_a_tiff(tmp_path: Path, bits: int, multiplied: bool) -> None:
+    """Tag 338 says whether colours are multiplied by alpha."""
+    path, top, alpha = tmp_path / "a.tif", (1 << bits) - 1, np.full((48, 64, 1), 0.5)
+    colours = skin() / 255 * (alpha if multiplied else 1)
+    values = np.round(top * np.dstack([colours, alpha]))
+    save_tiff(path, values, {338: 1 if multiplied else 2})
+    expected = 127.5 + skin() / 2
+    assert np.abs(255 * read_photo(path).srgb - expected).max() <= 1.6
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+@pytest.mark.parametrize("grey", [True, False])
+def test_the_transparent_colour_of_many_bits(tmp_path: Path, bits: int, grey: bool) -> None:
+    """The chunk `tRNS`: a colour stands for nothing."""
+    path, shown = tmp_path / "a.png", np.full((48, 64), 255) if grey else skin()
+    shown[24:, :32] = 70 if grey else (70, 160, 70)
+    values = np.uint16(np.round(shown / 255 * ((1 << bits) - 1)))
+    save_png(path, values, chunk(b"tRNS", values[-1, :1].astype(">u2").tobytes()))
+    read = 255 * read_photo(path).srgb
+    assert (read[24:, :32] == 255).all()
+    assert np.abs(read[:24] - np.atleast_3d(shown)[:24]).max() <= 1
+
+
+@pytest.mark.parametrize("suffix", ["bmp", "tga"])
+def test_an_alpha_that_is_zero_everywhere_is_none(tmp_path: Path, suffix: str) -> None:
+    """As programs write bitmaps of 32 bits. If any of it is not, it is alpha."""
+    image = picture("RGBA")
+    for alpha, expected in ((0, np.array(COLOR)), (128, 255 - (255 - np.array(COLOR)) / 2)):
+        image.putalpha(alpha)
+        image.save(tmp_path / f"a.{suffix}")
+        if suffix == "bmp":
+            save_bitmap(tmp_path / "a.bmp", np.asarray(image))
+        read = read_photo(tmp_path / f"a.{suffix}").srgb[24, 50] * 255
+        assert np.abs(read - expected).max() < 1.5
 
 
 def test_animation_gives_the_first_frame(tmp_path: Path) -> None:
@@ -323,6 +406,15 @@ def huge_png(path: Path) -> None:
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
 
 
+HEADS = {
+    "page": b"<!DOCTYPE html><html><title>404</title></html>",
+    "archive": b"PK\3\4",
+    "mp4": b"\0\0\0\x20ftypisom",
+    "mkv": b"\x1aE\xdf\xa3",
+    "avi": b"RIFF\0\0\0\0AVI LIST",
+}
+
+
 def bad(kind: str, folder: Path) -> Path:
     path = folder / "bad.jpg"
     if kind == "text":
@@ -350,6 +442,12 @@ def bad(kind: str, folder: Path) -> Path:
         path.write_bytes(b"II*\0" + bytes(64))
     elif kind == "planes":
         save_tiff(path, skin().astype(np.uint16), {284: 2})
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind in HEADS:
+        path.write_bytes(HEADS[kind] + bytes(64))
     elif kind == "raw":
         picture().save(path, "TIFF", tiffinfo={254: 1})
     return path
@@ -360,7 +458,7 @@ def bad(kind: str, folder: Path) -> Path:
     [
         ("missing", "no file"),
         ("text", "not a picture"),
-        ("empty", "not a picture"),
+        ("empty", "is empty"),
         ("truncated", "damaged"),
         ("tiny", "too small"),
         ("folder", "folder"),
@@ -372,9 +470,18 @@ def bad(kind: str, folder: Path) -> Path:
         ("unknown tiff", "TIFF of a kind"),
         ("planes", "a plane of 16 bits"),
         ("raw", "raw file"),
+        ("pipe", "a pipe or a device"),
+        ("device", "a pipe or a device"),
+        ("page", "a web page"),
+        ("archive", "an archive"),
+        ("mp4", "is a film; --video"),
+        ("mkv", "is a film; --video"),
+        ("avi", "is a film; --video"),
     ],
 )
 def test_mistakes_get_one_sentence(tmp_path: Path, kind: str, word: str) -> None:
+    if kind in ("pipe", "device") and sys.platform == "win32":
+        pytest.skip("Windows has no such files")
     with pytest.raises(InputError, match=word) as caught:
         read_photo(bad(kind, tmp_path))
     assert "\n" not in str(caught.value) and str(caught.value).endswith(".")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 from pathlib import Path
 
@@ -207,9 +208,12 @@ def test_reads_landmark_files(tmp_path):
     (tmp_path / "empty.pts").write_text("no points")
     np.save(tmp_path / "nan.npy", np.full((68, 2), np.nan))
     (tmp_path / "pickle.npy").write_bytes(b"\x80\x04N.")
+    (tmp_path / "folder.pts").mkdir()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.pts")
     for name in (
         "short.json", "broken.json", "ragged.json", "empty.pts", "nan.npy", "pickle.npy",
-        "missing.npy", "face.txt",
+        "missing.npy", "face.txt", "folder.pts", "pipe.pts",
     ):  # fmt: skip
         with pytest.raises(InputError, match=name.split(".")[0]):
             read_landmarks(tmp_path / name)

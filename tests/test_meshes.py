@@ -11,7 +11,7 @@ from jaxface.database import load_database
 from jaxface.errors import InputError
 from jaxface.export.detail import expressive_head, posed_head
 from jaxface.export.mesh import normals, smooth
-from jaxface.export.textures import across_seams, pad
+from jaxface.export.textures import across_seams, level_mips, pad
 from jaxface.morphable.texels import texel_map
 from jaxface.rendering.texture import halve, sample_texture
 from jaxface.types import FaceModel
@@ -74,6 +74,22 @@ def test_both_sides_of_a_seam_are_filtered_alike(model) -> None:
     before, after = (seam_steps(model, image, 5) for image in (nearest, continued))
     assert (after[:4] < 0.55 * before[:4]).all() and after[4] < 0.65 * before[4]
     assert after[4] < 2 * before[0]  # mip level 4, beside level 0 of what was there
+
+
+@pytest.mark.parametrize(("size", "ratio"), [(256, 2.2), (512, 2)])
+def test_mip_levels_agree_at_the_seams(model, size: int, ratio: float) -> None:
+    """Faces of a database: the step of level 4 is at most twice that of level 0, charts and level 0
+    stay as they are, and a face of one colour is left alone."""
+    mask = np.asarray(texel_map(model, size).mask)
+    for texture in np.asarray(load_database(size=size).textures[:3], np.float32) / 255:
+        continued = across_seams(np.asarray(pad(texture, mask)), mask, model)
+        levelled = level_mips(continued, mask, model)
+        np.testing.assert_array_equal(levelled[mask], texture[mask])
+        before, after = (seam_steps(model, image, 5) for image in (continued, levelled))
+        assert after[0] < 1.02 * before[0]
+        assert (after < ratio * after[0]).all() and after[4] < 0.6 * before[4]
+    plain = np.full((size, size, 3), 0.3, np.float32)
+    np.testing.assert_allclose(level_mips(plain, mask, model), plain, atol=1e-5)
 
 
 def test_a_subdivided_head_has_the_same_expressions(model) -> None:

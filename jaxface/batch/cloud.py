@@ -29,12 +29,15 @@ def to_path(text: str) -> Path:
     """Returns a `Path`, or for an address such as `s3://bucket/photos` a `UPath`, its equivalent.
 
     Raises:
-        InputError: a package that the address needs is missing, or fsspec knows no such protocol.
+        InputError: the text is empty, a package that the address needs is missing, or fsspec knows
+            no such protocol.
 
     Example:
         >>> to_path("photos/a.jpg").name
         'a.jpg'
     """
+    if not text:  # as of a variable that is not set: `Path` would take it for this folder
+        raise InputError("An empty path was given; name a file or a folder.")
     if "://" not in text:
         return Path(text)
     try:
@@ -68,7 +71,10 @@ def fetched(item: Item) -> Iterator[Item]:
         local = Path(scratch) / item.path.name
         with store_errors(item.path):
             local.write_bytes(item.path.read_bytes())
-        yield replace(item, path=local)
+        try:
+            yield replace(item, path=local)
+        except InputError as error:
+            raise InputError(str(error).replace(str(local), str(item.path))) from error
 
 
 @contextmanager

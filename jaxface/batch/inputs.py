@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from jaxface.errors import InputError
-from jaxface.images import readable
+from jaxface.images import check_file, readable
 from jaxface.names import folder_name
 
 T = TypeVar("T")
@@ -152,6 +152,7 @@ def digest(path: Path) -> str:
         InputError: there is no such file, or it may not be read.
     """
     try:
+        check_file(path)
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
     except FileNotFoundError:

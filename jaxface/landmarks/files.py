@@ -36,6 +36,8 @@ def read_landmarks(path: str | Path) -> np.ndarray:
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise InputError(f"Landmarks are read from .pts, .json or .npy files, not {path.name}.")
+    if path.exists() and not path.is_file():  # to read a pipe may take for ever
+        raise InputError(f"The landmarks {path} are a folder, a pipe or a device; give a file.")
     try:
         points = np.asarray(reader(path), np.float64)
     except OSError as error:
