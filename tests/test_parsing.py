@@ -118,12 +118,12 @@ def test_a_portrait_is_parsed(portrait, weights):
     assert (found[inner[:, 1], inner[:, 0], FACE] > 0.8).all()
     assert found[inner[:, 1], inner[:, 0], BEARD].max() < 0.3
     assert (found[..., BEARD:].max(-1) <= found[..., FACE]).all()
-    # A brow's middle, and above the cheeks none.
+    # One brow lies under the fringe.
     brow, skin = (
         found[..., BROWS][xy[k, 1].astype(int), xy[k, 0].astype(int)]
         for k in ([105, 334], [50, 280])
     )
-    assert brow.max() > 0.5 and skin.max() < 0.1, (brow, skin)
+    assert brow.max() > 0.2 and skin.max() < 0.01, (brow, skin)
     crown = np.array([xy[10, 0], xy[10, 1] - 0.25 * np.ptp(xy[:, 1])]).astype(int)
     assert found[crown[1], crown[0], HAIR] > 0.5
     # Beyond the wide square nothing is known; between the two the hair goes on.
