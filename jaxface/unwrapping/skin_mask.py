@@ -43,12 +43,14 @@ class MaskEvidence:
     Attributes:
         usable: weight, 0..1: the photo shows a face there, neither too dark nor saturated.
         sure: 0..1: whether the parser is sure of that.
-        facial_hair: how much of it is beard or brow, 0..1: it belongs to the face whatever
-            its colour.
+        beard: how much of it is beard, 0..1: it belongs to the face whatever its colour.
+        facial_hair: likewise, beard or brow. Where the parser is in doubt a dark strand may pass for
+            a brow, so colour decides there.
     """
 
     usable: Float[Array, "T T"]
     sure: Float[Array, "T T"]
+    beard: Float[Array, "T T"]
     facial_hair: Float[Array, "T T"]
 
 
@@ -69,10 +71,11 @@ def mask_evidence(
     well_exposed = jnp.maximum(smoothstep(level, 0.0, config.dark), seen.facial_hair)
     well_exposed = well_exposed * smoothstep(level, saturated_to, saturated_from)
     skin = region_mask(model, texels, *REGIONS)
-    frontal = jnp.maximum(smoothstep(seen.projection.facing, *config.oblique), seen.facial_hair)
+    frontal = jnp.maximum(smoothstep(seen.projection.facing, *config.oblique), seen.beard)
     return MaskEvidence(
         usable=seen.visibility * frontal * seen.face * well_exposed * skin,
         sure=seen.sure,
+        beard=seen.beard,
         facial_hair=seen.facial_hair,
     )
 
@@ -102,7 +105,7 @@ def skin_mask(
     known = usable * evidence.sure
     bare = known * (1.0 - evidence.facial_hair)
     alike = has_colour_of_skin(log_ratio, usable, bare, model, texels)
-    usable = jnp.maximum(known, usable * jnp.maximum(alike, evidence.facial_hair))
+    usable = jnp.maximum(known, usable * jnp.maximum(alike, evidence.beard))
     kept = 1.0 * (usable > MIN_USABLE)
     soft = erode(kept, max(1, round(RADIUS * size)))
     soft = blur(soft[..., None], BORDER_SIGMA * size)[..., 0]
