@@ -44,8 +44,8 @@ class MaskEvidence:
         usable: weight, 0..1: the photo shows a face there, neither too dark nor saturated.
         sure: 0..1: whether the parser is sure of that.
         beard: how much of it is beard, 0..1: it belongs to the face whatever its colour.
-        facial_hair: likewise, beard or brow. Where the parser is in doubt a dark strand may pass for
-            a brow, so colour decides there.
+        facial_hair: likewise, beard or brow. Where the parser is in doubt a dark strand may pass
+            for a brow, so colour decides there.
     """
 
     usable: Float[Array, "T T"]
