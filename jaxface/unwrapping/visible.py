@@ -62,6 +62,7 @@ class VisibleTexels:
         head: as `face`, of face or hair.
         beard: how much of it is beard, 0..1.
         brows: how much of it is brow, 0..1.
+        hair: probability of the head's hair, 0..1.
     """
 
     projection: Projection
@@ -74,6 +75,7 @@ class VisibleTexels:
     head: Float[Array, "T T"]
     beard: Float[Array, "T T"]
     brows: Float[Array, "T T"]
+    hair: Float[Array, "T T"]
 
     @property
     def facial_hair(self) -> Float[Array, "T T"]:
@@ -120,7 +122,7 @@ def see(
         photo_linear, view.xy, view.pixels_per_texel, levels=min(levels, LEVELS)
     )
     face = sure = head = jnp.ones_like(visibility)
-    beard = brows = jnp.zeros_like(visibility)
+    beard = brows = hair = jnp.zeros_like(visibility)
     if classes is not None:
         radius = CONTOUR * size * jnp.mean(view.pixels_per_texel * chart_mask(texels))
         face, head = (
@@ -130,6 +132,7 @@ def see(
         sure = smoothstep(face, *config.sure)
         face, head = (smoothstep(p, *config.probable) for p in (face, head))
         facial = sample_image(classes[..., len(CLASSES) :], view.xy)
+        hair = sample_image(classes[..., HAIR : HAIR + 1], view.xy)[..., 0]
         of_beard, of_brows = (facial[..., FACIAL_HAIR.index(k)] for k in ("beard", "brows"))
         beard = believed_beard(of_beard, visibility * face, view.facing)
         brows = believed_brows(of_brows, radiance, visibility * face, model, texels)
@@ -144,6 +147,7 @@ def see(
         head=head,
         beard=beard,
         brows=brows,
+        hair=hair,
     )
 
 
