@@ -34,8 +34,8 @@ TREND_REACH = 7.0  # mesh edges over which the trend is smooth
 MAD_TO_SIGMA = 1.4826  # of a normal distribution
 MAX_DEVIATIONS = 3.0  # robust standard deviations from the trend within which skin lies
 NO_STRAND = (0.15, 0.05)
-"""Probabilities of the head's hair between which what looks like a brow comes to count as one; on
-strands of two portraits its median is 0.13 and 0.22, on brows by frames of two others 0.02 and 0.05."""
+"""Probabilities of the head's hair between which what looks like a brow comes to count as one: on
+strands of two portraits the median is 0.13 and 0.22, on brows at frames of two 0.02 and 0.05."""
 LEVEL_FLOOR, CHROMA_FLOOR = 0.10, 0.05  # log ratios: least standard deviations of skin
 
 
