@@ -26,21 +26,18 @@ IRIS_COLOURS = (
 )
 """Albedo of irises, linear RGB, chosen by eye: dark brown, brown, hazel, green, grey, blue. Eyes
 lie on this line: the less melanin, the lighter and the bluer."""
-IRIS_PRIOR = (0.22, 0.19, 0.20, 0.10, 0.14, 0.15)
-"""Prior probability of each in light skin: between that of all people, two thirds of whose eyes are
-brown, and that of the 64 labelled irises of 72 portraits, a third."""
+IRIS_PRIOR = (0.35, 0.30, 0.12, 0.06, 0.08, 0.09)
+"""Prior probability of each: roughly its fraction of people."""
 DARK_SKIN, LIGHT_ODDS = -1.65, 8.0
 """Log level of the skin's albedo below which irises lighter than brown grow rare, and how fast
 their log odds fall. Chosen on 72 portraits, whose levels were 0.09 to 0.18 higher then: of the 12
 labelled irises below -1.65, 11 are brown (the other in dim light), of the 50 above -1.55, 15."""
 SCLERA = (0.55, 0.48, 0.44)
 """Albedo of the white of the eye, linear RGB."""
-HUE_SIGMA, LEVEL_SIGMA = 0.34, 0.75
-"""Standard deviations of the log colour that a photo shows: most likely on the same irises. On 27
-of other portraits no brown eye comes out blue or the other way round; of the 64, one (two and three
-with 0.25, 0.6, the prior of all people and half of the sclera's hue)."""
+HUE_SIGMA, LEVEL_SIGMA = 0.25, 0.6  # standard deviations of the log colour that a photo shows
 SHADE_BOUNDS = (-1.5, 0.5)  # natural logarithms: shade of the lids over the eye
 MAX_LEVEL = 1.5  # natural logarithm: brightness of an iris relative to one of the colours
+SCLERA_HUE = 0.5  # fraction of the sclera's hue that is put down to light; lids are mixed into it
 IRIS_FRACTION = 0.5  # fraction of a brightness difference that is the iris; the rest is shade
 SEEN_PIXELS = 6.0  # width of the visible irises in the photo from which confidence is 1
 MAX_PATTERN = 0.4  # natural logarithm: the model's pattern of light and dark in the iris
@@ -125,9 +122,10 @@ def iris_log_colour(
     times exp(LIGHT_ODDS min(skin_level - DARK_SKIN, 0)) for those lighter than brown.
 
     The observation is the log of the median colour of the ring's darker half (reflections are
-    bright), less the log ratio of the seen sclera to `SCLERA`, which lies in the same light. With
-    the observation less a known colour split into level (mean over RGB) and hue (the rest), the log
-    likelihood is -confidence (|hue|^2 / sigma_hue^2 + level^2 / (2 sigma_level^2)) / 2, with
+    bright), less the log ratio of the seen sclera to `SCLERA`, which lies in the same light: all of
+    its mean, and `SCLERA_HUE` of the rest. With the observation less a known colour split into
+    level (mean over RGB) and hue (the rest), the log likelihood is
+    -confidence (|hue|^2 / sigma_hue^2 + level^2 / (2 sigma_level^2)) / 2, with
     confidence = clip(width of the visible irises in pixels / 6, 0, 1).
 
     Args:
@@ -146,7 +144,7 @@ def iris_log_colour(
     gain = jnp.log(white) - jnp.log(jnp.asarray(SCLERA))
     shade = jnp.clip(jnp.mean(gain), *SHADE_BOUNDS)
     seen = jnp.log(jnp.maximum(median_colour(seen_albedo, dark), 1e-3))
-    seen = seen - shade - (gain - jnp.mean(gain))
+    seen = seen - shade - SCLERA_HUE * (gain - jnp.mean(gain))
 
     width = jnp.sqrt(jnp.sum(ring) + 1e-9) * pixels_per_texel
     confidence = jnp.clip(width / SEEN_PIXELS, 0.0, 1.0) * (jnp.sum(ring) > 0)
