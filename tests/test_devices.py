@@ -74,8 +74,7 @@ def test_a_batch_equals_single_runs(found: dict[str, Any]) -> None:
     later = [name for name in apart if "synthesis" in name or "materials" in name]
     assert apart.pop("texture mean") < 1e-4
     assert max(apart.pop(name) for name in later) < 0.01
-    assert apart.pop(".blend.iterations") < 0.2
-    assert apart.pop(".blend.duality_gap") <= 1  # it is rounding, and may be 0 in one of them
+    assert apart.pop(".blend.iterations") < 0.2 and apart.pop(".blend.duality_gap") < 1
     assert max(apart.values()) < 3e-4, apart
 
 
