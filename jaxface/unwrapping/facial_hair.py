@@ -1,4 +1,4 @@
-"""Beards and brows: which are believed, the light on them, and that each has one colour."""
+"""Beards and brows: which are believed, the light on beards, the one hue of brows."""
 
 from __future__ import annotations
 
@@ -78,20 +78,20 @@ def believed_brows(
     return brows * smoothstep((around - level)[..., 0], 0.0, FAINT)
 
 
-def light_on_hair(
-    shading: Float[Array, "T T 3"], skin: Float[Array, "T T"], hair: Float[Array, "T T"]
+def light_on_beard(
+    shading: Float[Array, "T T 3"], skin: Float[Array, "T T"], beard: Float[Array, "T T"]
 ) -> Float[Array, "T T 3"]:
-    """Returns by how much (log) the light on hair is above the given one: no channel is below
+    """Returns by how much (log) a beard's light is above the given one: no channel is below
     `DIMMEST` of skin's mean, as nothing there tells of the light, and black hair would turn white.
 
     Args:
         shading: irradiance over pi.
         skin: weight of texels that show bare skin, 0..1.
-        hair: how much of a texel is beard or brow, 0..1.
+        beard: how much of a texel is beard, 0..1.
     """
     dimmest = DIMMEST * jnp.einsum("tu,tuc->c", skin, shading) / jnp.maximum(jnp.sum(skin), 1e-6)
     brighter = jnp.maximum(dimmest / jnp.maximum(shading, LOG_OFFSET), 1.0)
-    return hair[..., None] * jnp.log(brighter)
+    return beard[..., None] * jnp.log(brighter)
 
 
 def hue_of_hair(

@@ -14,7 +14,8 @@ from jaxtyping import Array, Float
 
 from jaxface.filters import masked_blur
 from jaxface.types import FaceModel, TexelMap
-from jaxface.unwrapping.regions import region_mask
+from jaxface.unwrapping.membrane import vertices_to_texels
+from jaxface.unwrapping.regions import near_brows, region_mask
 
 REGIONS = ("skin", "nose")
 SIDE = 324.0  # millimetres that the texture's side measures on the front of the mean face
@@ -48,8 +49,8 @@ def skin_excess(
 
     With G_k the masked Gaussian means of the ratio r, each band b = G_(k-1) r - G_k r is drawn
     along each of `AXES`, by x = <b, axis>, to x / (1 + (x / limit)^4)^(1/4): within its limit it
-    hardly changes. The excess is what is lost. The widest mean stays, and lips, lids and brows.
-    Differentiable.
+    hardly changes. The excess is what is lost. The widest mean stays, lips, lids and brows do, and
+    near these what is darker or brighter. Differentiable.
 
     Args:
         log_ratio: albedo over fitted albedo, natural logarithm.
@@ -63,7 +64,10 @@ def skin_excess(
     means = [masked_blur(log_ratio, weight, s / SIDE * len(mask)) for s in SIGMAS]
     bands = jnp.stack([log_ratio, *means[:-1]]) - jnp.stack(means)
     axes, limits = jnp.asarray(AXES), jnp.asarray(LIMITS)[:, None, None, :]
-    lost = _beyond(bands @ axes.T, limits) @ axes
+    lost = _beyond(bands @ axes.T, limits)
+    # A brow's border is as dark as its hairs are dense: it would be made as bright as skin.
+    brows = vertices_to_texels(near_brows(model)[:, None], texels)[..., 0]
+    lost = lost.at[..., 0].multiply(1.0 - brows) @ axes
     return (region * where)[..., None] * jnp.sum(lost, 0)
 
 

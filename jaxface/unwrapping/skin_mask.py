@@ -71,7 +71,7 @@ def mask_evidence(
     seen = jax.lax.stop_gradient(seen)
     saturated_from, saturated_to = config.burnt
     level = luminance(seen.radiance)
-    well_exposed = jnp.maximum(smoothstep(level, 0.0, config.dark), seen.facial_hair)
+    well_exposed = jnp.maximum(smoothstep(level, 0.0, config.dark), seen.beard)
     well_exposed = well_exposed * smoothstep(level, saturated_to, saturated_from)
     skin = region_mask(model, texels, *REGIONS)
     frontal = jnp.maximum(smoothstep(seen.projection.facing, *config.oblique), seen.beard)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxface.filters import LOG_OFFSET, log_encode
+from jaxface.filters import LOG_OFFSET, log_decode, log_encode
 from jaxface.morphable.albedo import albedo_texture
 from jaxface.precision import jit
 from jaxface.rendering.lighting import shade
@@ -22,7 +22,7 @@ from jaxface.types import FaceModel, FitResult, TexelMap, UnwrapResult
 from jaxface.unwrapping.config import UnwrapConfig
 from jaxface.unwrapping.delight import shading_correction
 from jaxface.unwrapping.exposure import albedo_coefficients, balance_light
-from jaxface.unwrapping.facial_hair import hue_of_hair, light_on_hair
+from jaxface.unwrapping.facial_hair import hue_of_hair, light_on_beard
 from jaxface.unwrapping.folds import fold_shading, fold_weight
 from jaxface.unwrapping.highlights import remove_highlights
 from jaxface.unwrapping.membrane import texels_to_vertices, vertices_to_texels
@@ -112,7 +112,7 @@ def unwrap(
         of_halves = asymmetry_excess(grey - of_folds, bare, steepness, model, texels)
         excess = jnp.broadcast_to((of_folds + of_halves)[..., None], log_ratio.shape)
         lit = shading * jnp.exp(of_texels + excess)
-        excess = excess + light_on_hair(lit, bare, seen.facial_hair)
+        excess = excess + light_on_beard(lit, bare, seen.beard)
         shading = shading * jnp.exp(of_texels + excess)
         tone = values - correction - texels_to_vertices(excess, mask, model, texels)[0]
         with_gloss = low_frequency_albedo(albedo, tone, weights, model, texels, config)
@@ -125,8 +125,8 @@ def unwrap(
         where = (mask > 0.0) * (1.0 - seen.facial_hair)
         excess = skin_excess(log_albedo_ratio, bare, where, model, texels)
         partial, shading = partial * jnp.exp(-excess), shading * jnp.exp(excess)
-        partial = jnp.exp(hue_of_hair(log_encode(partial), bare, seen.brows)) - LOG_OFFSET
-        partial = no_bluer_than_grey(jnp.maximum(partial, 0.0))
+        partial = log_decode(hue_of_hair(log_encode(partial), bare, seen.brows))
+        partial = no_bluer_than_grey(partial)
         tone = tone - texels_to_vertices(excess, mask, model, texels)[0]
         mask = mask - bare + matt
         partial = jnp.where((seen.visibility > 0)[..., None], partial, 0.0)
