@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -32,6 +34,18 @@ jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 os.environ.setdefault("JAXFACE_CACHE", str(ROOT / ".cache" / "jaxface"))
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(ROOT / ".cache" / "hypothesis"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def free_programs() -> Iterator[None]:
+    """Frees compiled programs after each module: those of all tests are more regions of memory than
+    Linux maps for a process (`vm.max_map_count`), which then crashes."""
+    yield
+    from jaxface.precision import use_program_store
+
+    use_program_store(None)
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(scope="session")
