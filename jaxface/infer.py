@@ -178,6 +178,8 @@ def finish(
     texture = level_seams(texture_linear, assets.seams, assets.model, assets.texels)
     relief = database.heights[jnp.argmax(blended.weights)]
     maps = materials(
-        texture, seen.skin_mask, relief, assets.model, assets.texels, config=config.materials
+        *(texture, seen.skin_mask, relief, assets.model, assets.texels),
+        shading=seen.shading,
+        config=config.materials,
     )
     return texture, maps

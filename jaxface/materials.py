@@ -74,11 +74,13 @@ def materials(
     model: FaceModel,
     texels: TexelMap,
     *,
+    shading: Float[Array, "T T 3"] | None = None,
     config: MaterialsConfig = MaterialsConfig(),
 ) -> Materials:
     """Returns height, normals, roughness and specular of a complete texture.
 
-    The height is that of `height_of_albedo` on seen texels and the database face's elsewhere; its
+    The height is `height_of_luminance` of albedo times shading on seen texels and the database
+    face's elsewhere; its
     negative part over `deepest_mm`, the cavity, makes skin rougher and less specular.
     Differentiable in the texture.
 
@@ -88,6 +90,7 @@ def materials(
         relief: height of the database face of greatest weight, as in `Database.heights`.
         model: for the size of texels on the face.
         texels: of the texture's size.
+        shading: of the unwrapped photo, to whose fine darkness folds belong; None: even.
         config: settings.
 
     Source: roughness and reflectance of skin after Weyrich et al. (SIGGRAPH 2006).
@@ -101,7 +104,8 @@ def materials(
         (32, 32, 3)
     """
     seen = soft_mask(mask, SEEN_FEATHER * mask.shape[0] / 512)
-    of_photo = height_of_albedo(texture_linear, model, texels, config)
+    lit = texture_linear if shading is None else texture_linear * shading
+    of_photo = height_of_luminance(lit, model, texels, config)
     of_database = config.relief * (relief.astype(jnp.float32) - 128.0) * HEIGHT_LEVEL_MM
     of_database = of_database * _by_region(RELIEF_OF_DATABASE, 0.0, model, texels)
     height = seen * of_photo + (1.0 - seen) * of_database
@@ -123,8 +127,8 @@ def _cornea(model: FaceModel, texels: TexelMap) -> Float[Array, "T T"]:
     return CORNEA_MM * (1.0 - radius**2) ** 2
 
 
-def height_of_albedo(
-    texture_linear: Float[Array, "T T 3"],
+def height_of_luminance(
+    radiance: Float[Array, "T T 3"],
     model: FaceModel,
     texels: TexelMap,
     config: MaterialsConfig = MaterialsConfig(),
@@ -135,13 +139,13 @@ def height_of_albedo(
     deep; weighted by region. Differentiable.
 
     Args:
-        texture_linear: complete albedo, linear RGB.
+        radiance: linear RGB.
         model: the face model.
         texels: of the texture's size.
         config: settings.
     """
-    scale = texture_linear.shape[0] / 512.0
-    log_luminance = log_encode(jnp.mean(texture_linear, -1, keepdims=True))
+    scale = radiance.shape[0] / 512.0
+    log_luminance = log_encode(jnp.mean(radiance, -1, keepdims=True))
     charts = texels.mask.astype(jnp.float32)
 
     def smooth(sigma: float | Array) -> Array:  # the gaps between charts do not count

@@ -10,7 +10,7 @@ from fast import FAST
 
 from jaxface.materials import (
     MaterialsConfig,
-    height_of_albedo,
+    height_of_luminance,
     materials,
     normals_of_height,
     texel_sizes,
@@ -100,6 +100,16 @@ def test_dark_dots_are_deep_where_the_photo_shows_them(model, texels) -> None:
     assert abs(float(unseen.height[row, column])) < 1e-6
 
 
+def test_folds_that_are_the_lights_are_deep(model, texels) -> None:
+    row, column = 70, 85
+    shading = flat(1.0).at[row, column].set(0.5)
+    ones = jnp.ones((SIZE, SIZE))
+    made = materials(flat(), ones, nothing(), model, texels, shading=shading)
+    painted = materials(flat() * shading, ones, nothing(), model, texels)
+    assert float(made.height[row, column]) < -0.02
+    np.testing.assert_allclose(made.height, painted.height, atol=1e-6)
+
+
 def test_unseen_skin_has_the_relief_of_the_database_face(model, texels) -> None:
     relief = nothing().at[70, 85].set(168)  # 40 levels are 0.1 mm
     made = materials(flat(), jnp.zeros((SIZE, SIZE)), relief, model, texels)
@@ -122,7 +132,7 @@ def test_gradients_agree_with_finite_differences(model, texels) -> None:
         probe = jnp.asarray(rng.normal(size=(SIZE, SIZE, 3)))
 
         def value(x):
-            height = height_of_albedo(x, *double)
+            height = height_of_luminance(x, *double)
             return jnp.sum(probe * normals_of_height(height, *double))
 
         slope = jnp.vdot(jax.jit(jax.grad(value), compiler_options=FAST)(texture), direction)

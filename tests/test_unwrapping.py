@@ -585,6 +585,9 @@ def test_what_skin_can_have_stays_and_what_it_cannot_is_lights(scene):
         assert np.abs((patch - excess(patch))[here]).mean() < 0.6 * 0.6
     mole = spot(1.0, -0.6 * grey)
     assert np.abs(excess(mole).mean(-1)).max() < 0.1 * 0.6
+    lines = jnp.asarray(np.where(mm < 40, -0.3 * np.cos(2 * np.pi * column * SIDE / 8), 0.0))
+    folded = lines[..., None] * grey  # unlike a mole not alone
+    assert np.abs((folded - excess(folded))[here]).mean() < 0.5 * np.abs(folded[here]).mean()
     assert np.abs(excess(patch)[~face]).max() == 0
     assert np.abs(excess(patch, 0 * ones)).max() == 0
 

@@ -7,8 +7,7 @@ shows.
 
 from __future__ import annotations
 
-import math
-
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -23,15 +22,17 @@ SIGMAS = (1.25, 2.5, 5.0, 10.0, 20.0)  # of the Gaussians between the bands, mil
 AXES = ((0.400, 0.595, 0.697), (0.813, 0.122, -0.570), (-0.424, 0.795, -0.435))
 """Orthonormal, in log RGB: principal axes of real skin's bands. Along the first skin is darker or
 brighter, as melanin makes it, along the second redder or yellower, along the third greener."""
-LIMITS = (
-    (math.inf, 0.027, 0.021),
-    (math.inf, 0.011, 0.007),
-    (0.081, 0.013, 0.008),
-    (0.130, 0.018, 0.010),
-    (0.143, 0.021, 0.013),
+DEVIATIONS = (
+    (0.047, 0.0145, 0.0114),
+    (0.025, 0.0056, 0.0034),
+    (0.039, 0.0068, 0.0042),
+    (0.064, 0.0092, 0.0053),
+    (0.075, 0.0114, 0.0072),
 )
-"""Natural logarithms, by band and axis: 95th percentile on real skin, the median of MakeHuman's
-eleven that are at hand, at 512 texels. Pores, hairs and moles may be as dark as they are."""
+"""Of real skin's bands along the axes, natural logarithm: root mean square around a place, the
+upper quartile of all places; median of MakeHuman's eleven skins, at 512 texels
+(`building/skin_deviations.py`)."""
+AROUND = 10.0  # millimetres: sigma of the Gaussian of that mean square
 FIRST_OF_HALVES = 2
 """Bands before this one hold moles, scars and wrinkles, which may be on one side only."""
 HALVES_LIMITS = (0.015, 0.016, 0.016)
@@ -48,9 +49,9 @@ def skin_excess(
     """Returns how much more contrast and hue the log ratio has than skin can: it is light's.
 
     With G_k the masked Gaussian means of the ratio r, each band b = G_(k-1) r - G_k r is drawn
-    along each of `AXES`, by x = <b, axis>, to x / (1 + (x / limit)^4)^(1/4): within its limit it
-    hardly changes. The excess is what is lost. The widest mean stays, lips, lids and brows do, and
-    near these what is darker or brighter. Differentiable.
+    along each of `AXES` to b min(s / sqrt(G b^2), 1): around a place it varies no more than real
+    skin does, s (`DEVIATIONS`). The excess is what is lost. The widest mean stays, lips, lids and
+    brows do, and near these what is darker or brighter. Differentiable.
 
     Args:
         log_ratio: albedo over fitted albedo, natural logarithm.
@@ -61,14 +62,35 @@ def skin_excess(
     """
     region = region_mask(model, texels, *REGIONS)
     weight = mask * region
-    means = [masked_blur(log_ratio, weight, s / SIDE * len(mask)) for s in SIGMAS]
-    bands = jnp.stack([log_ratio, *means[:-1]]) - jnp.stack(means)
-    axes, limits = jnp.asarray(AXES), jnp.asarray(LIMITS)[:, None, None, :]
-    lost = _beyond(bands @ axes.T, limits)
+    bands = skin_bands(log_ratio, weight)
+    variance = jnp.asarray(DEVIATIONS)[:, None, None, :] ** 2
+    ratio = variance / jnp.maximum(mean_square_around(bands, weight), variance)
+    lost = bands * (1.0 - jnp.sqrt(ratio))
     # A brow's border is as dark as its hairs are dense: it would be made as bright as skin.
     brows = vertices_to_texels(near_brows(model)[:, None], texels)[..., 0]
-    lost = lost.at[..., 0].multiply(1.0 - brows) @ axes
+    lost = lost.at[..., 0].multiply(1.0 - brows) @ jnp.asarray(AXES)
     return (region * where)[..., None] * jnp.sum(lost, 0)
+
+
+def skin_bands(
+    log_albedo: Float[Array, "T T 3"], weight: Float[Array, "T T"]
+) -> Float[Array, "N T T 3"]:
+    """Returns the differences of Gaussian means of `SIGMAS`, finest first, along `AXES`.
+
+    Args:
+        log_albedo: natural logarithm, or that of a ratio.
+        weight: of a texel in the means, 0..1.
+    """
+    means = [masked_blur(log_albedo, weight, s / SIDE * len(weight)) for s in SIGMAS]
+    return (jnp.stack([log_albedo, *means[:-1]]) - jnp.stack(means)) @ jnp.asarray(AXES).T
+
+
+def mean_square_around(
+    bands: Float[Array, "N T T 3"], weight: Float[Array, "T T"]
+) -> Float[Array, "N T T 3"]:
+    """Returns the weighted Gaussian mean of the squares, of sigma `AROUND`."""
+    sigma = AROUND / SIDE * len(weight)
+    return jax.vmap(lambda band: masked_blur(band**2, weight, sigma))(bands)
 
 
 def asymmetry_excess(
