@@ -1,8 +1,7 @@
 """What no skin has is light's: contrasts, odd hues, halves of the face that differ, blue.
 
 Shadows and gloss that no fitted light explains, rims of coloured light, shadows that a camera
-saturates, light from one side on a shape that is not quite the photo's. Limits are what real skin
-shows.
+saturates, light from one side on a shape that is not quite the photo's. Limits are what real skin shows.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from jaxface.unwrapping.membrane import vertices_to_texels
 from jaxface.unwrapping.regions import near_brows, region_mask
 
 REGIONS = ("skin", "nose")
+_EYES = ("lids", "brows")
 SIDE = 324.0  # millimetres that the texture's side measures on the front of the mean face
 SIGMAS = (1.25, 2.5, 5.0, 10.0, 20.0)  # of the Gaussians between the bands, millimetres
 AXES = ((0.400, 0.595, 0.697), (0.813, 0.122, -0.570), (-0.424, 0.795, -0.435))
@@ -50,8 +50,9 @@ def skin_excess(
 
     With G_k the masked Gaussian means of the ratio r, each band b = G_(k-1) r - G_k r is drawn
     along each of `AXES` to b min(s / sqrt(G b^2), 1): around a place it varies no more than real
-    skin does, s (`DEVIATIONS`). The excess is what is lost. The widest mean stays, lips, lids and
-    brows do, and near these what is darker or brighter. Differentiable.
+    skin does, s (`DEVIATIONS`). The excess is what is lost. The widest mean stays, and lips do; lids
+    and what is near brows stay as dark or bright as they are, and near brows nothing is reddened.
+    Differentiable.
 
     Args:
         log_ratio: albedo over fitted albedo, natural logarithm.
@@ -60,15 +61,17 @@ def skin_excess(
         model: the face model.
         texels: of the model.
     """
-    region = region_mask(model, texels, *REGIONS)
+    region = region_mask(model, texels, *REGIONS, *_EYES)
     weight = mask * region
     bands = skin_bands(log_ratio, weight)
     variance = jnp.asarray(DEVIATIONS)[:, None, None, :] ** 2
     ratio = variance / jnp.maximum(mean_square_around(bands, weight), variance)
-    lost = bands * (1.0 - jnp.sqrt(ratio))
-    # A brow's border is as dark as its hairs are dense: it would be made as bright as skin.
-    brows = vertices_to_texels(near_brows(model)[:, None], texels)[..., 0]
-    lost = lost.at[..., 0].multiply(1.0 - brows) @ jnp.asarray(AXES)
+    darker, redder, greener = jnp.moveaxis(bands * (1.0 - jnp.sqrt(ratio)), -1, 0)
+    # A brow's border is as dark as its hairs are dense, and they may be black or grey.
+    bare = 1.0 - vertices_to_texels(near_brows(model)[:, None], texels)[..., 0]
+    darker = darker * bare * region_mask(model, texels, *REGIONS)
+    redder = redder * jnp.where(redder < 0.0, bare, 1.0)
+    lost = jnp.stack([darker, redder, greener], -1) @ jnp.asarray(AXES)
     return (region * where)[..., None] * jnp.sum(lost, 0)
 
 
