@@ -562,9 +562,9 @@ def test_gradients_are_finite(scene):
 
 
 def test_what_skin_can_have_stays_and_what_it_cannot_is_lights(scene):
-    """Faint hues and pores stay; strong hues, dark patches and gloss are drawn to the limits."""
+    """Faint hues and pores stay; strong hues, dark patches, folds and gloss are drawn together."""
     model, texels = scene[:2]
-    face = regions(model, texels, ("skin", "nose"))
+    face = regions(model, texels, ("skin", "nose", "lids", "brows"))
     ones = jnp.ones((SIZE, SIZE))
     row, column = np.mgrid[:SIZE, :SIZE] / SIZE
     mm = np.hypot(row - 0.5, column - 0.33) * SIDE  # from the middle of one cheek

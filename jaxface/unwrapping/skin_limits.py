@@ -1,7 +1,8 @@
 """What no skin has is light's: contrasts, odd hues, halves of the face that differ, blue.
 
 Shadows and gloss that no fitted light explains, rims of coloured light, shadows that a camera
-saturates, light from one side on a shape that is not quite the photo's. Limits are what real skin shows.
+saturates, light from one side on a shape that is not quite the photo's. Limits are what real skin
+shows.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ def skin_excess(
 
     With G_k the masked Gaussian means of the ratio r, each band b = G_(k-1) r - G_k r is drawn
     along each of `AXES` to b min(s / sqrt(G b^2), 1): around a place it varies no more than real
-    skin does, s (`DEVIATIONS`). The excess is what is lost. The widest mean stays, and lips do; lids
-    and what is near brows stay as dark or bright as they are, and near brows nothing is reddened.
+    skin does, s (`DEVIATIONS`). The excess is what is lost. The widest mean stays, and lips do;
+    lids and what is near brows keep their darkness, and near brows nothing is reddened.
     Differentiable.
 
     Args:
