@@ -1,4 +1,4 @@
-"""Beards and brows: which are believed, the light on beards, the one hue of brows."""
+"""Beards and brows: which are believed, the light on beards, the one hue of hair."""
 
 from __future__ import annotations
 

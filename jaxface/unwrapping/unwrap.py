@@ -125,7 +125,7 @@ def unwrap(
         where = (mask > 0.0) * (1.0 - seen.facial_hair)
         excess = skin_excess(log_albedo_ratio, bare, where, model, texels)
         partial, shading = partial * jnp.exp(-excess), shading * jnp.exp(excess)
-        partial = log_decode(hue_of_hair(log_encode(partial), bare, seen.brows))
+        partial = log_decode(hue_of_hair(log_encode(partial), bare, seen.facial_hair))
         partial = no_bluer_than_grey(partial)
         tone = tone - texels_to_vertices(excess, mask, model, texels)[0]
         mask = mask - bare + matt
