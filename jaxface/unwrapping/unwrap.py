@@ -56,11 +56,10 @@ def unwrap(
     by spherical harmonics, the log ratio is r = log(p + o) - log(a s_0 + o), o = `LOG_OFFSET`,
     clipped to +-4. `skin_mask` finds skin by r; `shading_correction` d of r, `fold_shading` and
     `asymmetry_excess` h of r - d and `skin_excess` e of what is left without specular reflection
-    give the shading s = s_0 exp(d + h + e); `partial` is p / s without specular reflection, brows
-    with one hue (`hue_of_hair`); the
-    low-frequency albedo is a exp(m), m the screened-Laplacian interpolation (`membrane`) of
-    r - d - h - e. Last, a is fitted to `partial`: the last round's a is in the returned fit, but
-    not used in the returned maps.
+    give the shading s = s_0 exp(d + h + e); `partial` is p / s without specular reflection,
+    facial hair with one hue (`hue_of_hair`); the low-frequency albedo is a exp(m), m the
+    screened-Laplacian interpolation (`membrane`) of r - d - h - e. Last, a is fitted to `partial`:
+    the last round's a is in the returned fit, but not used in the returned maps.
     `pixels_per_texel` is the sampling rate over 1 + noise / `NoiseConfig.masking` (noise: standard
     deviation, sRGB 0..1), the resolution that is left of a noisy photo.
 
