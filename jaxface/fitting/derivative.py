@@ -67,7 +67,7 @@ def optimum(
     """Returns x with F(x) = 0, which rounds without end would reach, and its implicit derivative.
 
     Newton's steps with the solver's last Gauss-Newton matrix in place of the Jacobian (the chord
-    method), accelerated: each costs a gradient, a tenth of a step of the solver. Where that does
+    method), accelerated: each costs a gradient, a fifth of a step of the solver. Where that does
     not lead closer to F(x) = 0, x stays as it is. The derivative is that of F(x, problem) = 0 with
     the exact Jacobian, by GMRES with the same matrix as preconditioner; unknowns at a bound have
     derivative 0, and so has what the problem's choices depend on.

@@ -69,7 +69,7 @@ class FitConfig:
         pixel_weight: how many independent pixels the face's surface counts for.
         pixel_sigma: of a pixel's colour, sRGB.
         solver: for landmarks, in each of the rounds between which contour points slide.
-        pixel_solver: for each level of the scale space.
+        pixel_solver: for each level of the scale space; `optimum` goes on from the last.
         derivative: `implicit`, at the optimum, or `unrolled`, through all `max_iterations` steps.
     """
 
@@ -86,7 +86,7 @@ class FitConfig:
     pixel_weight: float = 120.0
     pixel_sigma: float = 0.06
     solver: SolverConfig = SolverConfig(max_iterations=15, rtol=1e-4)
-    pixel_solver: SolverConfig = SolverConfig(max_iterations=10, rtol=1e-3)
+    pixel_solver: SolverConfig = SolverConfig(max_iterations=10, rtol=1e-2)
     derivative: Literal["implicit", "unrolled"] = static(default="implicit")
 
 
@@ -124,9 +124,9 @@ def fit(
 
     Pure, unbatched; works under `jit`, `vmap` and `grad`: parameters, vertices and landmarks are
     differentiable, forward and reverse, in every array, by the implicit function theorem at the
-    optimum (Hessian of the last round) or, if `config.derivative` is `unrolled`, through the
-    solver's steps. No gradient: which surface samples are visible, which vertices are the contour,
-    and the crop of the photo; unrolled, the initial values and the damping.
+    optimum of the last round (`optimum`) or, if `config.derivative` is `unrolled`, through the
+    solver's steps. No gradient: which surface samples are unoccluded and which vertices are the
+    contour; unrolled, the initial values and the damping.
 
     Args:
         photo_srgb: 0..1.

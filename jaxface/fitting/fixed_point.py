@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 _MEMORY = 5  # differences; each iteration adds one
-_MAX_ITERATIONS = 20  # 5 in float32 and 12 in float64 for faces
+_MAX_ITERATIONS = 20  # faces take about a dozen in float32
 
 
 def fixed_point(

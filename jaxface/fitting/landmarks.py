@@ -23,6 +23,7 @@ from jaxface.fitting.unknowns import (
     Layout,
     Prior,
     bounds,
+    combine,
     derivatives,
     point_jacobian,
     project_point,
@@ -75,7 +76,7 @@ class LandmarkTerm:
 
     def system(self, x: Float[Array, " P"], layout: Layout) -> System:
         """Returns the term's value, gradient and Gauss-Newton matrix at x."""
-        points = self.mean + jnp.tensordot(x[layout.shape], self.basis, 1)
+        points = self.mean + combine(x[layout.shape], self.basis)
         nuisance = x[layout.shape.stop :][: len(self.factors)]
 
         def residual(point: Array, pose: Array, target: Array) -> Array:
@@ -85,7 +86,7 @@ class LandmarkTerm:
         value, (by_point, by_pose, _) = jax.vmap(
             lambda p, t: derivatives(residual, p, x[:POSE], t)
         )(points, self.target)
-        modelled = self.bias + jnp.tensordot(nuisance, self.factors, 1)
+        modelled = self.bias + combine(nuisance, self.factors)
         value = (value + modelled) * whiten
         jacobian = jnp.concatenate(
             [
@@ -267,7 +268,7 @@ class LandmarkTerms:
         model, target = self.model, self.target
         scheme = scheme_of(len(target))
         pose = x[:POSE]
-        vertices = model.mean + jnp.tensordot(x[self.layout.shape], self.basis, 1)
+        vertices = model.mean + combine(x[self.layout.shape], self.basis)
 
         def project(points: Array) -> Array:
             flat = jax.vmap(lambda p: project_point(p, pose, frame))(points.reshape(-1, 3))

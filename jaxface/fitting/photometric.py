@@ -23,6 +23,7 @@ from jaxface.fitting.unknowns import (
     Layout,
     Prior,
     bounds,
+    combine,
     derivatives,
     point_jacobian,
     project_point,
@@ -196,8 +197,8 @@ class PixelTerm:
         pose = x[:POSE]
         photometric = x[layout.shape.stop + padding :]
         coefficients, light = photometric[:modes], photometric[modes:]
-        geometry = samples.geometry_mean + jnp.tensordot(x[layout.shape], samples.geometry_basis, 1)
-        log_albedo = samples.albedo_mean + jnp.tensordot(coefficients, samples.albedo_basis, 1)
+        geometry = samples.geometry_mean + combine(x[layout.shape], samples.geometry_basis)
+        log_albedo = samples.albedo_mean + combine(coefficients, samples.albedo_basis)
 
         def project(geometry: Array, pose: Array) -> Array:
             """Returns pixel coordinates and surface normal in camera space, `[5]`."""
@@ -248,7 +249,7 @@ class PixelTerm:
     def lighting(self, x: Float[Array, " P"], layout: Layout) -> Float[Array, "27"]:
         """Returns `start_lighting` from the pixels and the mean albedo."""
         samples = self.samples
-        geometry = samples.geometry_mean + jnp.tensordot(x[layout.shape], samples.geometry_basis, 1)
+        geometry = samples.geometry_mean + combine(x[layout.shape], samples.geometry_basis)
         xy = jax.vmap(lambda g: project_point(g[:3], x[:POSE], self.frame))(geometry)
         return start_lighting(
             srgb_to_linear(sample_spline(self.image, xy)),
@@ -260,9 +261,9 @@ class PixelTerm:
     def error(self, x: Float[Array, " P"], layout: Layout) -> Float[Array, ""]:
         """Returns the mean absolute difference in sRGB (0..1) over the visible samples."""
         samples = self.samples
-        geometry = samples.geometry_mean + jnp.tensordot(x[layout.shape], samples.geometry_basis, 1)
+        geometry = samples.geometry_mean + combine(x[layout.shape], samples.geometry_basis)
         albedo = x[layout.size - LIGHTING - len(samples.albedo_basis) : layout.size - LIGHTING]
-        log_albedo = samples.albedo_mean + jnp.tensordot(albedo, samples.albedo_basis, 1)
+        log_albedo = samples.albedo_mean + combine(albedo, samples.albedo_basis)
         light = Lighting(coefficients=x[layout.size - LIGHTING :].reshape(9, 3))
         shaded = jnp.exp(log_albedo) * shade(normals_of(geometry, x[:POSE], self.frame), light)
         xy = jax.vmap(lambda g: project_point(g[:3], x[:POSE], self.frame))(geometry)
@@ -302,7 +303,7 @@ class PixelTerms:
     def choose(self, x: Float[Array, " P"], frame: Frame) -> Bool[Array, " N"]:
         """Returns which samples are unoccluded at the estimate x."""
         shape, size = x[self.layout.shape], self.image.shape[0]
-        vertices = self.model.mean + jnp.tensordot(shape, self.basis, 1)
+        vertices = self.model.mean + combine(shape, self.basis)
         return unoccluded(vertices, self._geometry(x), x[:POSE], frame, self.model, size)
 
     def at(self, x: Float[Array, " P"], frame: Frame, seen: Bool[Array, " N"]) -> PixelTerm:
@@ -322,9 +323,7 @@ class PixelTerms:
     def _geometry(self, x: Float[Array, " P"]) -> Float[Array, "N 9"]:
         """Returns the samples' positions and diagonals, model space, metres."""
         samples = self.samples
-        return samples.geometry_mean + jnp.tensordot(
-            x[self.layout.shape], samples.geometry_basis, 1
-        )
+        return samples.geometry_mean + combine(x[self.layout.shape], samples.geometry_basis)
 
 
 def fit_pixels(
