@@ -86,7 +86,7 @@ class LandmarkTerm:
         value, (by_point, by_pose, _) = jax.vmap(
             lambda p, t: derivatives(residual, p, x[:POSE], t)
         )(points, self.target)
-        modelled = self.bias + combine(nuisance, self.factors)
+        modelled = self.bias + jnp.tensordot(nuisance, self.factors, 1)
         value = (value + modelled) * whiten
         jacobian = jnp.concatenate(
             [

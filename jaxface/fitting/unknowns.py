@@ -147,7 +147,8 @@ def combine(coefficients: Float[Array, " S"], basis: Float[Array, "S N K"]) -> F
     As a product with a matrix, whose transpose XLA takes without a copy: on a CPU the derivative of
     `tensordot` takes ten times as long.
     """
-    return (coefficients @ basis.reshape(len(basis), -1)).reshape(basis.shape[1:])
+    modes, *shape = basis.shape
+    return (coefficients @ basis.reshape(modes, math.prod(shape))).reshape(shape)
 
 
 def point_jacobian(
