@@ -272,13 +272,13 @@ def fitting() -> Problem:
     photo, landmarks, shapes = real_photo("astronaut")
 
     def total(landmarks, identity_basis, focal, photo, mask):
-        given = model.replace(identity_basis=identity_basis)
+        given = model.replace(identity_basis=identity_basis / 1000)  # a smaller step: mm
         known = {"blendshapes": shapes, "noise": doubled(load_noise())}
         return _numbers([fit(photo, landmarks, given, focal=focal, face_mask=mask, **known)])
 
     return total, {
         "landmarks": landmarks,
-        "identity basis": model.identity_basis,
+        "identity basis": 1000 * model.identity_basis,
         "focal length": jnp.asarray(1.5 * len(photo)),
         "photo": photo,
         "face's mask": jnp.linspace(1.0, 0.9, photo.shape[0])[:, None] * jnp.ones(photo.shape[:2]),

@@ -41,7 +41,7 @@ class Objective:
         layout, (contour, seen) = self.points.layout, choices
         total = self.prior.system(x).cost
         total += self.points.at(start, self.frame, contour).system(x, layout).cost
-        if self.pixels is not None:
+        if self.pixels is not None and seen is not None:
             total += self.pixels.at(start, self.frame, seen).system(x, layout).cost
         return total
 
