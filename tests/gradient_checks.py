@@ -84,11 +84,14 @@ CHECKS = {
     # Plain backgrounds put max pooling on its kinks, where differences say little of the photo.
     "parse": Check("`parse`", "direct", problems.parsing, step=1e-9, tested=False),
     "hair": Check("`dress`, drawn", "direct", problems.hair, step=1e-7, slow=True),
-    "fit": Check("`fit`", "implicit, exact Hessian", problems.fitting, slow=True),
+    "fit": Check("`fit`", "implicit, exact Jacobian", problems.fitting, slow=True),
     "unrolled fit": Check(
         "`fit`, unrolled", "through the steps", problems.unrolled_fit, tested=False
     ),
-    "person": Check("`fit_faces`, unrolled", "through the steps", problems.person, tested=False),
+    "person": Check("`fit_faces`", "implicit, exact Jacobian", problems.person, tested=False),
+    "unrolled person": Check(
+        "`fit_faces`, unrolled", "through the steps", problems.unrolled_person, tested=False
+    ),
     "projection": Check("`project_simplex`", "exact on the active set", problems.projection),
     "blend": Check("`blend`", "implicit on the active set", problems.blending),
     "synthesis": Check(

@@ -6,7 +6,7 @@ Each returns a scalar function and its arguments by name.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -25,10 +25,10 @@ from jaxface.config import ReconstructConfig
 from jaxface.features.correlations import CorrelationConfig
 from jaxface.features.weights import load_vgg
 from jaxface.fitting import FitConfig, fit, fit_faces
+from jaxface.fitting.files import load_noise
 from jaxface.fitting.photometric import REGIONS
 from jaxface.fitting.schemes import with_landmarks68
 from jaxface.fitting.solver import SolverConfig
-from jaxface.fitting.target import crop_around
 from jaxface.hair.config import HairConfig
 from jaxface.hair.dress import dress
 from jaxface.hair.files import load_styles
@@ -219,36 +219,18 @@ def portrait(model: FaceModel, size: int = 96) -> tuple[jax.Array, jax.Array]:
     return linear_to_srgb(picture), project(landmark_points(model, vertices), camera)[0]
 
 
-def _smooth_lookup(image: jax.Array, xy: jax.Array) -> jax.Array:
-    """Returns the image through a cubic B-spline, which has no kinks at pixel centres."""
-    place = xy - 0.5
-    corner = jnp.floor(place)
-    t = (place - corner)[..., None]
-    cubes = [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]
-    weights = jnp.concatenate(cubes, -1) / 6
-    steps = jnp.arange(-1, 3)
-    at = jnp.clip(corner.astype(jnp.int32)[..., None] + steps, 0, len(image) - 1)
-    values = image[at[..., 1, :, None], at[..., 0, None, :]]
-    return jnp.einsum("...y,...x,...yxc->...c", weights[..., 1, :], weights[..., 0, :], values)
-
-
-_EXACT = FitConfig(
+_UNROLLED = FitConfig(
     solver=SolverConfig(max_iterations=30, rtol=1e-12),
-    pixel_solver=SolverConfig(max_iterations=30, rtol=1e-12),
-)
-_UNROLLED = _EXACT.replace(
-    derivative="unrolled", pixel_solver=SolverConfig(max_iterations=12, rtol=1e-12)
+    pixel_solver=SolverConfig(max_iterations=12, rtol=1e-12),
+    derivative="unrolled",
 )
 
 
 @contextmanager
-def _to_the_end(window: Any) -> Iterator[None]:
-    """A fit whose finest level is repeated, in a picture without kinks and a window that stays."""
-    changes = {"BLURS": (2.0, *(1.0,) * 4), "sample_image": _smooth_lookup, "SAMPLES": _SAMPLES}
-    with (
-        patch.multiple("jaxface.fitting.photometric", **changes),
-        patch("jaxface.fitting.target.crop_around", lambda _: window),
-    ):
+def _to_the_end() -> Iterator[None]:
+    """An unrolled fit whose finest level is repeated, so that the start no longer counts."""
+    changes = {"BLURS": (2.0, *(1.0,) * 4), "SAMPLES": _SAMPLES}
+    with patch.multiple("jaxface.fitting.photometric", **changes):
         yield
 
 
@@ -261,64 +243,97 @@ def _front(model: FaceModel) -> FaceModel:
     return model.replace(quads=model.quads[:last], uv_quads=model.uv_quads[:last])
 
 
-def fitting(exact: FitConfig = _EXACT) -> Problem:
-    """All of a result's numbers, for a solver that goes on to the end.
+def real_photo(name: str) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Returns a square around an example photo's face, its landmarks and blendshapes."""
+    with np.load(PHOTO.parents[2] / "tests" / "data" / "landmarks.npz") as data:
+        points, shapes = data[name].astype(float), jnp.asarray(data[f"{name}/blendshapes"], float)
+    photo = read_photo(PHOTO.with_stem(name)).srgb
+    low, high = points.min(0), points.max(0)
+    side = int(1.5 * (high - low).max())
+    left, top = np.maximum((low + high - side) / 2, 0).astype(int)
+    square = jnp.asarray(photo[top : top + side, left : left + side], float)
+    return square, jnp.asarray(points - [left, top]), shapes
 
-    The derivative of the pixels' fit is that of the finest level repeated until nothing changes:
-    so it is run here.
-    """
-    model = doubled(small_model())
-    photo, landmarks = portrait(model)
-    model = _front(model)
-    window = crop_around(landmarks)
-    height = jnp.linspace(1.0, 0.9, 96)
-    rng = np.random.default_rng(0)
-    weight = jnp.asarray(rng.normal(size=model.mean.shape))
+
+def _numbers(results: list[FitResult]) -> jax.Array:
+    """Returns a sum with fixed weights of all that can be differentiated in fits."""
+    weight = jnp.asarray(np.random.default_rng(0).normal(size=results[0].vertices.shape))
+    total = jnp.zeros(())
+    for result in results:
+        leaves = jax.tree.leaves((result.parameters, result.landmarks))
+        numbers = jnp.concatenate([x.ravel() for x in leaves])
+        total += jnp.vdot(weight, result.vertices) + numbers @ jnp.cos(jnp.arange(len(numbers)))
+    return total
+
+
+def fitting() -> Problem:
+    """A real photo's fit as it runs by default."""
+    model = doubled(_few_modes())
+    photo, landmarks, shapes = real_photo("astronaut")
 
     def total(landmarks, identity_basis, focal, photo, mask):
-        given = model.replace(identity_basis=identity_basis)
-        with _to_the_end(window):
-            result = fit(photo, landmarks, given, focal=focal, face_mask=mask, config=exact)
-        parameters = result.parameters
-        numbers = jnp.concatenate([x.ravel() for x in jax.tree.leaves(parameters)])
-        return jnp.vdot(weight, result.vertices) + numbers @ jnp.cos(jnp.arange(len(numbers)))
+        given = model.replace(identity_basis=identity_basis / 1000)  # a smaller step: mm
+        known = {"blendshapes": shapes, "noise": doubled(load_noise())}
+        return _numbers([fit(photo, landmarks, given, focal=focal, face_mask=mask, **known)])
 
-    arguments = {
+    return total, {
         "landmarks": landmarks,
-        "identity basis": model.identity_basis,
-        "prior's focal length": jnp.asarray(320.0),
+        "identity basis": 1000 * model.identity_basis,
+        "focal length": jnp.asarray(1.5 * len(photo)),
         "photo": photo,
-        "face's mask": jnp.broadcast_to(height[:, None], (96, 96)),
+        "face's mask": jnp.linspace(1.0, 0.9, photo.shape[0])[:, None] * jnp.ones(photo.shape[:2]),
     }
-    return total, arguments
 
 
 def unrolled_fit() -> Problem:
-    """The same through the solver's steps."""
-    return fitting(_UNROLLED)
-
-
-def person() -> Problem:
-    """Two photos of a face, the second one moved a little and darker."""
+    """A rendered face's fit through the solver's steps."""
     model = doubled(small_model())
     photo, landmarks = portrait(model)
     model = _front(model)
-    window = crop_around(landmarks)
-    photos = jnp.stack([photo, jnp.roll(0.9 * photo, (1, 2), (0, 1))])
-    rng = np.random.default_rng(0)
-    weight = jnp.asarray(rng.normal(size=model.mean.shape))
+
+    def total(landmarks, identity_basis, focal, photo, mask):
+        given = model.replace(identity_basis=identity_basis)
+        with _to_the_end():
+            result = fit(photo, landmarks, given, focal=focal, face_mask=mask, config=_UNROLLED)
+        return _numbers([result])
+
+    return total, {
+        "landmarks": landmarks,
+        "identity basis": model.identity_basis,
+        "focal length": jnp.asarray(320.0),
+        "photo": photo,
+        "face's mask": jnp.linspace(1.0, 0.9, 96)[:, None] * jnp.ones((96, 96)),
+    }
+
+
+def _two_photos(config: FitConfig, held: Callable[[], AbstractContextManager]) -> Problem:
+    """Two pictures of a rendered face, the second one moved a little and darker."""
+    model = doubled(small_model())
+    photo, landmarks = portrait(model)
+    model = _front(model)
 
     def total(landmarks, identity_basis, photos):
         given = model.replace(identity_basis=identity_basis)
-        with _to_the_end(window):
-            found = fit_faces(photos, landmarks, given, focals=[320.0, 320.0], config=_UNROLLED)
-        return sum(jnp.vdot(weight, one.vertices) + one.parameters.albedo.sum() for one in found)
+        with held():
+            return _numbers(
+                fit_faces(photos, landmarks, given, focals=[320.0, 320.0], config=config)
+            )
 
     return total, {
         "landmarks": jnp.stack([landmarks, landmarks + jnp.array([2.0, 1.0])]),
         "identity basis": model.identity_basis,
-        "photos": photos,
+        "photos": jnp.stack([photo, jnp.roll(0.9 * photo, (1, 2), (0, 1))]),
     }
+
+
+def person() -> Problem:
+    """As it runs by default."""
+    return _two_photos(FitConfig(), nullcontext)
+
+
+def unrolled_person() -> Problem:
+    """Through the solver's steps."""
+    return _two_photos(_UNROLLED, _to_the_end)
 
 
 def landmarks() -> Problem:
@@ -499,7 +514,7 @@ def chain(size: int = 64) -> Problem:
     parser's classes are constant."""
     model = doubled(_few_modes())
     photo, landmarks = portrait(with_landmarks68(model))
-    model, window = _front(model), crop_around(landmarks)
+    model = _front(model)
     rng = np.random.default_rng(0)
     vgg = doubled(load_vgg())
     textures = jnp.asarray(rng.uniform(90, 200, (3, size, size, 3)))
@@ -520,7 +535,6 @@ def chain(size: int = 64) -> Problem:
     )
     config = ReconstructConfig(
         size=size,
-        fit=_EXACT,
         unwrap=UnwrapConfig(window=128),
         correlation=CorrelationConfig(layers=("relu1_1", "relu2_1"), cells=2, blend_side=size),
     )
@@ -547,7 +561,6 @@ def chain(size: int = 64) -> Problem:
         seen = face.replace(srgb=photo, landmarks=landmarks)
         certain = partial(solve_simplex, tolerance=1e-15, max_iterations=20000)
         with (
-            _to_the_end(window),
             patch.object(import_module("jaxface.observe"), "pixel_classes", lambda *_: classes),
             patch.object(import_module("jaxface.observe"), "unwrap", _HeldUnwrap(light, masks)),
             patch("jaxface.blending.solve_simplex", certain),

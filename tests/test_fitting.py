@@ -250,7 +250,7 @@ def test_gradients_of_both_terms_are_finite_differences_of_their_cost(model):
         factors=jnp.asarray(0.01 * rng.standard_normal((1, 3, len(landmarks), 2)), jnp.float32)
     )
     terms = LandmarkTerms(landmarks, jnp.ones(len(landmarks)), model, basis, noise, layout)
-    points = terms.at(x, frame)
+    points = terms.at(x, frame, terms.choose(x, frame))
     samples = make_samples(model, basis)
     ramp = jnp.linspace(0.2, 0.8, 400)
     pixels = PixelTerm(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxface.errors import InputError
-from jaxface.fitting.derivative import Objective, attach_fit_derivative
+from jaxface.fitting.derivative import Choices, Objective, optimum
 from jaxface.fitting.landmarks import (
     LandmarkTerms,
     fit_landmarks,
@@ -69,7 +69,7 @@ class FitConfig:
         pixel_weight: how many independent pixels the face's surface counts for.
         pixel_sigma: of a pixel's colour, sRGB.
         solver: for landmarks, in each of the rounds between which contour points slide.
-        pixel_solver: for each level of the scale space.
+        pixel_solver: for each level of the scale space; `optimum` goes on from the last.
         derivative: `implicit`, at the optimum, or `unrolled`, through all `max_iterations` steps.
     """
 
@@ -86,7 +86,7 @@ class FitConfig:
     pixel_weight: float = 120.0
     pixel_sigma: float = 0.06
     solver: SolverConfig = SolverConfig(max_iterations=15, rtol=1e-4)
-    pixel_solver: SolverConfig = SolverConfig(max_iterations=10, rtol=1e-3)
+    pixel_solver: SolverConfig = SolverConfig(max_iterations=10, rtol=1e-2)
     derivative: Literal["implicit", "unrolled"] = static(default="implicit")
 
 
@@ -124,9 +124,9 @@ def fit(
 
     Pure, unbatched; works under `jit`, `vmap` and `grad`: parameters, vertices and landmarks are
     differentiable, forward and reverse, in every array, by the implicit function theorem at the
-    optimum (Hessian of the last round) or, if `config.derivative` is `unrolled`, through the
-    solver's steps. No gradient: which surface samples are visible, which vertices are the contour,
-    and the crop of the photo; unrolled, the initial values and the damping.
+    optimum of the last round (`optimum`) or, if `config.derivative` is `unrolled`, through the
+    solver's steps. No gradient: which surface samples are unoccluded and which vertices are the
+    contour; unrolled, the initial values and the damping.
 
     Args:
         photo_srgb: 0..1.
@@ -181,17 +181,21 @@ def _fit_target(
     """Returns the fit in pixels of the photo."""
     pose, objective = pose_and_objective(target, model, blendshapes, noise, config)
     if config.derivative == "unrolled":
-        state, photometric_error = _minimize(pose, objective, unrolled(config))
-        x = state.x
+        state, choices = _minimize(pose, objective, unrolled(config))
+        x, objective = state.x, finest(objective)
     else:
-        state, photometric_error = _minimize(pose, jax.lax.stop_gradient(objective), config)
-        if objective.pixels is not None:
-            finest = objective.pixels.replace(image=objective.pixels.image[-1])
-            objective = objective.replace(pixels=finest)
-        x = attach_fit_derivative(state.x, objective)
-    result = fit_result(x, objective, photometric_error)
+        state, choices = _minimize(pose, jax.lax.stop_gradient(objective), config)
+        objective = finest(objective)
+        x = optimum(state, (objective, choices), objective.points.layout)
+    result = fit_result(x, objective, choices)
     result = result.replace(converged=state.converged, iterations=state.iterations)
     return target.crop.fit_to_photo(result)
+
+
+def finest(objective: Objective) -> Objective:
+    """Returns the objective of the last round, with the finest level of the scale space alone."""
+    pixels = objective.pixels
+    return objective.replace(pixels=pixels and pixels.on(pixels.image[-1]))
 
 
 def unrolled(config: FitConfig) -> FitConfig:
@@ -252,16 +256,20 @@ def pose_and_objective(
     return pose, objective
 
 
-def fit_result(
-    x: Float[Array, " P"], objective: Objective, photometric_error: Float[Array, ""]
-) -> FitResult:
-    """Returns the result of an optimum x, in the crop's pixels, with `converged` true."""
-    points = objective.points
+def fit_result(x: Float[Array, " P"], objective: Objective, choices: Choices) -> FitResult:
+    """Returns the result of an optimum x of a round, in the crop's pixels, with `converged` true.
+
+    The photometric error is the mean absolute difference in sRGB, 0..1, without derivative.
+    """
+    points, pixels = objective.points, objective.pixels
     model, layout = points.model, points.layout
     pose, identity, expression, extra = layout.split(x)
     modes = len(model.albedo_basis)
-    albedo, light = jnp.zeros(modes), uniform().coefficients
-    if objective.pixels is not None:
+    albedo, light, photometric_error = jnp.zeros(modes), uniform().coefficients, jnp.zeros(())
+    if pixels is not None:
+        assert choices[1] is not None
+        term = pixels.at(x, objective.frame, choices[1])
+        photometric_error = jax.lax.stop_gradient(term.error(x, layout))
         albedo = extra[-modes - LIGHTING : -LIGHTING]
         light = extra[-LIGHTING:].reshape(9, 3)
     frame = objective.frame
@@ -286,12 +294,13 @@ def fit_result(
 
 def _minimize(
     pose: Float[Array, "7"], objective: Objective, config: FitConfig
-) -> tuple[State, Float[Array, ""]]:
-    """Returns the solver's last state and the photometric error: landmarks first, then pixels."""
+) -> tuple[State, Choices]:
+    """Returns the solver's last state and the last round's choices: landmarks, then pixels."""
     prior, frame, points = objective.prior, objective.frame, objective.points
-    state = fit_landmarks(prior.mean.at[:POSE].set(pose), frame, points, prior, config.solver)
+    start = prior.mean.at[:POSE].set(pose)
+    state, contour = fit_landmarks(start, frame, points, prior, config.solver)
     if objective.pixels is None:
-        return state, jnp.zeros(())
+        return state, (contour, None)
     return fit_pixels(state, objective.pixels, frame, points, prior, config.pixel_solver)
 
 

@@ -48,10 +48,14 @@ class StackedTerms:
         """Returns the pixel terms with other images."""
         return replace(self, terms=self.terms.on(image))
 
-    def at(self, x: Float[Array, "N P"], frame: Frame) -> StackedTerms:
-        """Returns the terms of one round: correspondences, noise and visibility held at x."""
-        at = jax.vmap(lambda t, p, f: t.at(p, f), (self.axes, 0, 0), self.round_axes)
-        return StackedTerms(at(self.terms, x, frame), self.round_axes)
+    def choose(self, x: Float[Array, "N P"], frame: Frame) -> Array:
+        """Returns the choices of one round: correspondences, or unoccluded samples, at x."""
+        return jax.vmap(lambda t, p, f: t.choose(p, f), (self.axes, 0, 0))(self.terms, x, frame)
+
+    def at(self, x: Float[Array, "N P"], frame: Frame, choices: Array) -> StackedTerms:
+        """Returns the terms of one round: its choices, and noise and viewing angles held at x."""
+        at = jax.vmap(lambda t, p, f, c: t.at(p, f, c), (self.axes, 0, 0, 0), self.round_axes)
+        return StackedTerms(at(self.terms, x, frame, choices), self.round_axes)
 
     def system(self, x: Float[Array, "N P"], *layout: Layout) -> System:
         """Returns the sum of all photos' costs, and each photo's gradient and matrix."""
@@ -61,10 +65,6 @@ class StackedTerms:
     def lighting(self, x: Float[Array, "N P"], layout: Layout) -> Float[Array, "N 27"]:
         """Returns each photo's `PixelTerm.lighting`."""
         return self._map(lambda t, p: t.lighting(p, layout), x)
-
-    def error(self, x: Float[Array, "N P"], layout: Layout) -> Float[Array, " N"]:
-        """Returns each photo's `PixelTerm.error`."""
-        return self._map(lambda t, p: t.error(p, layout), x)
 
     def _map(self, function: Callable[..., Any], x: Float[Array, "N P"]) -> Any:
         """Returns function(terms, x) of every photo."""

@@ -23,6 +23,7 @@ from jaxface.fitting.unknowns import (
     Layout,
     Prior,
     bounds,
+    combine,
     derivatives,
     point_jacobian,
     project_point,
@@ -75,7 +76,7 @@ class LandmarkTerm:
 
     def system(self, x: Float[Array, " P"], layout: Layout) -> System:
         """Returns the term's value, gradient and Gauss-Newton matrix at x."""
-        points = self.mean + jnp.tensordot(x[layout.shape], self.basis, 1)
+        points = self.mean + combine(x[layout.shape], self.basis)
         nuisance = x[layout.shape.stop :][: len(self.factors)]
 
         def residual(point: Array, pose: Array, target: Array) -> Array:
@@ -206,18 +207,18 @@ def sliding_candidates(model: FaceModel, scheme: Scheme) -> Int[Array, "S C"]:
     return jnp.argmin(azimuth_distance + height + jnp.where(allowed, 0.0, 1.0), axis=-1)
 
 
-def correspondences(
+def silhouette(
     model: FaceModel,
     scheme: Scheme,
     candidates: Int[Array, "S C"],
     vertices: Float[Array, "V 3"],
     project,
     target: Float[Array, "L 2"],
-) -> tuple[Int[Array, "L 3"], Float[Array, "L 3"]]:
-    """Returns vertex ids and barycentric weights of every landmark, sliding ones on the silhouette.
+) -> Int[Array, " S"]:
+    """Returns the vertex on the silhouette that each sliding landmark corresponds to.
 
-    The silhouette vertex is the candidate that projects farthest in the direction from the
-    landmarks' median to the measured landmark; where the default point projects farther, it stays.
+    It is the candidate that projects farthest in the direction from the landmarks' median to the
+    measured landmark; where the default point projects farther, that stays: -1.
     """
     sliding = jnp.array(scheme.sliding)
     ids = model.triangles[model.landmark_triangles]
@@ -228,11 +229,23 @@ def correspondences(
     best = jnp.argmax(projection, axis=1)
     default_projection = jnp.einsum("sd,sd->s", project(default_points), outward)
     is_silhouette = jnp.max(projection, axis=1) > default_projection
-    vertex = jnp.take_along_axis(candidates, best[:, None], axis=1).astype(ids.dtype)
-    silhouette_ids = jnp.where(is_silhouette[:, None], vertex, ids[sliding])
-    corner = jnp.array([1.0, 0.0, 0.0])
-    silhouette_weights = jnp.where(is_silhouette[:, None], corner, weights[sliding])
-    return ids.at[sliding].set(silhouette_ids), weights.at[sliding].set(silhouette_weights)
+    vertex = jnp.take_along_axis(candidates, best[:, None], axis=1)[:, 0].astype(ids.dtype)
+    return jnp.where(is_silhouette, vertex, -1)
+
+
+def correspondences(
+    model: FaceModel, scheme: Scheme, vertex: Int[Array, " S"]
+) -> tuple[Int[Array, "L 3"], Float[Array, "L 3"]]:
+    """Returns vertex ids and barycentric weights of every landmark, sliding ones as `silhouette`
+    chose them."""
+    sliding = jnp.array(scheme.sliding)
+    ids = model.triangles[model.landmark_triangles]
+    weights = model.landmark_barycentrics
+    chosen, corner = vertex[:, None] >= 0, jnp.array([1.0, 0.0, 0.0], weights.dtype)
+    return (
+        ids.at[sliding].set(jnp.where(chosen, vertex[:, None], ids[sliding])),
+        weights.at[sliding].set(jnp.where(chosen, corner, weights[sliding])),
+    )
 
 
 @struct.dataclass
@@ -250,19 +263,25 @@ class LandmarkTerms:
     noise: LandmarkNoise
     layout: Layout
 
-    def at(self, x: Float[Array, " P"], frame: Frame) -> LandmarkTerm:
-        """Returns the term with correspondences and noise held at the estimate x."""
+    def choose(self, x: Float[Array, " P"], frame: Frame) -> Int[Array, " S"]:
+        """Returns the sliding landmarks' correspondences at the estimate x (`silhouette`)."""
         model, target = self.model, self.target
         scheme = scheme_of(len(target))
         pose = x[:POSE]
-        vertices = model.mean + jnp.tensordot(x[self.layout.shape], self.basis, 1)
+        vertices = model.mean + combine(x[self.layout.shape], self.basis)
 
         def project(points: Array) -> Array:
             flat = jax.vmap(lambda p: project_point(p, pose, frame))(points.reshape(-1, 3))
             return flat.reshape(*points.shape[:-1], 2)
 
         candidates = sliding_candidates(model, scheme)
-        ids, weights = correspondences(model, scheme, candidates, vertices, project, target)
+        return silhouette(model, scheme, candidates, vertices, project, target)
+
+    def at(self, x: Float[Array, " P"], frame: Frame, chosen: Int[Array, " S"]) -> LandmarkTerm:
+        """Returns the term with the noise held at the estimate x, for these correspondences."""
+        model, target, pose = self.model, self.target, x[:POSE]
+        scheme = scheme_of(len(target))
+        ids, weights = correspondences(model, scheme, chosen)
         bias, factors, sigma = self.noise.at(yaw_of(rotation_of(pose, frame)))
         eyes = normalize(target[scheme.left_eye[0]] - target[scheme.right_eye[0]])
         return LandmarkTerm(
@@ -286,8 +305,9 @@ def fit_landmarks(
     prior: Prior | StackedTerms,
     config: SolverConfig,
     step_solver: StepSolver = solve_step,
-) -> State:
-    """Returns the solver's state after the fit of shape and pose to landmarks.
+) -> tuple[State, Int[Array, "*N S"]]:
+    """Returns the solver's state after the fit of shape and pose to landmarks, and the
+    correspondences of the last round (`LandmarkTerms.choose`).
 
     `OUTER_ITERATIONS` rounds, each with correspondences and noise held at its start.
 
@@ -301,8 +321,9 @@ def fit_landmarks(
     """
     lower, upper = bounds(terms.layout)
 
-    def advance(x: Array, _: None) -> tuple[Array, State]:
-        term = terms.at(x, frame)
+    def advance(x: Array, _: None) -> tuple[Array, tuple[State, Array]]:
+        chosen = terms.choose(x, frame)
+        term = terms.at(x, frame, chosen)
         state = solve(
             lambda p: term.system(p, terms.layout) + prior.system(p),
             x,
@@ -311,8 +332,8 @@ def fit_landmarks(
             config=config,
             linear=step_solver,
         )
-        return state.x, state
+        return state.x, (state, chosen)
 
-    _, states = jax.lax.scan(advance, x, None, length=OUTER_ITERATIONS)
+    _, (states, chosen) = jax.lax.scan(advance, x, None, length=OUTER_ITERATIONS)
     last = jax.tree.map(lambda leaf: leaf[-1], states)
-    return last.replace(iterations=jnp.sum(states.iterations))
+    return last.replace(iterations=jnp.sum(states.iterations)), chosen[-1]

@@ -11,12 +11,20 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxface.errors import InputError
-from jaxface.fitting.derivative import Objective
-from jaxface.fitting.fit import FitConfig, _target, fit_result, pose_and_objective, unrolled
+from jaxface.fitting.derivative import Choices, Objective, optimum, round_gradient
+from jaxface.fitting.fit import (
+    FitConfig,
+    _target,
+    finest,
+    fit_result,
+    pose_and_objective,
+    unrolled,
+)
 from jaxface.fitting.joint import StackedTerms, joint_step
 from jaxface.fitting.landmarks import fit_landmarks
 from jaxface.fitting.photometric import PixelTerm, fit_pixels
 from jaxface.fitting.schemes import scheme_of
+from jaxface.fitting.solver import State, StepSolver
 from jaxface.fitting.target import FitTarget
 from jaxface.fitting.unknowns import LIGHTING, POSE, Layout
 from jaxface.precision import jit
@@ -40,8 +48,7 @@ def fit_faces(
 
     Pose, expression, light and focal length are photo-specific. As `fit`, with all photos in one
     least-squares problem, the cost of whose linear systems is linear in the number of photos. Pure;
-    works under `jit` and `vmap`. Differentiable only if `config.derivative` is `unrolled`; the
-    implicit derivative of `fit` is not implemented.
+    works under `jit`, `vmap` and `grad`, and is differentiable as `fit` is.
 
     Args:
         photos_srgb: 0..1; sizes may differ.
@@ -107,44 +114,63 @@ def _fit_targets(
     first = jax.eval_shape(begin, *jax.tree.map(lambda leaf: leaf[0], (targets, blendshapes)))[1]
     axes = _axes(first)
     poses, objective = jax.vmap(begin, out_axes=(0, axes))(targets, blendshapes)
-    if config.derivative == "unrolled":
-        config = unrolled(config)
-    else:
-        objective = jax.lax.stop_gradient(objective)
+    if objective.pixels is not None:  # levels of the scale space first, then photos
+        images = jnp.moveaxis(objective.pixels.image, 0, 1)
+        objective = objective.replace(pixels=objective.pixels.on(images))
     layout = objective.points.layout
     shared = _shared(layout, 0 if objective.pixels is None else len(model.albedo_basis))
     # The terms are summed over photos: the prior on shared unknowns must count once.
     fraction = jnp.where(shared, 1.0 / len(poses), 1.0)
-    prior = objective.prior.replace(precision=objective.prior.precision * fraction[:, None])
+    precision = objective.prior.precision * fraction[:, None]
+    objective = objective.replace(prior=objective.prior.replace(precision=precision))
     step_solver = joint_step(shared)
 
-    start = prior.mean.at[:, :POSE].set(poses)
-    points = StackedTerms(objective.points, axes.points)
-    stacked_prior = StackedTerms(prior)
-    frame = objective.frame
-    state = fit_landmarks(start, frame, points, stacked_prior, config.solver, step_solver)
-    errors = jnp.zeros(len(poses))
-    if objective.pixels is not None:
-        # Levels of the scale space first, then photos.
-        pixels = objective.pixels
-        pixels = pixels.replace(image=jnp.moveaxis(pixels.image, 0, 1))
-        round_axes: dict[str, Any] = {
-            "image": 0,
-            "samples": None,
-            "weight": 0,
-            "frame": 0,
-            "sigma": None,
-        }
-        pixel_terms = StackedTerms(pixels, axes.pixels, PixelTerm(**round_axes))
-        state, errors = fit_pixels(
-            state, pixel_terms, frame, points, stacked_prior, config.pixel_solver, step_solver
+    if config.derivative == "unrolled":
+        state, choices = _minimize(poses, objective, axes, unrolled(config), step_solver)
+        x, objective = state.x, finest(objective)
+    else:
+        constant = jax.lax.stop_gradient(objective)
+        state, choices = _minimize(poses, constant, axes, config, step_solver)
+        objective = finest(objective)
+        x = optimum(
+            state,
+            (objective, choices),
+            layout,
+            gradient=jax.vmap(round_gradient, (0, (axes, 0))),
+            step_solver=step_solver,
+            average_shared=lambda rows: jnp.where(shared, jnp.mean(rows, 0), rows),
         )
-    result = jax.vmap(fit_result, (0, axes, 0))(state.x, objective, errors)
+    result = jax.vmap(fit_result, (0, axes, 0))(x, objective, choices)
     result = result.replace(
-        converged=jnp.broadcast_to(state.converged, errors.shape),
-        iterations=jnp.broadcast_to(state.iterations, errors.shape),
+        converged=jnp.broadcast_to(state.converged, len(poses)),
+        iterations=jnp.broadcast_to(state.iterations, len(poses)),
     )
     return jax.vmap(lambda target, fit: target.crop.fit_to_photo(fit))(targets, result)
+
+
+def _minimize(
+    poses: Float[Array, "N 7"],
+    objective: Objective,
+    axes: Objective,
+    config: FitConfig,
+    step_solver: StepSolver,
+) -> tuple[State, Choices]:
+    """Returns the solver's last state and the last round's choices: landmarks, then pixels."""
+    prior, frame = StackedTerms(objective.prior), objective.frame
+    start = objective.prior.mean.at[:, :POSE].set(poses)
+    points = StackedTerms(objective.points, axes.points)
+    state, contour = fit_landmarks(start, frame, points, prior, config.solver, step_solver)
+    if objective.pixels is None:
+        return state, (contour, None)
+    round_axes: dict[str, Any] = {
+        "image": 0,
+        "samples": None,
+        "weight": 0,
+        "frame": 0,
+        "sigma": None,
+    }
+    pixels = StackedTerms(objective.pixels, axes.pixels, PixelTerm(**round_axes))
+    return fit_pixels(state, pixels, frame, points, prior, config.pixel_solver, step_solver)
 
 
 def _axes(objective: Objective) -> Objective:

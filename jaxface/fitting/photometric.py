@@ -10,7 +10,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxface.filters import blur
 from jaxface.fitting.joint import StackedTerms
@@ -23,6 +23,7 @@ from jaxface.fitting.unknowns import (
     Layout,
     Prior,
     bounds,
+    combine,
     derivatives,
     point_jacobian,
     project_point,
@@ -32,7 +33,7 @@ from jaxface.rendering.color import linear_to_srgb, srgb_to_linear
 from jaxface.rendering.lighting import irradiance_basis, shade, uniform
 from jaxface.rendering.normals import length, normalize
 from jaxface.rendering.rasterize import rasterize
-from jaxface.rendering.texture import sample_image, sample_texture
+from jaxface.rendering.texture import SPLINE_VARIANCE, sample_spline, sample_texture
 from jaxface.types import FaceModel, Lighting
 
 SAMPLES = 2048
@@ -102,36 +103,40 @@ def make_samples(model: FaceModel, basis: Float[Array, "S V 3"]) -> Samples:
     )
 
 
-def visibility(
+def unoccluded(
     vertices: Float[Array, "V 3"],
     samples: Float[Array, "N 9"],
     pose: Float[Array, "7"],
     frame: Frame,
     model: FaceModel,
     size: int,
-) -> Float[Array, " N"]:
-    """Returns visibility = clip((cosine - 0.15) / 0.35, 0, 1) depth test, 0..1, of each sample.
+) -> Bool[Array, " N"]:
+    """Returns whether each sample passes the depth test of an image of `size` pixels a side.
 
-    0 outside the image of `size` pixels a side, whose depth buffer is tested; cosine is that of the
-    viewing angle. Vertices and samples (position, two diagonals) are in model space, metres.
-    Differentiable through the cosine.
+    False outside the image. Vertices and samples (position, two diagonals) are in model space,
+    metres.
     """
     rotation, distance = rotation_of(pose, frame), jnp.exp(pose[6])
-    depth = vertices @ rotation[2] + distance
     xy = jax.vmap(lambda p: project_point(p, pose, frame))(vertices)
-    raster, _ = rasterize(xy, depth, model.triangles, size, size)
-    rotated = samples.reshape(-1, 3, 3) @ rotation.T
-    position = rotated[:, 0] + jnp.array([0.0, 0.0, 1.0]) * distance
-    position = position.at[:, :2].add(pose[3:5])
-    normals = normalize(jnp.cross(rotated[:, 1], rotated[:, 2]))
-    facing = jnp.sum(normals * normalize(-position), axis=1)
+    raster, _ = rasterize(xy, vertices @ rotation[2] + distance, model.triangles, size, size)
+    depth = samples[:, :3] @ rotation[2] + distance
     centre = jax.vmap(lambda p: project_point(p, pose, frame))(samples[:, :3])
     column, row = jnp.clip(centre.astype(jnp.int32), 0, size - 1).T
     inside = jnp.all((centre >= 0) & (centre < size), axis=1)
     nearest = raster[row, column, 2]
-    unoccluded = (position[:, 2] < nearest + _DEPTH_TOLERANCE) | (nearest == 0)
-    ramp = jnp.clip((facing - _MIN_FACING) / _FACING_RAMP, 0.0, 1.0)
-    return ramp * unoccluded * inside
+    return ((depth < nearest + _DEPTH_TOLERANCE) | (nearest == 0)) & inside
+
+
+def facing_weight(
+    samples: Float[Array, "N 9"], pose: Float[Array, "7"], frame: Frame
+) -> Float[Array, " N"]:
+    """Returns clip((cosine - 0.15) / 0.35, 0, 1) of each sample's viewing angle. Differentiable."""
+    rotated = samples.reshape(-1, 3, 3) @ rotation_of(pose, frame).T
+    position = rotated[:, 0] + jnp.array([0.0, 0.0, 1.0]) * jnp.exp(pose[6])
+    position = position.at[:, :2].add(pose[3:5])
+    normals = normalize(jnp.cross(rotated[:, 1], rotated[:, 2]))
+    facing = jnp.sum(normals * normalize(-position), axis=1)
+    return jnp.clip((facing - _MIN_FACING) / _FACING_RAMP, 0.0, 1.0)
 
 
 def start_lighting(
@@ -192,8 +197,8 @@ class PixelTerm:
         pose = x[:POSE]
         photometric = x[layout.shape.stop + padding :]
         coefficients, light = photometric[:modes], photometric[modes:]
-        geometry = samples.geometry_mean + jnp.tensordot(x[layout.shape], samples.geometry_basis, 1)
-        log_albedo = samples.albedo_mean + jnp.tensordot(coefficients, samples.albedo_basis, 1)
+        geometry = samples.geometry_mean + combine(x[layout.shape], samples.geometry_basis)
+        log_albedo = samples.albedo_mean + combine(coefficients, samples.albedo_basis)
 
         def project(geometry: Array, pose: Array) -> Array:
             """Returns pixel coordinates and surface normal in camera space, `[5]`."""
@@ -202,7 +207,7 @@ class PixelTerm:
             return jnp.concatenate([project_point(geometry[:3], pose, self.frame), normal])
 
         def sample_pixel(position: Array) -> Array:
-            return sample_image(self.image, position)
+            return sample_spline(self.image, position)
 
         projected, (by_geometry, by_pose) = jax.vmap(lambda g: derivatives(project, g, pose))(
             geometry
@@ -244,10 +249,10 @@ class PixelTerm:
     def lighting(self, x: Float[Array, " P"], layout: Layout) -> Float[Array, "27"]:
         """Returns `start_lighting` from the pixels and the mean albedo."""
         samples = self.samples
-        geometry = samples.geometry_mean + jnp.tensordot(x[layout.shape], samples.geometry_basis, 1)
+        geometry = samples.geometry_mean + combine(x[layout.shape], samples.geometry_basis)
         xy = jax.vmap(lambda g: project_point(g[:3], x[:POSE], self.frame))(geometry)
         return start_lighting(
-            srgb_to_linear(sample_image(self.image, xy)),
+            srgb_to_linear(sample_spline(self.image, xy)),
             jnp.exp(samples.albedo_mean),
             normals_of(geometry, x[:POSE], self.frame),
             self.weight,
@@ -256,13 +261,13 @@ class PixelTerm:
     def error(self, x: Float[Array, " P"], layout: Layout) -> Float[Array, ""]:
         """Returns the mean absolute difference in sRGB (0..1) over the visible samples."""
         samples = self.samples
-        geometry = samples.geometry_mean + jnp.tensordot(x[layout.shape], samples.geometry_basis, 1)
+        geometry = samples.geometry_mean + combine(x[layout.shape], samples.geometry_basis)
         albedo = x[layout.size - LIGHTING - len(samples.albedo_basis) : layout.size - LIGHTING]
-        log_albedo = samples.albedo_mean + jnp.tensordot(albedo, samples.albedo_basis, 1)
+        log_albedo = samples.albedo_mean + combine(albedo, samples.albedo_basis)
         light = Lighting(coefficients=x[layout.size - LIGHTING :].reshape(9, 3))
         shaded = jnp.exp(log_albedo) * shade(normals_of(geometry, x[:POSE], self.frame), light)
         xy = jax.vmap(lambda g: project_point(g[:3], x[:POSE], self.frame))(geometry)
-        residual = jnp.abs(linear_to_srgb(shaded) - sample_image(self.image, xy)).mean(axis=1)
+        residual = jnp.abs(linear_to_srgb(shaded) - sample_spline(self.image, xy)).mean(axis=1)
         return jnp.sum(self.weight * residual) / jnp.maximum(jnp.sum(self.weight), 1e-12)
 
 
@@ -295,22 +300,30 @@ class PixelTerms:
         """Returns the terms with another image, such as one level of the scale space."""
         return self.replace(image=image)
 
-    def at(self, x: Float[Array, " P"], frame: Frame) -> PixelTerm:
-        """Returns the term with visibility and person mask held at the estimate x."""
-        samples, shape = self.samples, x[self.layout.shape]
-        geometry = samples.geometry_mean + jnp.tensordot(shape, samples.geometry_basis, 1)
-        vertices = self.model.mean + jnp.tensordot(shape, self.basis, 1)
-        size = self.image.shape[0]
-        visible = visibility(vertices, geometry, x[:POSE], frame, self.model, size)
+    def choose(self, x: Float[Array, " P"], frame: Frame) -> Bool[Array, " N"]:
+        """Returns which samples are unoccluded at the estimate x."""
+        shape, size = x[self.layout.shape], self.image.shape[0]
+        vertices = self.model.mean + combine(shape, self.basis)
+        return unoccluded(vertices, self._geometry(x), x[:POSE], frame, self.model, size)
+
+    def at(self, x: Float[Array, " P"], frame: Frame, seen: Bool[Array, " N"]) -> PixelTerm:
+        """Returns the term of the seen samples, viewing angle and person mask held at x."""
+        geometry = self._geometry(x)
         xy = jax.vmap(lambda g: project_point(g[:3], x[:POSE], frame))(geometry)
-        person = jnp.clip(sample_image(self.image[..., 3:], xy)[:, 0], 0.0, 1.0) ** 2
+        person = jnp.clip(sample_spline(self.image[..., 3:], xy)[:, 0], 0.0, 1.0) ** 2
+        visible = seen * facing_weight(geometry, x[:POSE], frame)
         return PixelTerm(
             image=self.image[..., :3],
-            samples=samples,
-            weight=self.weight * samples.weight * visible * person,
+            samples=self.samples,
+            weight=self.weight * self.samples.weight * visible * person,
             frame=frame,
             sigma=self.sigma,
         )
+
+    def _geometry(self, x: Float[Array, " P"]) -> Float[Array, "N 9"]:
+        """Returns the samples' positions and diagonals, model space, metres."""
+        samples = self.samples
+        return samples.geometry_mean + combine(x[self.layout.shape], samples.geometry_basis)
 
 
 def fit_pixels(
@@ -321,12 +334,12 @@ def fit_pixels(
     prior: Prior | StackedTerms,
     config: SolverConfig,
     step_solver: StepSolver = solve_step,
-) -> tuple[State, Float[Array, "*N"]]:
-    """Returns the solver's state after the joint fit of landmarks and pixels, and the error.
+) -> tuple[State, tuple[Int[Array, "*N S"], Bool[Array, "*N samples"]]]:
+    """Returns the solver's state after the joint fit of landmarks and pixels, and the last round's
+    choices: contour correspondences and unoccluded samples.
 
     One round per level of the scale space, coarse to fine; visibility, contour correspondences and
-    the landmarks' noise are held at the round's start. The error is the mean absolute difference
-    in sRGB 0..1 at the finest level.
+    the landmarks' noise are held at the round's start.
 
     Args:
         state: of the fit to landmarks alone, its x `[P]` or, of N photos, `[N, P]`, over all
@@ -341,9 +354,11 @@ def fit_pixels(
     layout = terms.layout
     lower, upper = bounds(layout)
 
-    def advance(x: Array, level: tuple[Array, Array]) -> tuple[Array, tuple[State, Array]]:
+    def advance(x: Array, level: tuple[Array, Array]) -> tuple[Array, tuple[State, tuple]]:
         image, first = level
-        pixels, points = levels.on(image).at(x, frame), terms.at(x, frame)
+        choices = terms.choose(x, frame), levels.on(image).choose(x, frame)
+        points = terms.at(x, frame, choices[0])
+        pixels = levels.on(image).at(x, frame, choices[1])
         light = jnp.where(first, pixels.lighting(x, layout), x[..., layout.size - LIGHTING :])
         x = x.at[..., layout.size - LIGHTING :].set(light)
 
@@ -351,14 +366,18 @@ def fit_pixels(
             return pixels.system(p, layout) + points.system(p, layout) + prior.system(p)
 
         state = solve(system, x, lower=lower, upper=upper, config=config, linear=step_solver)
-        return state.x, (state, pixels.error(state.x, layout))
+        return state.x, (state, choices)
 
     images = levels.image, jnp.arange(len(BLURS)) == 0
-    _, (states, errors) = jax.lax.scan(advance, state.x, images)
-    last = jax.tree.map(lambda leaf: leaf[-1], states)
-    return last.replace(iterations=state.iterations + jnp.sum(states.iterations)), errors[-1]
+    _, rounds = jax.lax.scan(advance, state.x, images)
+    last, choices = jax.tree.map(lambda leaf: leaf[-1], rounds)
+    return last.replace(iterations=state.iterations + jnp.sum(rounds[0].iterations)), choices
 
 
 def blurred_levels(image: Float[Array, "S S C"]) -> Float[Array, "N S S C"]:
-    """Returns the Gaussian scale space: the image under each of `BLURS`, all at full size."""
-    return jax.vmap(lambda width: blur(image, width))(jnp.array(BLURS))
+    """Returns the Gaussian scale space: the image under each of `BLURS`, all at full size.
+
+    The blur of `sample_spline`, by which it is looked up, is a part of each.
+    """
+    rest = jnp.sqrt(jnp.array(BLURS) ** 2 - SPLINE_VARIANCE)
+    return jax.vmap(lambda width: blur(image, width))(rest)

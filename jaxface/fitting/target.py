@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float
@@ -57,7 +56,7 @@ def fit_target(
     landmarks = jnp.asarray(landmarks, float)[:, :2]
     present = jnp.all(jnp.isfinite(landmarks), axis=1)
     landmarks = jnp.where(present[:, None], landmarks, jnp.nanmean(landmarks, axis=0))
-    crop = crop_around(jax.lax.stop_gradient(landmarks))
+    crop = crop_around(landmarks)
     mask = jnp.ones((height, width)) if face_mask is None else face_mask
     image = resample(jnp.concatenate([photo_srgb, mask[..., None]], axis=2), crop)
     centre = jnp.array([width / 2.0, height / 2.0]) if principal is None else principal

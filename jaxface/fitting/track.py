@@ -235,7 +235,7 @@ def _fit_frames(
         prior = objective.prior.replace(mean=objective.prior.mean.at[:3].set(pose[:3]))
         start = prior.mean.at[:POSE].set(pose)
         frame = Frame(rotation=jnp.asarray(_FRONT), principal=principal)
-        state = fit_landmarks(start, frame, objective.points, prior, config.fit.solver)
+        state, _ = fit_landmarks(start, frame, objective.points, prior, config.fit.solver)
         return state.x, state.system.normal
 
     observed, precision = jax.lax.map(
