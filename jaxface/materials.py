@@ -80,9 +80,8 @@ def materials(
     """Returns height, normals, roughness and specular of a complete texture.
 
     The height is `height_of_luminance` of albedo times shading on seen texels and the database
-    face's elsewhere; its
-    negative part over `deepest_mm`, the cavity, makes skin rougher and less specular.
-    Differentiable in the texture.
+    face's elsewhere; its negative part over `deepest_mm`, the cavity, makes skin rougher and less
+    specular. Differentiable in texture and shading.
 
     Args:
         texture_linear: complete albedo, linear RGB.
