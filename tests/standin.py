@@ -66,6 +66,16 @@ class StandIn:
         return len(job[2]) > 20
 
 
+class Announcing(StandIn):
+    """Prints a line when its work has begun, so that a test need not guess how long starting
+    takes."""
+
+    def compute(self, jobs: list[Any], check: Callable[[], None]) -> Sequence[Any]:
+        if not self.computed:
+            print("ready", flush=True)
+        return super().compute(jobs, check)
+
+
 def make_photos(folder: Path, count: int) -> list[Path]:
     folder.mkdir(exist_ok=True)
     photos = [folder / f"p{number:03}.jpg" for number in range(count)]
@@ -125,8 +135,7 @@ def main() -> int:
         return 0
     photos = make_photos(folder, 200)
     seconds = 60 if command == "stuck" else 0.02
-    worker = StandIn(seconds=seconds, size=2000 if command == "full" else 100)
-    print("ready", flush=True)
+    worker = Announcing(seconds=seconds, size=2000 if command == "full" else 100)
     try:
         report: Report = run_photos(photos, output, worker, batch=4)
     except KeyboardInterrupt:

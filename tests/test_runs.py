@@ -116,7 +116,9 @@ def test_a_signal_stops_cleanly(tmp_path: Path, number: signal.Signals) -> None:
     output = tmp_path / "out"
     process = start("interrupt", output, tmp_path / "photos")
     assert process.stdout is not None and process.stdout.readline() == "ready\n"
-    time.sleep(0.8)
+    while not any(entry["event"] == "done" for entry in read_entries(output)):
+        assert process.poll() is None
+        time.sleep(0.05)
     begun = time.monotonic()
     process.send_signal(number)
     _, error = process.communicate(timeout=20)
