@@ -35,6 +35,7 @@ RESULT_FILES = {
     "preview.png",
     "normal.png",
     "roughness.png",
+    "occlusion.png",
     "specular.png",
     "turntable.mp4",
     "viewer.html",

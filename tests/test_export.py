@@ -103,7 +103,7 @@ def write(case: SimpleNamespace, target: Path, detail: str = "none") -> None:
 def test_folder_is_complete(folder: Path) -> None:
     names = {file.name for file in folder.iterdir()}
     pictures = ("albedo", "albedo_lowfreq", "partial", "visibility", "skin_mask", "preview")
-    pictures += ("normal", "roughness", "specular", "lashes")
+    pictures += ("normal", "roughness", "specular", "occlusion", "lashes")
     files = {"face.glb", "face.obj", "face.mtl", "parameters.json", "report.md"}
     files |= {"viewer.html", "turntable.mp4"}
     assert names == files | {f"{name}.png" for name in pictures}

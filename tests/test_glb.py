@@ -10,15 +10,23 @@ from gltf import Glb
 from jaxface.export.buffer import Buffer
 from jaxface.export.glb import encode_glb
 from jaxface.export.mesh import normals
+from jaxface.export.textures import occlusion_map
 from jaxface.export.visemes import VISEMES, visemes_of
 from jaxface.hair.lashes import lash_basis, lash_mesh
 from jaxface.morphable.model import shape
+from jaxface.morphable.texels import texel_map
 from jaxface.types import FaceModel, Materials
+from jaxface.unwrapping.membrane import vertices_to_texels
 
 _SIDE = 32
 
 
-def encode(model: FaceModel, neutral: np.ndarray, lashes: bool = True) -> bytes:
+def encode(
+    model: FaceModel,
+    neutral: np.ndarray,
+    lashes: bool = True,
+    occlusion: np.ndarray | None = None,
+) -> bytes:
     flat = jnp.broadcast_to(jnp.array([0.0, 0.0, 1.0]), (_SIDE, _SIDE, 3))
     half = jnp.full((_SIDE, _SIDE), 0.5)
     skin = np.broadcast_to([0.8, 0.6, 0.5], (_SIDE, _SIDE, 3))
@@ -27,6 +35,7 @@ def encode(model: FaceModel, neutral: np.ndarray, lashes: bool = True) -> bytes:
         *(model, neutral, np.zeros(len(model.expression_names)), skin),
         Materials(half, flat, half, half),
         lashes=None if mesh is None else (mesh, lash_basis(model)),
+        occlusion=occlusion,
     )
 
 
@@ -112,6 +121,27 @@ def test_a_closed_eye_turns_its_lashes(glb, model) -> None:
     left = glb.array(part["attributes"]["POSITION"])[:, 0] > 0
     turns = np.abs(glb.array(target["NORMAL"])).max(1)
     assert turns[left].max() > 0.05 and turns[~left].max() == 0
+
+
+def test_the_occlusion_map_darkens_hollows_and_is_beside_the_roughness(model, neutral) -> None:
+    occlusion = occlusion_map(model, neutral, _SIDE * 8)
+    texels = texel_map(model, _SIDE * 8)
+    place = np.asarray(vertices_to_texels(jnp.asarray(neutral), texels))
+    names = np.array(model.region_names)[np.asarray(texels.region_ids)]
+    forehead = (names == "skin") & (place[..., 1] > 0.04) & (place[..., 2] > 0.0)
+    hollows = np.quantile(occlusion[np.isin(names, ["ears", "nose"])], 0.05)
+    assert occlusion[forehead].mean() > 0.8 > 0.5 > hollows
+    assert (occlusion[np.isin(names, ["eyes", "teeth"]) & np.asarray(texels.mask)] > 0.99).all()
+    small = np.linspace(0, 1, _SIDE**2).reshape(_SIDE, _SIDE)
+    glb = Glb(encode(model, neutral, occlusion=small))
+    for material in [
+        m for m in glb.document["materials"] if m["name"] in ("skin", "eyes", "mouth")
+    ]:
+        image = glb.document["textures"][material["occlusionTexture"]["index"]]["source"]
+        assert glb.document["images"][image]["name"] == "roughness"
+    red, green, _ = np.moveaxis(glb.image("roughness"), -1, 0)
+    np.testing.assert_allclose(red / 255, small, atol=0.01)
+    np.testing.assert_allclose(green / 255, 0.5, atol=0.01)
 
 
 def test_displacements_take_the_smaller_form() -> None:

@@ -12,13 +12,12 @@ from jaxface.errors import InputError
 from jaxface.evaluation.color_difference import ciede2000, lab
 from jaxface.evaluation.polygons import fill
 from jaxface.evaluation.scene import decode_srgb
-from jaxface.landmarks.schemes import LEFT_IRIS, RIGHT_IRIS
+from jaxface.landmarks.schemes import LEFT_IRIS, LEFT_LIDS, RIGHT_IRIS, RIGHT_LIDS
 from jaxface.types import FaceModel, TexelMap
 from jaxface.unwrapping.eyes import IRIS, PUPIL, angle_of_texels
 
 # The landmarks around the opening of each eye, in order.
-RIGHT_EYE = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
-LEFT_EYE = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
+RIGHT_EYE, LEFT_EYE = ((*lower, *upper[-2:0:-1]) for upper, lower in (RIGHT_LIDS, LEFT_LIDS))
 CLASSES = {
     **dict.fromkeys(("brown", "dark brown"), "brown"),
     **dict.fromkeys(("hazel", "green", "hazel/green"), "hazel/green"),

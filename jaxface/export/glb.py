@@ -46,6 +46,7 @@ def encode_glb(
     animation: Animation | None = None,
     hair: HairMesh | None = None,
     lashes: tuple[HairMesh, np.ndarray] | None = None,
+    occlusion: np.ndarray | None = None,
 ) -> bytes:
     """Returns the bytes of a `.glb`.
 
@@ -61,12 +62,13 @@ def encode_glb(
         animation: of the expressions and of the head; none if missing.
         hair: of the neutral face, a mesh of its own that moves with the head; none if missing.
         lashes: likewise, with their basis of expressions `[E, N, 3]`, which they share.
+        occlusion: `[T, T]` ambient occlusion of the neutral face, 0..1; none if missing.
     """
     buffer, (viseme_names, visemes) = Buffer(), visemes_of(model.expression_names)
     names = [*model.expression_names, *viseme_names]
     weights = np.pad(np.asarray(expression, float), (0, len(viseme_names)))
     primitives = _primitives(model, np.asarray(neutral), visemes, buffer)
-    textures = {"albedo": texture_srgb} | _surface_maps(surface)
+    textures = {"albedo": texture_srgb} | _surface_maps(surface, occlusion)
     images = [buffer.picture(image, name) for name, image in textures.items()]
     document: dict[str, Any] = {
         "asset": {"version": "2.0", "generator": "jaxface"},
@@ -102,6 +104,9 @@ def encode_glb(
         "bufferViews": buffer.views,
         "accessors": buffer.accessors,
     }
+    if occlusion is not None:
+        for material in document["materials"]:
+            material["occlusionTexture"] = {"index": 2}
     if hair is not None:
         add_hair(document, buffer, hair)
     if lashes is not None:
@@ -183,14 +188,14 @@ def _animation(
     }
 
 
-def _surface_maps(surface: Materials) -> dict[str, np.ndarray]:
-    """Returns glTF's textures of a surface, 0..1: normals, roughness in the green channel, the
-    specular factor in the alpha channel."""
+def _surface_maps(surface: Materials, occlusion: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Returns glTF's textures of a surface, 0..1: normals; occlusion in the red channel, roughness
+    in the green one; the specular factor in the alpha channel."""
     roughness, specular = np.asarray(surface.roughness), np.asarray(surface.specular)
     zeros = np.zeros_like(roughness)
     return {
         "normal": 0.5 + 0.5 * np.asarray(surface.normal),
-        "roughness": np.stack([zeros, roughness, zeros], -1),
+        "roughness": np.stack([zeros if occlusion is None else occlusion, roughness, zeros], -1),
         "specular": np.stack([zeros, zeros, zeros, specular], -1),
     }
 

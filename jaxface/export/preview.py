@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -30,7 +31,11 @@ from jaxface.types import Camera, Crop, FaceModel, HairMesh, Lighting, Materials
 TILE = 512
 _VIEWS = (-35.0, 0.0, 35.0)  # degrees of yaw
 _TARGET, _EXTENT = (0.0, -0.02, -0.05), 0.3  # metres: of the studio camera
-_BACKDROP, _CORNER_FRACTION = (0.085, 0.088, 0.095), 0.25  # linear RGB at the centre; at corners
+STUDIO_EXPOSURE = 1.7
+"""Factor on the radiance of studio views. A face then shows 1.3 times its albedo, as the skin of 72
+portraits did on the median: photographers expose for faces, brighter than a white wall."""
+_HIGHLIGHT = 0.76  # radiance from which it rolls off
+_BACKDROP, _CORNER_FRACTION = (0.075, 0.077, 0.081), 0.5  # linear RGB at the centre; at corners
 _TURN_YAW, _TURN_PITCH = 65.0, 6.0  # degrees, amplitudes of the turntable
 _FILM_SIZE, _FRAMES = 400, 24  # pixels a side, frames from side to side
 _FILM_LAYERS = 2  # surfaces of hair
@@ -52,7 +57,9 @@ def fine_head(
     """Returns the head after one step of subdivision (see `smooth`), with lashes and hair."""
     vertices = jnp.asarray(vertices)
     strands = tuple(mesh for mesh in (lash_mesh(model, vertices, hair), hair) if mesh is not None)
-    exposure = sky_seen(vertices, model.triangles)
+    in_eyes = jnp.asarray([name == "eyes" for name in model.region_names])[model.vertex_region]
+    # The eyes' texture holds the shade of the lids.
+    exposure = jnp.where(in_eyes, 1.0, sky_seen(vertices, model.triangles))
     finer, fine = smooth(model, np.concatenate([vertices, exposure[:, None]], axis=1))
     return Head(finer, fine[:, :3], jnp.clip(fine[:, 3], 0.0, 1.0), strands)
 
@@ -193,7 +200,25 @@ def studio_view(
         background=_backdrop(size),
         supersample=supersample,
         hair=head.hair,
+        develop=_developed,
     )[0]
+
+
+def _developed(radiance: Float[Array, "... 3"]) -> Float[Array, "... 3"]:
+    """Returns the sRGB picture of a studio view's linear RGB: `STUDIO_EXPOSURE`, then Khronos' PBR
+    Neutral Tone Mapper (2024), which takes off a dielectric's reflection, keeps colours as they
+    are and rolls off highlights from 0.76."""
+    colour = STUDIO_EXPOSURE * radiance
+    least = jnp.min(colour, -1, keepdims=True)
+    colour = colour - jnp.where(least < 0.08, least - 6.25 * least**2, 0.04)
+    peak = jnp.max(colour, -1, keepdims=True)
+    room = 1.0 - _HIGHLIGHT
+    above = jnp.maximum(peak - _HIGHLIGHT, 0.0)
+    rolled = 1.0 - room**2 / (above + room)
+    white = 1.0 - 1.0 / (0.15 * (peak - rolled) + 1.0)
+    bright = colour * rolled / jnp.maximum(peak, _HIGHLIGHT)
+    bright = bright + white * (rolled - bright)
+    return linear_to_srgb(jnp.where(peak < _HIGHLIGHT, colour, bright))
 
 
 @cache
@@ -217,8 +242,10 @@ def draw(
     background: Float[np.ndarray | Array, "..."] | float = 0.0,
     supersample: int = 2,
     hair: tuple[HairMesh, ...] = (),
+    develop: Callable[[Float[Array, "S S 3"]], Float[Array, "S S 3"]] = linear_to_srgb,
 ) -> tuple[Float[Array, "S S 3"], Float[Array, "S S 1"]]:
-    """Returns an image (sRGB) and its coverage; see `render`. Asynchronous."""
+    """Returns an image (sRGB, which `develop` makes of linear RGB) and its coverage; see `render`.
+    Asynchronous."""
     image, alpha = render(
         *(model, vertices, texture_linear, camera, lighting, size, size),
         supersample=supersample,
@@ -228,7 +255,7 @@ def draw(
         background=background,
         hair=hair,
     )
-    return linear_to_srgb(image), alpha[..., None]
+    return develop(image), alpha[..., None]
 
 
 def crop_head(

@@ -19,7 +19,7 @@ from jaxface.export.obj import encode_mtl, encode_obj
 from jaxface.export.preview import fine_head, preview, turntable, write_film
 from jaxface.export.report import doubts_of, report
 from jaxface.export.stored import PARAMETERS
-from jaxface.export.textures import padded
+from jaxface.export.textures import occlusion_map, padded
 from jaxface.export.viewer import viewer_page
 from jaxface.hair.config import HAIR_STYLES
 from jaxface.hair.lashes import lash_basis, lash_mesh
@@ -146,7 +146,10 @@ def _fill(
     lashes = lash_mesh(model, neutral, hair)
     moving = None if lashes is None else (lashes, lash_basis(model))
     head = expressive_head(model, neutral, detail)
-    glb = encode_glb(*(*head, expression, albedo, surface), hair=hair, lashes=moving)
+    occlusion = occlusion_map(model, neutral, len(albedo))
+    glb = encode_glb(
+        *(*head, expression, albedo, surface), hair=hair, lashes=moving, occlusion=occlusion
+    )
     (folder / "face.glb").write_bytes(glb)
     low_frequency = np.asarray(linear_to_srgb(unwrapped.low_frequency))
     page = viewer_page(photo.name, glb, low_frequency)
@@ -165,6 +168,7 @@ def _fill(
         "normal": 0.5 + 0.5 * surface.normal,
         "roughness": surface.roughness,
         "specular": surface.specular,
+        "occlusion": occlusion,
         "preview": preview(photo, reconstruction, model, finer),
     }
     images |= {name: obj_picture(mesh) for name, mesh in strands.items()}

@@ -13,9 +13,12 @@ from scipy.ndimage import distance_transform_edt, map_coordinates
 from scipy.sparse import csr_array, vstack
 from scipy.spatial import KDTree
 
+from jaxface.loading import PAINTED
 from jaxface.morphable.texels import texel_map
+from jaxface.rendering.occlusion import sky_seen
 from jaxface.synthesis.seams import seam_edges
 from jaxface.types import FaceModel, Reconstruction
+from jaxface.unwrapping.membrane import vertices_to_texels
 
 _REACH = 0.04  # of the side: mip level 4 of 1024 texels mixes 32 of them
 _PER_EDGE = 17  # points of an edge, among which the nearest is sought
@@ -40,6 +43,24 @@ def padded(reconstruction: Reconstruction, model: FaceModel) -> Reconstruction:
     albedo = jnp.asarray(level_mips(albedo, mask, model))
     synthesis = synthesis.replace(texture=albedo)
     return reconstruction.replace(synthesis=synthesis, materials=surface)
+
+
+def occlusion_map(
+    model: FaceModel, vertices: Float[np.ndarray, "V 3"], size: int
+) -> Float[np.ndarray, "S S"]:
+    """Returns the fraction of an overcast sky's light that reaches each texel (`sky_seen`), 0..1; 1
+    in eyes and mouth, whose albedo holds their shade.
+
+    Args:
+        model: the face model.
+        vertices: of the face, metres.
+        size: of the map, texels a side.
+    """
+    shaded = jnp.asarray([name in PAINTED for name in model.region_names])[model.vertex_region]
+    exposure = jnp.where(shaded, 1.0, sky_seen(jnp.asarray(vertices), model.triangles))
+    texels = texel_map(model, size)
+    seen = vertices_to_texels(exposure[:, None], texels)[..., 0]
+    return np.clip(np.asarray(pad(seen, np.asarray(texels.mask))), 0, 1)
 
 
 def pad(textures: Any, mask: np.ndarray) -> Any:

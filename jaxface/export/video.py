@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from scipy.spatial.transform import Rotation
 
 from jaxface.export.glb import Animation, encode_glb
-from jaxface.export.textures import padded
+from jaxface.export.textures import occlusion_map, padded
 from jaxface.hair.lashes import lash_basis, lash_mesh
 from jaxface.hair.mesh import compact, hair_mesh
 from jaxface.morphable.model import shape
@@ -83,6 +83,7 @@ def write_track(
     glb = encode_glb(
         *(model, neutral, weights[0], albedo, reconstruction.materials, animation, hair),
         lashes=None if lashes is None else (lashes, lash_basis(model)),
+        occlusion=occlusion_map(model, neutral, len(albedo)),
     )
     (folder / "animation.glb").write_bytes(glb)
 

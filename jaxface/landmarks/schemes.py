@@ -19,6 +19,15 @@ LOWER_LIP = (
 )  # fmt: skip
 LIP_CORNERS = (61, 76, 62, 78, 291, 306, 292, 308)
 RIGHT_IRIS, LEFT_IRIS = (468, 469, 470, 471, 472), (473, 474, 475, 476, 477)
+# The upper and the lower lid, from the outer corner of the eye to the inner.
+RIGHT_LIDS = (
+    (33, 246, 161, 160, 159, 158, 157, 173, 133),
+    (33, 7, 163, 144, 145, 153, 154, 155, 133),
+)
+LEFT_LIDS = (
+    (263, 466, 388, 387, 386, 385, 384, 398, 362),
+    (263, 249, 390, 373, 374, 380, 381, 382, 362),
+)
 OUTER_EYES = (33, 263)
 # iBUG's 68 points (Sagonas et al. 2013): jaw, brows, nose, eyes, mouth.
 IBUG68 = (

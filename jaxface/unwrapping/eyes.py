@@ -10,6 +10,7 @@ from jaxface.filters import smoothstep
 from jaxface.rendering.color import luminance
 from jaxface.rendering.normals import length
 from jaxface.types import FaceModel, TexelMap
+from jaxface.unwrapping.lid_shade import WHITE_OF_EYE
 from jaxface.unwrapping.membrane import vertices_to_texels
 from jaxface.unwrapping.statistics import median_colour, part_median, top_quartile_blue_weights
 
@@ -75,15 +76,17 @@ def angle_of_texels(model: FaceModel, texels: TexelMap) -> Float[Array, "T T"]:
     return jnp.where((angle < 179.0) & texels.mask, angle, 180.0)
 
 
-def paint_iris(
+def paint_eyes(
     albedo: Float[Array, "T T 3"],
+    shade: Float[Array, "T T 3"],
     seen_albedo: Float[Array, "T T 3"],
     visibility: Float[Array, "T T"],
     pixels_per_texel: Float[Array, ""],
     angle: Float[Array, "T T"],
     skin_level: Float[Array, ""],
 ) -> Float[Array, "T T 3"]:
-    """Returns the albedo with irises of the most probable colour.
+    """Returns the eyes' albedo times the lids' shade: white with the model's veins, and irises of
+    the most probable colour.
 
     The gaze is known to a few degrees only, lashes darken an iris and reflections brighten it: so
     both eyes get one colour (`iris_log_colour`) under the model's pattern of light and dark, with a
@@ -91,6 +94,7 @@ def paint_iris(
 
     Args:
         albedo: the model's, linear RGB.
+        shade: of the lids, `lid_shade`.
         seen_albedo: radiance over shading, linear RGB.
         visibility: 0..1.
         pixels_per_texel: mean width of a seen texel, pixels of the photo.
@@ -104,11 +108,13 @@ def paint_iris(
     pattern = iris * jnp.clip(level - part_median(level, iris), -MAX_PATTERN, MAX_PATTERN)
     limb = 1.0 - LIMBAL_DARKENING * smoothstep(angle, IRIS - 5, IRIS)
     painted = colour * (limb * jnp.exp(pattern))[..., None]
-    white = median_colour(albedo, _between(angle, WHITE, WHITE + 8))
-    pupil = jnp.full(3, PUPIL_ALBEDO)
-    painted = _lerp(pupil, painted, smoothstep(angle, PUPIL - 1, PUPIL + 1.5))
-    painted = _lerp(painted, white, smoothstep(angle, IRIS - 2.5, IRIS + 4.5))
-    return _lerp(painted, albedo, smoothstep(angle, WHITE, WHITE + 6))
+    painted = _lerp(jnp.full(3, PUPIL_ALBEDO), painted, smoothstep(angle, PUPIL - 1, PUPIL + 1.5))
+
+    # The red of the lids lights the white beside them, and is not in the colour of an iris.
+    of_lids = shade[..., :1]
+    usual = median_colour(albedo, _between(angle, WHITE, 2 * WHITE))
+    white = jnp.asarray(WHITE_OF_EYE) * shade * albedo / jnp.maximum(usual, 1e-3)
+    return _lerp(painted * of_lids, white, smoothstep(angle, IRIS - 2.5, IRIS + 4.5))
 
 
 def iris_log_colour(

@@ -18,6 +18,9 @@ FRONTAL, BEARD_AREA = 0.75, (200.0, 400.0)
 """Cosine of the viewing angle from which a texel counts as seen from the front; mm^2 seen so,
 between which a beard is believed. Of 72 portraits, those without a beard have less than 190, all
 but one with a beard (grey stubble on a half in shadow) more than 430."""
+MOUTH_MM, MOUTH_SIGMA = 10.0, 12.0
+"""Reach of a moustache off the lips; of the Gaussian that tells the skin around; millimetres."""
+MOUSTACHE = (0.1, 0.5)  # log contrast to the skin around between which it comes to count
 BROWS_SIGMA = 5.0  # of the Gaussian by which brows lie off the face model's, millimetres
 BROWS_SHARE = 0.112  # of brows in what the parser learnt them from, `building.parser`
 BROWS_PROBABLE = (0.1, 0.4)  # probabilities between which a texel comes to count as brow
@@ -27,17 +30,26 @@ FAINT = 0.1  # log contrast to skin from which a texel shows a brow, and a brow 
 
 
 def believed_beard(
-    probability: Float[Array, "T T"], seen: Float[Array, "T T"], facing: Float[Array, "T T"]
+    probability: Float[Array, "T T"],
+    radiance: Float[Array, "T T 3"],
+    seen: Float[Array, "T T"],
+    facing: Float[Array, "T T"],
+    model: FaceModel,
+    texels: TexelMap,
 ) -> Float[Array, "T T"]:
     """Returns the beard, with a margin, or 0 if there is too little of it to be one.
 
     A shaded jaw looks like a beard, but at the rim, on one side or in spots: what counts (the
-    opening) is seen from the front, and the mirror image has one too or is not seen.
+    opening) is seen from the front, and the mirror image has one too or is not seen. Once a beard
+    is believed, what is darker around the lips than the skin around is one, too.
 
     Args:
         probability: of beard.
+        radiance: linear RGB.
         seen: how much of the face is seen, 0..1.
         facing: cosine of the viewing angle.
+        model: the face model.
+        texels: of the model.
     """
     radius = max(1, round(BEARD_RADIUS * len(seen)))
     opened = opening(probability, radius)
@@ -45,7 +57,11 @@ def believed_beard(
     both = opened * (1.0 - seen[:, ::-1] * (1.0 - other))
     area = jnp.sum(both * seen * (facing > FRONTAL)) * (SIDE / len(seen)) ** 2
     around = jnp.minimum(dilate(probability, radius), dilate(both, 3 * radius))
-    return smoothstep(area, *BEARD_AREA) * around
+    lips, skin = (region_mask(model, texels, name) for name in ("lips", "skin"))
+    near = dilate(lips, max(1, round(MOUTH_MM / SIDE * len(seen)))) * skin
+    bare = seen * (1.0 - jnp.maximum(around, near)) * skin
+    moustache = near * seen * _darker(radiance, bare, MOUTH_SIGMA, MOUSTACHE)
+    return smoothstep(area, *BEARD_AREA) * jnp.maximum(around, moustache)
 
 
 def believed_brows(
@@ -72,10 +88,20 @@ def believed_brows(
     of_brow = probability * place / BROWS_SHARE
     of_skin = (1.0 - probability) * (1.0 - place) / (1.0 - BROWS_SHARE)
     brows = smoothstep(of_brow / jnp.maximum(of_brow + of_skin, 1e-6), *BROWS_PROBABLE)
-    level = jnp.mean(log_encode(radiance), -1, keepdims=True)
     skin = seen * (1.0 - brows) * region_mask(model, texels, "skin")  # lids lie in shade
-    around = masked_blur(level, skin, SKIN_SIGMA / SIDE * len(probability))
-    return brows * smoothstep((around - level)[..., 0], 0.0, FAINT)
+    return brows * _darker(radiance, skin, SKIN_SIGMA, (0.0, FAINT))
+
+
+def _darker(
+    radiance: Float[Array, "T T 3"],
+    skin: Float[Array, "T T"],
+    sigma_mm: float,
+    contrasts: tuple[float, float],
+) -> Float[Array, "T T"]:
+    """Returns 0..1 where the log radiance is below that of the skin around, between contrasts."""
+    level = jnp.mean(log_encode(radiance), -1, keepdims=True)
+    around = masked_blur(level, skin, sigma_mm / SIDE * len(skin))
+    return smoothstep((around - level)[..., 0], *contrasts)
 
 
 def light_on_beard(

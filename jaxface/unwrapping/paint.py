@@ -9,7 +9,8 @@ from jaxface.filters import log_encode
 from jaxface.rendering.color import luminance
 from jaxface.rendering.texture import sample_image
 from jaxface.types import FaceModel, TexelMap
-from jaxface.unwrapping.eyes import angle_of_texels, paint_iris
+from jaxface.unwrapping.eyes import angle_of_texels, paint_eyes
+from jaxface.unwrapping.lid_shade import lid_shade
 from jaxface.unwrapping.regions import region_mask
 from jaxface.unwrapping.scalp import colour_scalp
 from jaxface.unwrapping.teeth import whiten_teeth
@@ -24,6 +25,7 @@ def paint_parts(
     albedo: Float[Array, "T T 3"],
     shading: Float[Array, "T T 3"],
     seen: VisibleTexels,
+    vertices: Float[Array, "V 3"],
     model: FaceModel,
     texels: TexelMap,
 ) -> Float[Array, "T T 3"]:
@@ -34,6 +36,7 @@ def paint_parts(
         albedo: the model's, linear RGB.
         shading: radiance of a white surface, linear RGB.
         seen: the photo at each texel.
+        vertices: of the face, whose lids shade the eyes, metres.
         model: the face model.
         texels: of the model.
     """
@@ -49,7 +52,9 @@ def paint_parts(
     eyes = angle < 180.0
     skin = region_mask(model, texels, "skin")[..., None]
     skin_level = jnp.sum(skin * log_encode(low_frequency)) / jnp.maximum(3.0 * jnp.sum(skin), 1.0)
-    painted = paint_iris(albedo, at_centres, *_weight(view, eyes, EYE_FACING), angle, skin_level)
+    shade = lid_shade(vertices, model, texels)
+    weight = _weight(view, eyes, EYE_FACING)
+    painted = paint_eyes(albedo, shade, at_centres, *weight, angle, skin_level)
     texture = jnp.where(eyes[..., None], painted, texture)
     teeth = region_mask(model, texels, "teeth")
     return whiten_teeth(texture, at_centres, *_weight(view, teeth > 0, TEETH_FACING), teeth)

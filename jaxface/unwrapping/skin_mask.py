@@ -104,7 +104,9 @@ def skin_mask(
     log_ratio, steepness, evidence = jax.lax.stop_gradient((log_ratio, steepness, evidence))
     usable, size = evidence.usable, len(log_ratio)
     grazing_from, grazing_to = config.steep
-    usable = usable * smoothstep(steepness, grazing_to, grazing_from)
+    # An error of the light there would stain skin; brows over deep-set eyes are dark anyhow.
+    certain = smoothstep(steepness, grazing_to, grazing_from)
+    usable = usable * jnp.maximum(certain, evidence.any_colour)
     known = usable * evidence.sure
     bare = known * (1.0 - evidence.facial_hair)
     alike = has_colour_of_skin(log_ratio, usable, bare, model, texels)

@@ -143,6 +143,8 @@ def unwrap(
         visibility=seen.visibility,
         skin_mask=mask,
         pixels_per_texel=view.pixels_per_texel / (1.0 + seen.noise / config.noise.masking),
-        low_frequency=paint_parts(low_frequency, albedo, shading, seen, model, texels),
+        low_frequency=paint_parts(
+            *(low_frequency, albedo, shading, seen, fit.vertices, model, texels)
+        ),
     )
     return result, fit

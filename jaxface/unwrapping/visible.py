@@ -134,7 +134,7 @@ def see(
         facial = sample_image(classes[..., len(CLASSES) :], view.xy)
         hair = sample_image(classes[..., HAIR : HAIR + 1], view.xy)[..., 0]
         of_beard, of_brows = (facial[..., FACIAL_HAIR.index(k)] for k in ("beard", "brows"))
-        beard = believed_beard(of_beard, visibility * face, view.facing)
+        beard = believed_beard(*(of_beard, radiance, visibility * face, view.facing, model, texels))
         brows = believed_brows(of_brows, radiance, visibility * face, model, texels)
     return VisibleTexels(
         projection=view,

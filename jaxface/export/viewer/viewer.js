@@ -14,6 +14,8 @@
     [[0.0, 0.9, -0.3], [0.10, 0.10, 0.10]],
   ];
   const AMBIENT = 0.45;
+  // Camera and tone mapper of the still previews: exposure; THREE.NeutralToneMapping.
+  const EXPOSURE = 1.7, NEUTRAL = 7;
 
   let renderer;
   try {
@@ -21,6 +23,8 @@
   } catch (error) {
     return fail(error);
   }
+  renderer.toneMapping = NEUTRAL;
+  renderer.toneMappingExposure = EXPOSURE;
   renderer.setPixelRatio(Math.min(devicePixelRatio, 2));
   stage.prepend(renderer.domElement);
   const scene = new THREE.Scene();
