@@ -66,7 +66,8 @@ def lid_shade(
             for mm, table in zip(distances, tables, strict=True)
         ]
         shades.append(factors[0] * factors[1])
-    return jnp.where(places[..., :1] < 0.0, *shades)
+    right, left = shades
+    return jnp.where(places[..., :1] < 0.0, right, left)
 
 
 def _indices(lid: tuple[int, ...], count: int) -> tuple[int, ...]:
