@@ -25,6 +25,7 @@ _TRUST = 4.0  # weight of what is seen against one neighbour's opinion
 _MIRRORED = 0.1  # weight of what is seen on the other side
 _STEEP = 6  # exponent of the cosine to the vertical with which hair hangs from hair
 _SUPPORT = 1.25  # opacity over that of what it hangs from, at most
+_DARKEST = 2e-3  # linear RGB; the logarithm is taken of no less
 _ALBEDO = (0.003, 0.9)
 _TONES = 0.5  # log albedo by which hair is lighter or darker in places
 _SHEEN = 0.35  # log ratio of two channels that is light's
@@ -41,6 +42,7 @@ def colour(
     linear: Float[Array, "W W 3"],
     window: Window,
     lighting: Lighting,
+    face_light: Float[Array, "3"],
 ) -> tuple[Float[Array, "N 4"], Float[Array, ""]]:
     """Returns albedo (linear RGB) and opacity of a style's vertices, and the detail's contrast.
 
@@ -53,6 +55,7 @@ def colour(
         linear: the photo in the window, linear RGB.
         window: its classes, head and camera.
         lighting: in camera space.
+        face_light: mean of its irradiance over pi on the face, from which the light is known.
     """
     xy, depth = project(vertices, window.camera)
 
@@ -81,11 +84,14 @@ def colour(
     opacity = _hanging(_carried(opaque, known, style.neighbours, 1.0, 1e-3), vertices, style)
 
     light = shade(normals, lighting)
-    light = jnp.maximum(light, DIMMEST * jnp.maximum(jnp.mean(light, 0), 1e-3))
+    light = jnp.maximum(light, DIMMEST * jnp.maximum(face_light, 1e-3))
     solid = window.hair**SURE
     nearest = jnp.minimum(depth_of_hair(vertices, style, window), window.head_depth)
     weight = before(nearest) * hair**SURE
-    log = _natural(jnp.log(jnp.clip(at(masked_blur(linear, solid, 3.0)) / light, *_ALBEDO)))
+    # The mean of lightness, a cube root: of linear light gloss and gaps would be most of it.
+    lightness = masked_blur(jnp.cbrt(jnp.maximum(linear, _DARKEST)), solid, _FINE)
+    radiance = at(lightness) ** 3
+    log = _natural(jnp.log(jnp.clip(radiance / light, *_ALBEDO)))
     common = median(log[:, None], weight[:, None])
     tone = jnp.clip(jnp.mean(log - common, -1), -_TONES, _TONES)
     tone, weight = _with_mirror_image(tone, weight, style.mirror)
@@ -96,7 +102,7 @@ def colour(
 
 def _contrast(linear: Float[Array, "W W 3"], solid: Float[Array, "W W"]) -> Float[Array, ""]:
     """Returns the standard deviation of fine log luminance in the hair."""
-    log = jnp.log(jnp.maximum(luminance(linear), 2e-3))[..., None]
+    log = jnp.log(jnp.maximum(luminance(linear), _DARKEST))[..., None]
     fine = log - masked_blur(log, solid, _FINE)
     deviation = jnp.sqrt(jnp.maximum(masked_blur(fine**2, solid, _FINE), 1e-8))
     mean = jnp.sum(solid * deviation[..., 0]) / jnp.maximum(jnp.sum(solid), 1.0)
