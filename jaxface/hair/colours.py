@@ -28,8 +28,8 @@ _SUPPORT = 1.25  # opacity over that of what it hangs from, at most
 _DARKEST = 2e-3  # linear RGB; the logarithm is taken of no less
 _ALBEDO = (0.003, 0.9)
 _TONES = 0.5  # log albedo by which hair is lighter or darker in places
-_SHEEN = 0.35  # log ratio of two channels that is light's
-_FAINT = (0.05, 0.3)  # log of green over blue, of grey hair and of hair with a colour
+_SHEEN = 0.35  # distance, in log ratios of two channels, that is light's
+_FAINT = (0.05, 0.35)  # the same, from grey of grey hair and of hair with a colour
 _REDS = (0.5, 1.5)  # log of red over green, over that of green over blue
 _FINE = 4.0  # pixels of the window: wider structure is tone, finer is detail
 _CONTRASTS = (0.15, 0.45)
@@ -91,7 +91,7 @@ def colour(
     # The mean of lightness, a cube root: of linear light gloss and gaps would be most of it.
     lightness = masked_blur(jnp.cbrt(jnp.maximum(linear, _DARKEST)), solid, _FINE)
     radiance = at(lightness) ** 3
-    log = _natural(jnp.log(jnp.clip(radiance / light, *_ALBEDO)))
+    log = natural(jnp.log(jnp.clip(radiance / light, *_ALBEDO)))
     common = median(log[:, None], weight[:, None])
     tone = jnp.clip(jnp.mean(log - common, -1), -_TONES, _TONES)
     tone, weight = _with_mirror_image(tone, weight, style.mirror)
@@ -109,15 +109,22 @@ def _contrast(linear: Float[Array, "W W 3"], solid: Float[Array, "W W"]) -> Floa
     return jnp.clip(mean, *_CONTRASTS)
 
 
-def _natural(log: Float[Array, "N 3"]) -> Float[Array, "N 3"]:
-    """Returns log colours of a hue that hair has: melanin reflects more green than blue, and about
-    as much more red than green; up to `_SHEEN` off that is the sky's, a lamp's or the camera's."""
-    red, blue = log[..., 0] - log[..., 1], log[..., 1] - log[..., 2]
-    yellow = blue - jnp.clip(blue, -_SHEEN, 0.0)
-    # Grey and white hair is more common than hair of so faint a colour.
-    yellow = yellow * smoothstep(yellow, *_FAINT)
-    likely = jnp.clip(red, _REDS[0] * yellow, _REDS[1] * jnp.maximum(yellow, 0.0))
-    red = red - jnp.clip(red - likely, -_SHEEN, _SHEEN)
+def natural(log: Float[Array, "N 3"]) -> Float[Array, "N 3"]:
+    """Returns log colours of the nearest hue that hair has: melanin reflects more green than blue,
+    and about as much more red than green; up to `_SHEEN` off that is the sky's, a lamp's or the
+    camera's. Grey and white hair is more common than hair of so faint a colour."""
+    red, yellow = log[..., 0] - log[..., 1], log[..., 1] - log[..., 2]
+    hue, edges = jnp.stack([red, yellow], -1), jnp.array([[slope, 1.0] for slope in _REDS])
+    edges = edges / jnp.linalg.norm(edges, axis=-1, keepdims=True)
+    on_edges = jnp.maximum(hue @ edges.T, 0.0)[..., None] * edges
+    first = jnp.sum((hue[..., None, :] - on_edges) ** 2, -1)
+    nearest = jnp.where((first[..., 0] < first[..., 1])[..., None], *jnp.moveaxis(on_edges, -2, 0))
+    inside = (red >= _REDS[0] * yellow) & (red <= _REDS[1] * yellow)
+    off = jnp.where(inside[..., None], 0.0, hue - nearest)
+    distance = jnp.sqrt(jnp.sum(off**2, -1, keepdims=True) + 1e-12)
+    hue = hue - off * jnp.minimum(_SHEEN / distance, 1.0)
+    chroma = jnp.sqrt(jnp.sum(hue**2, -1, keepdims=True) + 1e-12)
+    red, yellow = jnp.moveaxis(hue * smoothstep(chroma, *_FAINT), -1, 0)
     green = jnp.mean(log, -1) - (red - yellow) / 3.0
     return jnp.stack([green + red, green, green - yellow], -1)
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jaxface.filters import smoothstep
+from jaxface.filters import dilate, smoothstep
 from jaxface.hair.colours import colour
 from jaxface.hair.config import COILY, LONG, OVER_EARS, HairConfig
 from jaxface.hair.outline import WINDOW, Window, fit_outline, overlap
@@ -25,8 +25,9 @@ from jaxface.rendering.rasterize import rasterize, triangle_ids
 from jaxface.types import Camera, FaceModel, FitResult, Hair, HairStyles, Lighting
 
 _COVERED = (0.5, 0.7)  # share of hair where the ears are: they are seen, they are covered
-_LONG = (0.2, 0.35)  # share of hair that lies below the cranium's middle, of short and of long hair
-_HANGING = (0.02, 0.12)  # share of hair that lies below the chin, of bobs and of longer hair
+_AROUND_EARS = 6  # pixels of the window: the photo's ears may be larger than the fitted ones
+_LONG = (0.2, 0.35)  # share of hair below the cranium's middle, of short and of long hair
+_HANGING = (0.02, 0.12)  # share of hair below the chin, of bobs and of longer hair
 
 
 @jit
@@ -81,7 +82,8 @@ def dress(
 
     hanging, long = share_of_seen(below, _HANGING), share_of_seen(~above, _LONG)
     scalp = (_region("scalp", model, head) | ~before) & above
-    classes = hair_or_skin(classes, linear, before, scalp, long)
+    ears = dilate(1.0 * _region("ears", model, head), _AROUND_EARS) > 0
+    classes = hair_or_skin(classes, linear, before, scalp, ears, long)
     window = Window(classes, jnp.where(before, head[..., 2], jnp.inf), camera, below)
 
     def fit_style(index: Array) -> tuple[Array, Array, Array]:

@@ -15,7 +15,9 @@ SURE = 6
 # `_DARK`), of its level and its hue, and how many of them away hair is another's.
 _DARK, _LEVEL, _HUE, _UNLIKE = 0.02, 0.6, 0.15, 5.0
 _ROUNDS = 3  # in which hair's colour and what is hair are found in turn
-_SMOOTH = 1.5  # pixels of the window: standard deviation over which colours are judged
+_SMOOTH = 4.0  # pixels of the window: standard deviation over which colours are judged
+# Log of the odds by which colour speaks for skin at most: gloss on hair is as light.
+_DECISIVE = 3.0
 _CERTAIN = 0.01  # the parser's least probability
 _CANDIDATE = 0.3  # probability from which paths lead through hair
 _TENSOR = 6.0  # pixels of the crop: standard deviation of the structure tensor's window
@@ -56,6 +58,7 @@ def hair_or_skin(
     linear: Float[Array, "W W 3"],
     head: Bool[Array, "W W"],
     scalp: Bool[Array, "W W"],
+    ears: Bool[Array, "W W"],
     long: Float[Array, ""],
 ) -> Float[Array, "W W K"]:
     """Returns classes in which colour, too, tells hair from the skin of the scalp.
@@ -69,14 +72,15 @@ def hair_or_skin(
         classes: probabilities of the parser's `CLASSES`, of `hair_of_head`.
         linear: the photo.
         head: where the fitted head lies.
-        scalp: where the scalp may be; the rest keeps its classes.
+        scalp: where the scalp may be.
+        ears: around the ears, of which colour makes no hair. The rest keeps its classes.
         long: 1 for long hair, 0 for short: below long hair no scalp is bald.
     """
     hair, face = classes[..., HAIR], classes[..., FACE]
     person = hair + face
     prior = hair / jnp.maximum(person, 1e-6)
     odds = jax.scipy.special.logit(jnp.clip(prior, _CERTAIN, 1.0 - _CERTAIN))
-    odds = odds - long * head * jax.scipy.special.logit(_CERTAIN)
+    odds = odds - long * (head & scalp & ~ears) * jax.scipy.special.logit(_CERTAIN)
     colour = _level_and_hue(linear)
     skin = median(colour, (face - classes[..., BEARD]).clip(0.0) ** SURE * head)
     far_from_skin = jnp.sum((colour - skin) ** 2, -1)
@@ -85,8 +89,10 @@ def hair_or_skin(
         centre = median(colour, (person * share) ** SURE * scalp)
         ratio = 0.5 * (far_from_skin - jnp.sum((colour - centre) ** 2, -1))
         ratio = masked_blur(ratio[..., None], person, _SMOOTH)[..., 0]
-        ratio = jnp.maximum(ratio, ratio * (1.0 - long))
-        return jnp.where(scalp, jax.nn.sigmoid(odds + ratio), prior), None
+        ratio = jnp.maximum(ratio, -_DECISIVE)
+        on_scalp = jnp.maximum(ratio, ratio * (1.0 - long))
+        ratio = jnp.where(ears, jnp.minimum(ratio, 0.0), on_scalp)
+        return jnp.where(scalp | ears, jax.nn.sigmoid(odds + ratio), prior), None
 
     share, _ = jax.lax.scan(judge, prior, None, length=_ROUNDS)
     return classes.at[..., HAIR].set(person * share).at[..., FACE].set(person * (1.0 - share))
