@@ -227,10 +227,10 @@ def test_a_spike_of_background_does_not_draw_the_outline(model, styles, dressed)
     assert moved.max() < 0.004  # metres
 
 
-def test_black_hair_is_black_although_no_light_is_known_behind_the_head(model, styles) -> None:
-    """Nine harmonics of light from the front are negative at the back of the head."""
+def test_hair_is_not_pale_where_the_light_is_not_known(model, styles) -> None:
+    """Nine harmonics of light from one side are negative on the other."""
     even = a_fit(model)
-    light = directional(jnp.array([0.0, -0.3, -1.0]), jnp.full(3, 1.6), ambient=-0.4)
+    light = directional(jnp.array([1.0, 0.0, -0.5]), jnp.full(3, 2.0), ambient=-0.5)
     lit = even.replace(parameters=even.parameters.replace(lighting=light))
     photo, classes = (
         a_photo(model, styles, lit, "long01")[0],
@@ -239,7 +239,7 @@ def test_black_hair_is_black_although_no_light_is_known_behind_the_head(model, s
     hair = dress(photo, classes, lit, model, styles, config=HairConfig(style="long01"))
     colours = np.asarray(hair.colours)
     albedo = np.median(colours[colours[:, 3] > 0.9, :3], 0)
-    assert (albedo < 1.5 * np.asarray(BROWN)).all() and (albedo > 0.5 * np.asarray(BROWN)).all()
+    assert (albedo < 1.5 * np.asarray(BROWN)).all() and (albedo > 0.2 * np.asarray(BROWN)).all()
 
 
 def test_colour_tells_hair_from_scalp_where_the_parser_does_not() -> None:
@@ -249,7 +249,7 @@ def test_colour_tells_hair_from_scalp_where_the_parser_does_not() -> None:
     parts = {  # rows: probability of hair, colour
         "skin": (slice(48, 96), 0.0, SKIN),
         "hair": (slice(0, 16), 0.9, (0.01, 0.008, 0.006)),
-        "shining": (slice(16, 32), 0.8, (0.8, 0.65, 0.5)),
+        "shining": (slice(16, 32), 0.6, (0.8, 0.65, 0.5)),
         "doubtful": (slice(32, 48), 0.3, (0.012, 0.01, 0.008)),
     }
     for rows, hair, colour in parts.values():
@@ -267,6 +267,9 @@ def test_colour_tells_hair_from_scalp_where_the_parser_does_not() -> None:
     np.testing.assert_allclose(short.sum(-1), 1.0, atol=1e-5)
     assert share(short, "hair") > 0.99 and share(short, "doubtful") > 0.9
     assert share(short, "shining") < 0.1 and share(short, "skin") == 0
+    sure = jnp.asarray(classes).at[16:32, :, HAIR].set(0.99).at[16:32, :, FACE].set(0.01)
+    gloss = hair_or_skin(sure, jnp.asarray(linear), head, scalp & head, ~head, jnp.array(0.0))
+    assert share(gloss, "shining") > 0.5
     long = judge(jnp.asarray(linear), long=jnp.array(1.0))
     assert share(long, "shining") > 0.9 and share(long, "skin") == 0
     one_colour = judge(jnp.full_like(linear, 0.5), long=jnp.array(0.0))

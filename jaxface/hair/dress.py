@@ -94,6 +94,7 @@ def dress(
     if config.style == "auto":
         vertices, overlaps, above_chin = jax.lax.map(fit_style, jnp.arange(len(styles.names)))
         covered_ears = smoothstep(_share_of_hair("ears", model, head, classes), *_COVERED)
+        covered_ears = jnp.maximum(covered_ears, long)  # long hair may go behind them
         chosen = jnp.argmax(above_chin + _prior(styles, curl, covered_ears, hanging, config))
         vertices, covered = vertices[chosen], above_chin[chosen]
         bald = _share_of_hair("scalp", model, head, classes) < config.least
