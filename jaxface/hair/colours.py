@@ -118,7 +118,8 @@ def natural(log: Float[Array, "N 3"]) -> Float[Array, "N 3"]:
     edges = edges / jnp.linalg.norm(edges, axis=-1, keepdims=True)
     on_edges = jnp.maximum(hue @ edges.T, 0.0)[..., None] * edges
     first = jnp.sum((hue[..., None, :] - on_edges) ** 2, -1)
-    nearest = jnp.where((first[..., 0] < first[..., 1])[..., None], *jnp.moveaxis(on_edges, -2, 0))
+    redless = (first[..., 0] < first[..., 1])[..., None]
+    nearest = jnp.where(redless, on_edges[..., 0, :], on_edges[..., 1, :])
     inside = (red >= _REDS[0] * yellow) & (red <= _REDS[1] * yellow)
     off = jnp.where(inside[..., None], 0.0, hue - nearest)
     distance = jnp.sqrt(jnp.sum(off**2, -1, keepdims=True) + 1e-12)
