@@ -14,6 +14,7 @@ import trimesh
 from jaxface.export.glb import Animation, encode_glb
 from jaxface.export.hair import read_hair
 from jaxface.export.obj import encode_obj
+from jaxface.hair.colours import natural
 from jaxface.hair.config import HAIR_STYLES, HairConfig
 from jaxface.hair.dress import dress
 from jaxface.hair.files import load_styles
@@ -21,13 +22,13 @@ from jaxface.hair.lashes import lash_basis, lash_mesh
 from jaxface.hair.mesh import compact, hair_mesh
 from jaxface.hair.outline import follow
 from jaxface.hair.scalp import paint_scalp
-from jaxface.hair.seen import coiliness, hair_of_head
+from jaxface.hair.seen import coiliness, hair_of_head, hair_or_skin
 from jaxface.morphable.model import shape
 from jaxface.morphable.texels import texel_map
 from jaxface.parsing.classes import BACKGROUND, BEARD, FACE, HAIR, OTHER
 from jaxface.rendering.camera import look_at, project
 from jaxface.rendering.color import linear_to_srgb
-from jaxface.rendering.lighting import uniform
+from jaxface.rendering.lighting import directional, uniform
 from jaxface.rendering.rasterize import rasterize, rasterize_layers
 from jaxface.rendering.render import render
 from jaxface.types import FaceParameters, FitResult, Hair, HairMesh, Materials
@@ -208,6 +209,102 @@ def test_a_flag_behind_the_head_is_not_its_hair(model, styles) -> None:
     kept = np.asarray(small[..., HAIR]) > 0.9
     assert float(cleaned[..., HAIR][kept].mean()) > 0.98
     np.testing.assert_allclose(cleaned.sum(-1), flagged.sum(-1), atol=1e-5)
+
+
+def test_a_spike_of_background_does_not_draw_the_outline(model, styles, dressed) -> None:
+    """A shadow above the crown, ten degrees wide as seen from the cranium's middle."""
+    fit, photo, classes, hair = dressed
+    middle = np.asarray(project(jnp.array([[0.0, 0.01, -0.085]]), fit.parameters.camera)[0][0])
+    y, x = np.mgrid[:SIDE, :SIDE] + 0.5
+    spike = (np.abs(x - middle[0]) < 0.09 * (middle[1] - y)) & (y > 20)
+    spike &= np.asarray(classes[..., BACKGROUND]) > 0.5
+    spiked = jnp.where(spike[..., None], jax.nn.one_hot(HAIR, BEARD + 1), classes)
+    dark = jnp.where(spike[..., None], linear_to_srgb(jnp.asarray(BROWN)), photo)
+    config = HairConfig(style="short02")
+    found = dress(dark, spiked, fit, model, styles, config=config)
+    used = np.asarray(styles.used[int(hair.style)])
+    moved = np.linalg.norm(np.asarray(found.vertices - hair.vertices)[used], axis=1)
+    assert moved.max() < 0.004  # metres
+
+
+def test_hair_is_not_pale_where_the_light_is_not_known(model, styles) -> None:
+    """Nine harmonics of light from one side are negative on the other."""
+    even = a_fit(model)
+    light = directional(jnp.array([1.0, 0.0, -0.5]), jnp.full(3, 2.0), ambient=-0.5)
+    lit = even.replace(parameters=even.parameters.replace(lighting=light))
+    photo, classes = (
+        a_photo(model, styles, lit, "long01")[0],
+        a_photo(model, styles, even, "long01")[1],
+    )
+    hair = dress(photo, classes, lit, model, styles, config=HairConfig(style="long01"))
+    colours = np.asarray(hair.colours)
+    albedo = np.median(colours[colours[:, 3] > 0.9, :3], 0)
+    assert (albedo < 1.5 * np.asarray(BROWN)).all() and (albedo > 0.2 * np.asarray(BROWN)).all()
+
+
+def test_colour_tells_hair_from_scalp_where_the_parser_does_not() -> None:
+    side = 96
+    classes = np.zeros((side, side, BEARD + 1), np.float32)
+    linear = np.zeros((side, side, 3), np.float32)
+    parts = {  # rows: probability of hair, colour
+        "skin": (slice(48, 96), 0.0, SKIN),
+        "hair": (slice(0, 16), 0.9, (0.01, 0.008, 0.006)),
+        "shining": (slice(16, 32), 0.6, (0.8, 0.65, 0.5)),
+        "doubtful": (slice(32, 48), 0.3, (0.012, 0.01, 0.008)),
+    }
+    for rows, hair, colour in parts.values():
+        classes[rows, :, HAIR], classes[rows, :, FACE] = hair, 1.0 - hair
+        linear[rows] = colour
+    head = jnp.ones((side, side), bool)
+    scalp = jnp.arange(side)[:, None] < 48
+    judge = partial(hair_or_skin, jnp.asarray(classes), head=head, scalp=scalp & head, ears=~head)
+
+    def share(found, name: str) -> float:
+        rows = parts[name][0]
+        return float(found[rows.start + 6 : rows.stop - 6, :, HAIR].mean())
+
+    short = judge(jnp.asarray(linear), long=jnp.array(0.0))
+    np.testing.assert_allclose(short.sum(-1), 1.0, atol=1e-5)
+    assert share(short, "hair") > 0.99 and share(short, "doubtful") > 0.9
+    assert share(short, "shining") < 0.1 and share(short, "skin") == 0
+    sure = jnp.asarray(classes).at[16:32, :, HAIR].set(0.99).at[16:32, :, FACE].set(0.01)
+    gloss = hair_or_skin(sure, jnp.asarray(linear), head, scalp & head, ~head, jnp.array(0.0))
+    assert share(gloss, "shining") > 0.5
+    long = judge(jnp.asarray(linear), long=jnp.array(1.0))
+    assert share(long, "shining") > 0.9 and share(long, "skin") == 0
+    one_colour = judge(jnp.full_like(linear, 0.5), long=jnp.array(0.0))
+    np.testing.assert_allclose(one_colour, classes, atol=0.02)
+
+
+def test_a_horseshoe_of_hair_leaves_the_crown_bald(model, styles) -> None:
+    fit = a_fit(model)
+    photo, classes = a_photo(model, styles, fit, "short01")
+    crown = project(jnp.array([[0.0, 0.07, 0.0]]), fit.parameters.camera)[0][0, 1]
+    top = (jnp.arange(SIDE) < crown)[:, None] & (classes[..., HAIR] > 0.5)
+    photo = jnp.where(top[..., None], linear_to_srgb(jnp.asarray(SKIN)), photo)
+    classes = jnp.where(top[..., None], jax.nn.one_hot(FACE, BEARD + 1), classes)
+    hair = dress(photo, classes, fit, model, styles)
+    assert int(hair.style) >= 0
+    opacity, vertices = np.asarray(hair.colours[:, 3]), np.asarray(hair.vertices)
+    used = np.asarray(styles.used[int(hair.style)])
+    front = used & (vertices[:, 2] > -0.05)
+    assert opacity[front & (vertices[:, 1] > 0.09)].mean() < 0.2
+    assert opacity[used & (np.abs(vertices[:, 0]) > 0.07) & (vertices[:, 1] < 0.05)].mean() > 0.6
+
+
+def test_hues_are_those_of_hair() -> None:
+    """Grey under a tinted light is grey; brown, blond, red and dyed hair keep their hue."""
+
+    def hue(red: float, yellow: float) -> np.ndarray:
+        log = np.asarray(natural(jnp.array([[red - 1.0, -1.0, -1.0 - yellow]])))[0]
+        np.testing.assert_allclose(log.mean(), (red - yellow) / 3 - 1.0, atol=1e-5)
+        return np.array([log[0] - log[1], log[1] - log[2]])
+
+    for tinted in ((-0.16, 0.25), (-0.31, -0.29), (0.1, 0.0), (0.0, 0.1)):
+        assert np.abs(hue(*tinted)).max() < 0.1
+    for coloured in ((0.64, 0.47), (0.44, 0.71), (0.4, 0.8)):
+        np.testing.assert_allclose(hue(*coloured), coloured, atol=1e-5)
+    assert hue(0.9, -0.6)[0] > 0.5  # magenta
 
 
 def test_coils_have_no_direction() -> None:

@@ -25,10 +25,11 @@ _TRUST = 4.0  # weight of what is seen against one neighbour's opinion
 _MIRRORED = 0.1  # weight of what is seen on the other side
 _STEEP = 6  # exponent of the cosine to the vertical with which hair hangs from hair
 _SUPPORT = 1.25  # opacity over that of what it hangs from, at most
+_DARKEST = 2e-3  # linear RGB; the logarithm is taken of no less
 _ALBEDO = (0.003, 0.9)
 _TONES = 0.5  # log albedo by which hair is lighter or darker in places
-_SHEEN = 0.35  # log ratio of two channels that is light's
-_FAINT = (0.05, 0.3)  # log of green over blue, of grey hair and of hair with a colour
+_SHEEN = 0.35  # distance, in log ratios of two channels, that is light's
+_FAINT = (0.05, 0.35)  # the same, from grey of grey hair and of hair with a colour
 _REDS = (0.5, 1.5)  # log of red over green, over that of green over blue
 _FINE = 4.0  # pixels of the window: wider structure is tone, finer is detail
 _CONTRASTS = (0.15, 0.45)
@@ -41,6 +42,7 @@ def colour(
     linear: Float[Array, "W W 3"],
     window: Window,
     lighting: Lighting,
+    face_light: Float[Array, "3"],
 ) -> tuple[Float[Array, "N 4"], Float[Array, ""]]:
     """Returns albedo (linear RGB) and opacity of a style's vertices, and the detail's contrast.
 
@@ -53,6 +55,7 @@ def colour(
         linear: the photo in the window, linear RGB.
         window: its classes, head and camera.
         lighting: in camera space.
+        face_light: mean of its irradiance over pi on the face, from which the light is known.
     """
     xy, depth = project(vertices, window.camera)
 
@@ -81,11 +84,14 @@ def colour(
     opacity = _hanging(_carried(opaque, known, style.neighbours, 1.0, 1e-3), vertices, style)
 
     light = shade(normals, lighting)
-    light = jnp.maximum(light, DIMMEST * jnp.maximum(jnp.mean(light, 0), 1e-3))
+    light = jnp.maximum(light, DIMMEST * jnp.maximum(face_light, 1e-3))
     solid = window.hair**SURE
     nearest = jnp.minimum(depth_of_hair(vertices, style, window), window.head_depth)
     weight = before(nearest) * hair**SURE
-    log = _natural(jnp.log(jnp.clip(at(masked_blur(linear, solid, 3.0)) / light, *_ALBEDO)))
+    # The mean of lightness, a cube root: of linear light gloss and gaps would be most of it.
+    lightness = masked_blur(jnp.cbrt(jnp.maximum(linear, _DARKEST)), solid, _FINE)
+    radiance = at(lightness) ** 3
+    log = natural(jnp.log(jnp.clip(radiance / light, *_ALBEDO)))
     common = median(log[:, None], weight[:, None])
     tone = jnp.clip(jnp.mean(log - common, -1), -_TONES, _TONES)
     tone, weight = _with_mirror_image(tone, weight, style.mirror)
@@ -96,22 +102,30 @@ def colour(
 
 def _contrast(linear: Float[Array, "W W 3"], solid: Float[Array, "W W"]) -> Float[Array, ""]:
     """Returns the standard deviation of fine log luminance in the hair."""
-    log = jnp.log(jnp.maximum(luminance(linear), 2e-3))[..., None]
+    log = jnp.log(jnp.maximum(luminance(linear), _DARKEST))[..., None]
     fine = log - masked_blur(log, solid, _FINE)
     deviation = jnp.sqrt(jnp.maximum(masked_blur(fine**2, solid, _FINE), 1e-8))
     mean = jnp.sum(solid * deviation[..., 0]) / jnp.maximum(jnp.sum(solid), 1.0)
     return jnp.clip(mean, *_CONTRASTS)
 
 
-def _natural(log: Float[Array, "N 3"]) -> Float[Array, "N 3"]:
-    """Returns log colours of a hue that hair has: melanin reflects more green than blue, and about
-    as much more red than green; up to `_SHEEN` off that is the sky's, a lamp's or the camera's."""
-    red, blue = log[..., 0] - log[..., 1], log[..., 1] - log[..., 2]
-    yellow = blue - jnp.clip(blue, -_SHEEN, 0.0)
-    # Grey and white hair is more common than hair of so faint a colour.
-    yellow = yellow * smoothstep(yellow, *_FAINT)
-    likely = jnp.clip(red, _REDS[0] * yellow, _REDS[1] * jnp.maximum(yellow, 0.0))
-    red = red - jnp.clip(red - likely, -_SHEEN, _SHEEN)
+def natural(log: Float[Array, "N 3"]) -> Float[Array, "N 3"]:
+    """Returns log colours of the nearest hue that hair has: melanin reflects more green than blue,
+    and about as much more red than green; up to `_SHEEN` off that is the sky's, a lamp's or the
+    camera's. Grey and white hair is more common than hair of so faint a colour."""
+    red, yellow = log[..., 0] - log[..., 1], log[..., 1] - log[..., 2]
+    hue, edges = jnp.stack([red, yellow], -1), jnp.array([[slope, 1.0] for slope in _REDS])
+    edges = edges / jnp.linalg.norm(edges, axis=-1, keepdims=True)
+    on_edges = jnp.maximum(hue @ edges.T, 0.0)[..., None] * edges
+    first = jnp.sum((hue[..., None, :] - on_edges) ** 2, -1)
+    redless = (first[..., 0] < first[..., 1])[..., None]
+    nearest = jnp.where(redless, on_edges[..., 0, :], on_edges[..., 1, :])
+    inside = (red >= _REDS[0] * yellow) & (red <= _REDS[1] * yellow)
+    off = jnp.where(inside[..., None], 0.0, hue - nearest)
+    distance = jnp.sqrt(jnp.sum(off**2, -1, keepdims=True) + 1e-12)
+    hue = hue - off * jnp.minimum(_SHEEN / distance, 1.0)
+    chroma = jnp.sqrt(jnp.sum(hue**2, -1, keepdims=True) + 1e-12)
+    red, yellow = jnp.moveaxis(hue * smoothstep(chroma, *_FAINT), -1, 0)
     green = jnp.mean(log, -1) - (red - yellow) / 3.0
     return jnp.stack([green + red, green, green - yellow], -1)
 

@@ -32,7 +32,7 @@ class HairConfig:
 
     style: str = static(default="auto")
     least: float = 0.1
-    doubtful: float = 0.45
+    doubtful: float = 0.4
     prior: tuple[float, ...] = (0.0, -0.02, -0.04, -0.05, -0.05, -0.06)
     coily: float = 0.1
     over_ears: float = 0.03

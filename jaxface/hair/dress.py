@@ -8,23 +8,26 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jaxface.filters import smoothstep
+from jaxface.filters import dilate, smoothstep
 from jaxface.hair.colours import colour
 from jaxface.hair.config import COILY, LONG, OVER_EARS, HairConfig
 from jaxface.hair.outline import WINDOW, Window, fit_outline, overlap
-from jaxface.hair.seen import coiliness, hair_of_head, shrink
+from jaxface.hair.seen import coiliness, hair_of_head, hair_or_skin, shrink
 from jaxface.morphable.model import shape
 from jaxface.parsing.classes import BEARD, HAIR
 from jaxface.precision import jit
-from jaxface.rendering.camera import project
+from jaxface.rendering.camera import project, rotation_matrix
 from jaxface.rendering.color import srgb_to_linear
 from jaxface.rendering.hair import CROWN
-from jaxface.rendering.normals import normalize
+from jaxface.rendering.lighting import shade
+from jaxface.rendering.normals import normalize, vertex_normals
 from jaxface.rendering.rasterize import rasterize, triangle_ids
-from jaxface.types import Camera, FaceModel, FitResult, Hair, HairStyles
+from jaxface.types import Camera, FaceModel, FitResult, Hair, HairStyles, Lighting
 
 _COVERED = (0.5, 0.7)  # share of hair where the ears are: they are seen, they are covered
-_HANGING = (0.02, 0.12)  # share of hair that lies below the chin, of short and of long hair
+_AROUND_EARS = 6  # pixels of the window: the photo's ears may be larger than the fitted ones
+_LONG = (0.2, 0.35)  # share of hair below the cranium's middle, of short and of long hair
+_HANGING = (0.02, 0.12)  # share of hair below the chin, of bobs and of longer hair
 
 
 @jit
@@ -71,8 +74,17 @@ def dress(
     head, _ = rasterize(xy, depth, model.triangles, WINDOW, WINDOW)
     before = head[..., 3] > 0
     classes = hair_of_head(classes, linear, before)
-    depth_of_head = jnp.where(before, head[..., 2], jnp.inf)
-    window = Window(classes, depth_of_head, camera, _below_chin(xy, model, camera))
+    below, seen = _below_chin(xy, model, camera), classes[..., HAIR] > 0.5
+    above = _above_middle(camera)
+
+    def share_of_seen(where: Array, ramp: tuple[float, float]) -> Array:
+        return smoothstep(jnp.sum(seen & where) / jnp.maximum(jnp.sum(seen), 1), *ramp)
+
+    hanging, long = share_of_seen(below, _HANGING), share_of_seen(~above, _LONG)
+    scalp = (_region("scalp", model, head) | ~before) & above
+    ears = dilate(1.0 * _region("ears", model, head), _AROUND_EARS) > 0
+    classes = hair_or_skin(classes, linear, before, scalp, ears, long)
+    window = Window(classes, jnp.where(before, head[..., 2], jnp.inf), camera, below)
 
     def fit_style(index: Array) -> tuple[Array, Array, Array]:
         style = jax.tree.map(lambda leaf: leaf[index], styles)
@@ -82,8 +94,7 @@ def dress(
     if config.style == "auto":
         vertices, overlaps, above_chin = jax.lax.map(fit_style, jnp.arange(len(styles.names)))
         covered_ears = smoothstep(_share_of_hair("ears", model, head, classes), *_COVERED)
-        hanging = jnp.sum(window.seen & window.below) / jnp.maximum(jnp.sum(window.seen), 1)
-        hanging = smoothstep(hanging, *_HANGING)
+        covered_ears = jnp.maximum(covered_ears, long)  # long hair may go behind them
         chosen = jnp.argmax(above_chin + _prior(styles, curl, covered_ears, hanging, config))
         vertices, covered = vertices[chosen], above_chin[chosen]
         bald = _share_of_hair("scalp", model, head, classes) < config.least
@@ -93,7 +104,8 @@ def dress(
         vertices, _, covered = fit_style(chosen)
         bald = jnp.asarray(False)
     style = jax.tree.map(lambda leaf: leaf[chosen], styles)
-    colours, contrast = colour(vertices, style, linear, window, parameters.lighting)
+    face_light = _light_on_face(neutral, model, camera, parameters.lighting)
+    colours, contrast = colour(vertices, style, linear, window, parameters.lighting, face_light)
     return Hair(
         style=jnp.where(bald, -1, chosen),
         vertices=vertices,
@@ -130,9 +142,32 @@ def _below_chin(xy: Float[Array, "V 2"], model: FaceModel, camera: Camera) -> Bo
     """Returns where a pixel of the window lies below the chin, as seen from the crown."""
     front = (model.vertex_region == model.region_names.index("skin")) & (model.mean[:, 2] > 0)
     chin = xy[jnp.argmin(jnp.where(front, model.mean[:, 1], jnp.inf))]
-    down = normalize(chin - project(jnp.asarray(CROWN)[None], camera)[0][0])
+    crown = project(jnp.asarray(CROWN)[None], camera)[0][0]
+    return _along(chin, chin - crown) > 0
+
+
+def _above_middle(camera: Camera) -> Bool[Array, "W W"]:
+    """Returns where a pixel of the window lies above the middle of the cranium."""
+    middle, above = project(
+        jnp.asarray(CROWN) + jnp.array([[0.0, 0.0, 0.0], [0.0, 0.1, 0.0]]), camera
+    )[0]
+    return _along(middle, above - middle) > 0
+
+
+def _along(point: Float[Array, "2"], direction: Float[Array, "2"]) -> Float[Array, "W W"]:
+    """Returns how far in a direction from a point the pixels of the window lie."""
     y, x = jnp.meshgrid(jnp.arange(WINDOW) + 0.5, jnp.arange(WINDOW) + 0.5, indexing="ij")
-    return (jnp.stack([x, y], -1) - chin) @ down > 0
+    return (jnp.stack([x, y], -1) - point) @ normalize(direction)
+
+
+def _light_on_face(
+    neutral: Float[Array, "V 3"], model: FaceModel, camera: Camera, lighting: Lighting
+) -> Float[Array, "3"]:
+    """Returns the mean irradiance over pi of the face's skin as the camera sees it, linear RGB."""
+    normals = vertex_normals(neutral, model.triangles) @ rotation_matrix(camera.rotation).T
+    skin = model.vertex_region == model.region_names.index("skin")
+    weight = jnp.maximum(-normals[:, 2], 0.0) * skin
+    return weight @ shade(normals, lighting) / jnp.maximum(jnp.sum(weight), 1e-6)
 
 
 def _share_of_hair(
@@ -142,8 +177,13 @@ def _share_of_hair(
     classes: Float[Array, "W W K"],
 ) -> Float[Array, ""]:
     """Returns the share of hair in the pixels where a region of the head is."""
-    inside = model.vertex_region == model.region_names.index(region)
-    triangles = inside[model.triangles].all(1)
-    pixels = triangles[jnp.maximum(triangle_ids(head), 0)] & (head[..., 3] > 0)
+    pixels = _region(region, model, head)
     weight = pixels * jnp.sum(classes[..., :BEARD], -1)
     return jnp.sum(pixels * classes[..., HAIR]) / jnp.maximum(jnp.sum(weight), 1.0)
+
+
+def _region(region: str, model: FaceModel, head: Float[Array, "W W 4"]) -> Bool[Array, "W W"]:
+    """Returns the pixels where a region of the head is."""
+    inside = model.vertex_region == model.region_names.index(region)
+    triangles = inside[model.triangles].all(1)
+    return triangles[jnp.maximum(triangle_ids(head), 0)] & (head[..., 3] > 0)

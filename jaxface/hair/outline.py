@@ -21,6 +21,7 @@ _ROUNDS = 4
 _STEP = 0.012  # metres by which a round moves the outline at most
 _ANGLES, _RADII, _EXTENT = 72, 128, 0.75  # of the polar grid; its radius over the window's side
 _LOWEST = 0.6  # sine, below the horizon, of the lowest ray that is compared: below hair hangs
+_AROUND = 4  # rays to either side whose median is taken
 _SHARPNESS = 25.0  # concentration of the kernel over image angles, at the outline
 _GAP, _GAP_REACH = 3e-3, 8  # metres that hair stays off the head; anchors it is measured from
 
@@ -134,7 +135,7 @@ def _moved(vertices: Float[Array, "N 3"], style: HairStyles, window: Window) -> 
     angle = 2.0 * jnp.pi * jnp.arange(_ANGLES) / _ANGLES
     known = (seen > 0) & (made > 0) & ~cut & (jnp.sin(angle) < _LOWEST)
     metres = middle[0] / window.camera.focal
-    shift = jnp.clip(jnp.where(known, seen - made, 0.0) * metres, -_STEP, _STEP)
+    shift = jnp.clip(_median_around(seen - made, known) * metres, -_STEP, _STEP)
 
     away = project(vertices, window.camera)[0] - centre[0]
     radius = jnp.sqrt(jnp.sum(away**2, -1) + 1e-6)
@@ -144,6 +145,14 @@ def _moved(vertices: Float[Array, "N 3"], style: HairStyles, window: Window) -> 
     kernel = known * jnp.exp(_SHARPNESS * edge**2 * (cosine - 1.0))
     moved = kernel @ shift / (jnp.sum(kernel, 1) + 1e-3)
     return vertices + (style.freedom * moved)[:, None] * outwards(vertices)
+
+
+def _median_around(values: Float[Array, " A"], known: Bool[Array, " A"]) -> Float[Array, " A"]:
+    """Returns the median of the known values on the rays around each one, 0 where there is none:
+    what juts out on fewer rays is no hair, but something behind it. No derivative."""
+    around = jnp.arange(_ANGLES)[:, None] + jnp.arange(-_AROUND, _AROUND + 1)
+    window = jnp.where(known, jax.lax.stop_gradient(values), jnp.nan)[around % _ANGLES]
+    return jnp.nan_to_num(jnp.nanmedian(window, 1))
 
 
 def _polar(image: Float[Array, "W W"], centre: Float[Array, "2"]) -> Float[Array, "A R"]:

@@ -6,14 +6,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jaxface.filters import blur, dilate, weighted_median
-from jaxface.parsing.classes import BACKGROUND, HAIR
+from jaxface.filters import blur, dilate, masked_blur, weighted_median
+from jaxface.parsing.classes import BACKGROUND, BEARD, FACE, HAIR
 
 SURE = 6
 """Exponent of the probability of hair, as the weight of its colour."""
-# Colours of one head's hair: deviations of the log of linear RGB (plus `_DARK`), of its level and
-# its hue, and how many of them away hair is something else.
-_DARK, _LEVEL, _HUE, _UNLIKE = 0.02, 1.0, 0.25, 3.0
+# Colours of one head's hair, and of its skin: standard deviations of the log of linear RGB (plus
+# `_DARK`), of its level and its hue, and how many of them away hair is another's.
+_DARK, _LEVEL, _HUE, _UNLIKE = 0.02, 0.6, 0.15, 5.0
+_ROUNDS = 3  # in which hair's colour and what is hair are found in turn
+_SMOOTH = 4.0  # pixels of the window: standard deviation over which colours are judged
+# Log of the odds by which colour speaks for skin at most: gloss on hair is as light.
+_DECISIVE = 3.0
+_CERTAIN = 0.01  # the parser's least probability
 _CANDIDATE = 0.3  # probability from which paths lead through hair
 _TENSOR = 6.0  # pixels of the crop: standard deviation of the structure tensor's window
 _COHERENT = (0.33, 0.43)  # coherence of coily hair, and of hair with a direction
@@ -34,9 +39,7 @@ def hair_of_head(
         head: where the fitted head lies.
     """
     hair = classes[..., HAIR]
-    encoded = jnp.log(linear + _DARK)
-    level = jnp.mean(encoded, -1, keepdims=True)
-    colour = jnp.concatenate([level / _LEVEL, (encoded - level) / _HUE], -1)
+    colour = _level_and_hue(linear)
     unlike = jnp.sum((colour - median(colour, hair**SURE * head)) ** 2, -1) > _UNLIKE**2
     candidate = 1.0 * (_halve(hair * (head | ~unlike)) > _CANDIDATE)
 
@@ -48,6 +51,51 @@ def hair_of_head(
     kept = jnp.repeat(jnp.repeat(dilate(connected, 1), 2, 0), 2, 1)
     lost = hair * (1.0 - jnp.clip(kept, 0.0, 1.0))
     return classes.at[..., HAIR].add(-lost).at[..., BACKGROUND].add(lost)
+
+
+def hair_or_skin(
+    classes: Float[Array, "W W K"],
+    linear: Float[Array, "W W 3"],
+    head: Bool[Array, "W W"],
+    scalp: Bool[Array, "W W"],
+    ears: Bool[Array, "W W"],
+    long: Float[Array, ""],
+) -> Float[Array, "W W K"]:
+    """Returns classes in which colour, too, tells hair from the skin of the scalp.
+
+    Bayes' rule: the parser's odds of hair to face, times the ratio of two Gaussians around this
+    photo's medians of hair and of skin. A shining bald scalp is not black as the hair beside it,
+    smooth hair not as light as the forehead; where both have one colour, the parser decides.
+    Differentiable in the classes.
+
+    Args:
+        classes: probabilities of the parser's `CLASSES`, of `hair_of_head`.
+        linear: the photo.
+        head: where the fitted head lies.
+        scalp: where the scalp may be.
+        ears: around the ears, of which colour makes no hair. The rest keeps its classes.
+        long: 1 for long hair, 0 for short: below long hair no scalp is bald.
+    """
+    hair, face = classes[..., HAIR], classes[..., FACE]
+    person = hair + face
+    prior = hair / jnp.maximum(person, 1e-6)
+    odds = jax.scipy.special.logit(jnp.clip(prior, _CERTAIN, 1.0 - _CERTAIN))
+    odds = odds - long * (head & scalp & ~ears) * jax.scipy.special.logit(_CERTAIN)
+    colour = _level_and_hue(linear)
+    skin = median(colour, (face - classes[..., BEARD]).clip(0.0) ** SURE * head)
+    far_from_skin = jnp.sum((colour - skin) ** 2, -1)
+
+    def judge(share: Array, _: None) -> tuple[Array, None]:
+        centre = median(colour, (person * share) ** SURE * scalp)
+        ratio = 0.5 * (far_from_skin - jnp.sum((colour - centre) ** 2, -1))
+        ratio = masked_blur(ratio[..., None], person, _SMOOTH)[..., 0]
+        ratio = jnp.maximum(ratio, -_DECISIVE)
+        on_scalp = jnp.maximum(ratio, ratio * (1.0 - long))
+        ratio = jnp.where(ears, jnp.minimum(ratio, 0.0), on_scalp)
+        return jnp.where(scalp | ears, jax.nn.sigmoid(odds + ratio), prior), None
+
+    share, _ = jax.lax.scan(judge, prior, None, length=_ROUNDS)
+    return classes.at[..., HAIR].set(person * share).at[..., FACE].set(person * (1.0 - share))
 
 
 def coiliness(photo_srgb: Float[Array, "S S 3"], hair: Float[Array, "S S"]) -> Float[Array, ""]:
@@ -81,6 +129,13 @@ def shrink(image: Float[Array, "S S C"], side: int) -> Float[Array, "W W C"]:
     """Returns means of blocks; `side`, pixels, divides the image's."""
     factor = image.shape[0] // side
     return image.reshape(side, factor, side, factor, -1).mean((1, 3))
+
+
+def _level_and_hue(linear: Float[Array, "W W 3"]) -> Float[Array, "W W 4"]:
+    """Returns colours in deviations of one person's hair or skin."""
+    encoded = jnp.log(linear + _DARK)
+    level = jnp.mean(encoded, -1, keepdims=True)
+    return jnp.concatenate([level / _LEVEL, (encoded - level) / _HUE], -1)
 
 
 def _halve(plane: Float[Array, "W W"]) -> Float[Array, "N N"]:

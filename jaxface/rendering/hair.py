@@ -17,8 +17,8 @@ from jaxface.types import Camera, HairMesh, Lighting
 CROWN = (0.0, 0.01, -0.085)
 """Middle of the cranium on the mean head, metres: hair is lit as a round body about it."""
 DIMMEST = 0.4
-"""Least light over its mean by which hair, on the head or in the face, is divided: where less comes
-the light's nine harmonics are not believed."""
+"""Least light, over its mean on the face, by which hair, on the head or in the face, is divided:
+where less comes the light's nine harmonics are not believed."""
 _ROUND = 0.8  # share of that body's normals in the normals
 _CUT = 5.0  # slope at which the vertices' opacity becomes a border
 _RAGGED = 1.2  # by which the detail shifts that border, single hairs along it
