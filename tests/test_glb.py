@@ -15,6 +15,7 @@ from jaxface.export.visemes import VISEMES, visemes_of
 from jaxface.hair.lashes import lash_basis, lash_mesh
 from jaxface.morphable.model import shape
 from jaxface.morphable.texels import texel_map
+from jaxface.rendering.occlusion import sky_seen
 from jaxface.types import FaceModel, Materials
 from jaxface.unwrapping.membrane import vertices_to_texels
 
@@ -124,7 +125,7 @@ def test_a_closed_eye_turns_its_lashes(glb, model) -> None:
 
 
 def test_the_occlusion_map_darkens_hollows_and_is_beside_the_roughness(model, neutral) -> None:
-    occlusion = occlusion_map(model, neutral, _SIDE * 8)
+    occlusion = occlusion_map(model, sky_seen(jnp.asarray(neutral), model.triangles), _SIDE * 8)
     texels = texel_map(model, _SIDE * 8)
     place = np.asarray(vertices_to_texels(jnp.asarray(neutral), texels))
     names = np.array(model.region_names)[np.asarray(texels.region_ids)]

@@ -62,7 +62,7 @@ def encode_glb(
         animation: of the expressions and of the head; none if missing.
         hair: of the neutral face, a mesh of its own that moves with the head; none if missing.
         lashes: likewise, with their basis of expressions `[E, N, 3]`, which they share.
-        occlusion: `[T, T]` ambient occlusion of the neutral face, 0..1; none if missing.
+        occlusion: `[T, T]` ambient occlusion, 0..1; none if missing.
     """
     buffer, (viseme_names, visemes) = Buffer(), visemes_of(model.expression_names)
     names = [*model.expression_names, *viseme_names]

@@ -52,14 +52,19 @@ class Head(NamedTuple):
 
 
 def fine_head(
-    model: FaceModel, vertices: Float[np.ndarray | Array, "V 3"], hair: HairMesh | None = None
+    model: FaceModel,
+    vertices: Float[np.ndarray | Array, "V 3"],
+    hair: HairMesh | None = None,
+    exposure: Float[Array, " V"] | None = None,
 ) -> Head:
-    """Returns the head after one step of subdivision (see `smooth`), with lashes and hair."""
+    """Returns the head after one step of subdivision (see `smooth`), with lashes and hair;
+    `exposure` is `sky_seen` of the vertices, if it is known."""
     vertices = jnp.asarray(vertices)
     strands = tuple(mesh for mesh in (lash_mesh(model, vertices, hair), hair) if mesh is not None)
     in_eyes = jnp.asarray([name == "eyes" for name in model.region_names])[model.vertex_region]
     # The eyes' texture holds the shade of the lids.
-    exposure = jnp.where(in_eyes, 1.0, sky_seen(vertices, model.triangles))
+    exposure = sky_seen(vertices, model.triangles) if exposure is None else exposure
+    exposure = jnp.where(in_eyes, 1.0, exposure)
     finer, fine = smooth(model, np.concatenate([vertices, exposure[:, None]], axis=1))
     return Head(finer, fine[:, :3], jnp.clip(fine[:, 3], 0.0, 1.0), strands)
 

@@ -27,6 +27,7 @@ from jaxface.hair.mesh import compact, hair_mesh
 from jaxface.images import Photo, write_png
 from jaxface.morphable.model import shape
 from jaxface.rendering.color import linear_to_srgb
+from jaxface.rendering.occlusion import sky_seen
 from jaxface.types import FaceModel, FitResult, Hair, Reconstruction
 
 
@@ -140,13 +141,14 @@ def _fill(
     albedo = np.asarray(linear_to_srgb(reconstruction.synthesis.texture))
     surface = reconstruction.materials
     hair = hair_mesh(reconstruction.hair)
-    finer = fine_head(model, fit.vertices, hair)
+    exposure = sky_seen(fit.vertices, model.triangles)
+    finer = fine_head(model, fit.vertices, hair, exposure)
     expression = np.asarray(parameters.expression)
     hair = None if hair is None else compact(hair)
     lashes = lash_mesh(model, neutral, hair)
     moving = None if lashes is None else (lashes, lash_basis(model))
     head = expressive_head(model, neutral, detail)
-    occlusion = occlusion_map(model, neutral, len(albedo))
+    occlusion = occlusion_map(model, exposure, len(albedo))
     glb = encode_glb(
         *(*head, expression, albedo, surface), hair=hair, lashes=moving, occlusion=occlusion
     )

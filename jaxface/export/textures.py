@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 from scipy.linalg import cho_factor, cho_solve
 from scipy.ndimage import distance_transform_edt, map_coordinates
 from scipy.sparse import csr_array, vstack
@@ -15,7 +15,6 @@ from scipy.spatial import KDTree
 
 from jaxface.loading import PAINTED
 from jaxface.morphable.texels import texel_map
-from jaxface.rendering.occlusion import sky_seen
 from jaxface.synthesis.seams import seam_edges
 from jaxface.types import FaceModel, Reconstruction
 from jaxface.unwrapping.membrane import vertices_to_texels
@@ -46,18 +45,18 @@ def padded(reconstruction: Reconstruction, model: FaceModel) -> Reconstruction:
 
 
 def occlusion_map(
-    model: FaceModel, vertices: Float[np.ndarray, "V 3"], size: int
+    model: FaceModel, exposure: Float[Array, " V"], size: int
 ) -> Float[np.ndarray, "S S"]:
-    """Returns the fraction of an overcast sky's light that reaches each texel (`sky_seen`), 0..1; 1
-    in eyes and mouth, whose albedo holds their shade.
+    """Returns the fraction of an overcast sky's light that reaches each texel, 0..1; 1 in eyes and
+    mouth, whose albedo holds their shade.
 
     Args:
         model: the face model.
-        vertices: of the face, metres.
+        exposure: of the vertices, from `sky_seen`.
         size: of the map, texels a side.
     """
     shaded = jnp.asarray([name in PAINTED for name in model.region_names])[model.vertex_region]
-    exposure = jnp.where(shaded, 1.0, sky_seen(jnp.asarray(vertices), model.triangles))
+    exposure = jnp.where(shaded, 1.0, exposure)
     texels = texel_map(model, size)
     seen = vertices_to_texels(exposure[:, None], texels)[..., 0]
     return np.clip(np.asarray(pad(seen, np.asarray(texels.mask))), 0, 1)

@@ -17,6 +17,7 @@ from jaxface.hair.lashes import lash_basis, lash_mesh
 from jaxface.hair.mesh import compact, hair_mesh
 from jaxface.morphable.model import shape
 from jaxface.rendering.color import linear_to_srgb
+from jaxface.rendering.occlusion import sky_seen
 from jaxface.types import Camera, FaceModel, Reconstruction, Track
 
 _TO_WORLD = np.diag([1.0, -1.0, -1.0])  # from OpenCV's camera axes to glTF's
@@ -83,7 +84,7 @@ def write_track(
     glb = encode_glb(
         *(model, neutral, weights[0], albedo, reconstruction.materials, animation, hair),
         lashes=None if lashes is None else (lashes, lash_basis(model)),
-        occlusion=occlusion_map(model, neutral, len(albedo)),
+        occlusion=occlusion_map(model, sky_seen(neutral, model.triangles), len(albedo)),
     )
     (folder / "animation.glb").write_bytes(glb)
 

@@ -51,23 +51,29 @@ def lid_shade(
         model: the face model.
         texels: of the model, T x T.
     """
-    places = vertices_to_texels(1e3 * vertices[:, :2], texels)
+    x, y = jnp.moveaxis(vertices_to_texels(1e3 * vertices[:, :2], texels), -1, 0)
     points = 1e3 * landmark_points(model, vertices)
-    shades = []
-    for lids in (RIGHT_LIDS, LEFT_LIDS):
-        upper, lower = (_height(places[..., 0], points, lid) for lid in lids)
+
+    def distances(lids: tuple[tuple[int, ...], tuple[int, ...]]) -> tuple[Array, Array]:
         middle = jnp.mean(points[jnp.array(_indices(lids[0], len(points)))], 0)[0]
         opening = _height(middle, points, lids[0]) - _height(middle, points, lids[1])
         closed = 0.5 * jnp.maximum(OPEN_MM - opening, 0.0)
-        distances = upper + closed - places[..., 1], places[..., 1] - lower + closed
-        tables = jnp.array(UPPER), jnp.array(LOWER)
-        factors = [
-            jnp.stack([jnp.interp(mm, jnp.array(DISTANCES), row) for row in table.T], -1)
-            for mm, table in zip(distances, tables, strict=True)
-        ]
-        shades.append(factors[0] * factors[1])
-    right, left = shades
-    return jnp.where(places[..., :1] < 0.0, right, left)
+        upper, lower = (_height(x, points, lid) for lid in lids)
+        return upper + closed - y, y - lower + closed
+
+    right, left = distances(RIGHT_LIDS), distances(LEFT_LIDS)
+    upper, lower = (jnp.where(x < 0.0, *sides) for sides in zip(right, left, strict=True))
+    return _look_up(upper, UPPER) * _look_up(lower, LOWER)
+
+
+def _look_up(
+    distance: Float[Array, "T T"], table: tuple[tuple[float, ...], ...]
+) -> Float[Array, "T T 3"]:
+    """Returns a table's colours at distances, piecewise linear; its ends beyond them."""
+    place = jnp.interp(distance, jnp.array(DISTANCES), jnp.arange(len(DISTANCES)))
+    below = jnp.clip(jnp.floor(place).astype(jnp.int32), 0, len(DISTANCES) - 2)
+    share, colours = (place - below)[..., None], jnp.array(table)
+    return (1.0 - share) * colours[below] + share * colours[below + 1]
 
 
 def _indices(lid: tuple[int, ...], count: int) -> tuple[int, ...]:
